@@ -1,0 +1,288 @@
+"""A valid workflow as frozen objects; `schemas/workflow.schema.json` is generated from here.
+
+Knows the shape of the format only: whether a name exists or a template parses is asked in `validate.py`.
+Durations are seconds, money is US dollars. Text that may hold a template keeps it, unrendered.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    WithJsonSchema,
+    model_validator,
+)
+
+STEP_NAME = r"^[a-z][a-z0-9_-]*$"
+VARIABLE_NAME = r"^[A-Za-z_][A-Za-z0-9_]*$"
+DURATION = r"^([0-9]+(\.[0-9]+)?(ms|s|m|h|d))+$"
+MAX_DURATION_SECONDS = 366 * 86400.0
+
+DEFAULT_TIMEOUT_SECONDS = 3600.0
+DEFAULT_AGENT_IDLE_TIMEOUT_SECONDS = 600.0
+DEFAULT_SLOTS = 4
+DEFAULT_AGENT_RETRIES = 2
+
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+KINDS = ("run", "prompt", "skill")
+AGENTS = ("claude", "command", "scripted")
+LATER_AGENTS = ("codex", "gemini", "opencode", "replay")
+
+# What `format.md` names and this version does not do yet. Refused by name, never ignored.
+LATER_KEYS: dict[str, frozenset[str]] = {
+    "workflow": frozenset({"profiles", "budget_usd", "concurrency"}),
+    "step": frozenset(
+        {"matrix", "filter", "limit", "repeat", "profile", "merge", "setup", "artifacts", "session", "isolation"}
+        | {"reason", "workflow", "steps", "approve", "end"}
+    ),
+    "config": frozenset({"fallback", "recording"}),
+}
+
+ErrorKind = Literal[
+    "failed", "bad_output", "timeout", "rate_limited", "overloaded", "auth", "permission_denied",
+    "max_turns", "budget", "cancelled", "lost", "invalid", "errored",
+]  # fmt: skip
+
+
+def parse_duration(text: object) -> object:
+    """`1h30m` → seconds. Anything that is not such text is handed back for pydantic to refuse."""
+    if isinstance(text, bool) or not isinstance(text, (str, int, float)):
+        raise ValueError("a duration is text such as `30s`, `5m` or `1h30m`")
+    if not isinstance(text, str):
+        raise ValueError(f"a duration needs a unit (ms s m h d): write `{text}s` for {text} seconds")
+    if not re.fullmatch(DURATION, text):
+        raise ValueError("a duration is text such as `30s`, `5m` or `1h30m` (units ms s m h d)")
+    seconds = sum(float(number) * _UNITS[unit] for number, unit in re.findall(r"([0-9.]+)(ms|s|m|h|d)", text))
+    if seconds > MAX_DURATION_SECONDS:
+        raise ValueError("a duration is at most 366 days")
+    return seconds
+
+
+def _positive_duration(text: object) -> object:
+    seconds = parse_duration(text)
+    if seconds == 0:
+        raise ValueError("this duration must be longer than zero")
+    return seconds
+
+
+_DURATION_SCHEMA = {"type": "string", "pattern": DURATION}
+Duration = Annotated[float, BeforeValidator(parse_duration), WithJsonSchema(_DURATION_SCHEMA)]
+PositiveDuration = Annotated[
+    float, BeforeValidator(_positive_duration), WithJsonSchema({**_DURATION_SCHEMA, "not": {"pattern": r"^(0+(\.0+)?(ms|s|m|h|d))+$"}})
+]
+
+
+def _as_text(value: object) -> object:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value) if isinstance(value, (int, float)) else value
+
+
+# A plain value where text is meant: `PORT: 8080` is "8080", `true` is "true".
+Text = Annotated[str, BeforeValidator(_as_text), WithJsonSchema({"type": ["string", "number", "boolean"]})]
+Name = Annotated[str, StringConstraints(pattern=STEP_NAME, max_length=64)]
+Variable = Annotated[str, StringConstraints(pattern=VARIABLE_NAME, max_length=128)]
+NonEmpty = Annotated[str, StringConstraints(min_length=1)]
+
+
+def _list_as_tuple(value: object) -> object:
+    return tuple(value) if isinstance(value, list) else value
+
+
+Item = TypeVar("Item")
+# A YAML list, kept as a tuple.
+ListOf = Annotated[tuple[Item, ...], BeforeValidator(_list_as_tuple)]
+# Any YAML value, templates inside its texts included.
+Value = Any
+
+
+class Model(BaseModel):
+    """Frozen; unknown keys are refused; `1` is no boolean and "1" is no number."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, populate_by_name=False)
+
+
+class AgentConfig(Model):
+    """Settings of an agent step. Every field unset means: what the layer below says."""
+
+    agent: Literal["claude", "command", "scripted"] | None = Field(
+        None, description="Which agent: `claude` (default), `command`, `scripted`."
+    )
+    model: NonEmpty | None = Field(None, description="Model name, as the agent knows it.")
+    fallback_model: NonEmpty | None = Field(None, description="Model that the agent takes when the first is overloaded.")
+    effort: Literal["low", "medium", "high", "xhigh", "max"] | None = Field(None, description="How hard the model thinks.")
+    permission_mode: Literal["default", "acceptEdits", "plan", "dontAsk", "bypassPermissions", "auto"] | None = Field(
+        None, description="What the agent may do without asking. `default` reads and refuses writes."
+    )
+    max_turns: Annotated[int, Field(ge=1)] | None = Field(None, description="Most turns of one attempt.")
+    max_budget_usd: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = Field(
+        None, description="Most US dollars that one attempt may spend."
+    )
+    system_prompt: str | None = Field(None, description="Added to the agent's own system prompt.")
+    replace_system_prompt: str | None = Field(None, description="Replaces the agent's own system prompt.")
+    allowed_tools: ListOf[NonEmpty] | None = Field(None, description="Tools allowed without asking; adds up over the layers.")
+    disallowed_tools: ListOf[NonEmpty] | None = Field(None, description="Tools taken away for good.")
+    mcp_servers: dict[str, dict[str, Value]] | None = Field(None, description="MCP servers by name; the last layer wins whole.")
+    strict_mcp_config: bool | None = Field(None, description="Only the MCP servers named here (default true).")
+    add_dirs: ListOf[NonEmpty] | None = Field(None, description="More folders that the agent may use.")
+    settings: dict[str, Value] | None = Field(None, description="Settings handed to the agent CLI.")
+    env: dict[Variable, Text] | None = Field(None, description="More environment variables of the agent process.")
+    command: Annotated[ListOf[Text], Field(min_length=1)] | None = Field(
+        None, description="For `agent: command`: the program and its arguments; the prompt comes on its stdin."
+    )
+    script: NonEmpty | None = Field(None, description="For `agent: scripted`: a YAML file of answers, relative to this file.")
+
+
+class Retry(Model):
+    """When and how soon a failed attempt is made again."""
+
+    delay: Duration = Field(2.0, description="Wait before the second attempt.")
+    factor: Annotated[float, Field(ge=1, le=100, allow_inf_nan=False)] = Field(
+        2.0, description="Each wait is this many times the one before."
+    )
+    max_delay: Duration = Field(60.0, description="Longest wait.")
+    jitter: bool = Field(True, description="Spread the waits by up to a quarter.")
+    on: ListOf[ErrorKind] | None = Field(None, description="Only failures of these kinds are tried again.")
+    exit_codes: ListOf[Annotated[int, Field(ge=0, le=255)]] | None = Field(None, description="Only these exit codes are tried again.")
+    timeout: PositiveDuration | None = Field(None, description="All attempts together.")
+
+
+class Expect(Model):
+    """What the step promises about its place; checked after it ended well."""
+
+    changes: bool | None = Field(None, description="Whether files must have changed (`true`) or must not (`false`).")
+    commit: bool | None = Field(None, description="The step itself must have made a commit on the run's branch.")
+    files: Annotated[ListOf[NonEmpty], Field(min_length=1)] | None = Field(
+        None, description="Each pattern must match a file in the step's place."
+    )
+
+
+class OutputVariable(Model):
+    path: NonEmpty = Field(description="Dot path into the output, with array indexes: `a.b[0].c`; `.` is everything.")
+    default: Value = Field(None, description="Taken where the path is missing.")
+
+
+Commands = NonEmpty | Annotated[ListOf[NonEmpty], Field(min_length=1)]
+Names = Name | ListOf[Name]
+
+
+def _exactly_one_kind(schema: dict[str, Any]) -> None:
+    schema["oneOf"] = [{"required": [kind]} for kind in KINDS]
+
+
+class Step(Model):
+    """One step: what it does (`run`, `prompt` or `skill`), when, and what its success is."""
+
+    model_config = ConfigDict(json_schema_extra=_exactly_one_kind)
+
+    name: Name | None = Field(None, description="Unique; default `step_N`.")
+    description: str | None = Field(None, description="For people.")
+    run: NonEmpty | Annotated[ListOf[Text], Field(min_length=1)] | None = Field(
+        None, description="A command: text goes to the shell, a list is executed without one."
+    )
+    prompt: NonEmpty | None = Field(None, description="One agent task with this text.")
+    skill: NonEmpty | None = Field(None, description="An agent task from the template of this skill.")
+    with_: dict[Variable, Value] | None = Field(None, alias="with", description="Arguments of the skill.")
+    needs: Names | None = Field(None, description="Steps that must have ended first; default: the step above.")
+    join: Literal["success", "done", "any"] | None = Field(
+        None, description="When `needs` are met: all well (`success`), all ended (`done`), or the first (`any`)."
+    )
+    when: NonEmpty | bool | None = Field(None, description="An expression; false skips the step.")
+    foreach: NonEmpty | ListOf[Value] | None = Field(None, description="One task per item of this list or expression.")
+    as_: Variable | None = Field(None, alias="as", description="Name of the item (default `item`).")
+    max_parallel: Annotated[int, Field(ge=1)] | None = Field(None, description="Most items at once.")
+    max_items: Annotated[int, Field(ge=0, le=100_000)] | None = Field(None, description="Longest list taken (default 1000).")
+    fail_fast: bool | None = Field(None, description="Stop the other items after the first failure.")
+    config: AgentConfig | None = Field(None, description="Settings of the agent for this step.")
+    timeout: PositiveDuration | None = Field(None, description="Longest time of one attempt with its `verify` (default 1h).")
+    idle_timeout: PositiveDuration | None = Field(
+        None, description="Longest silence (default 10m for agents; it stands still while a tool runs)."
+    )
+    retries: Annotated[int, Field(ge=0, le=1000)] | None = Field(None, description="Up to this many more attempts.")
+    retry: Retry | None = Field(None, description="Waits and classes of retries.")
+    recovery_prompt: NonEmpty | None = Field(None, description="An agent task after the last attempt failed; `{{ error }}` says why.")
+    recoveries: Annotated[int, Field(ge=1, le=1000)] | None = Field(None, description="Most rounds of recovery (default 1).")
+    verify: Commands | None = Field(None, description="The step succeeds only if these commands exit 0.")
+    expect: Expect | None = Field(None, description="What must be true of the step's place afterwards.")
+    effects: Literal["none", "workspace", "external"] | None = Field(
+        None, description="What a second execution could harm; `external` is never repeated on its own after a crash."
+    )
+    on_failure: Literal["fail", "continue", "stop"] | None = Field(None, description="What a failure means for the run.")
+    output: Literal["text", "json", "lines"] | None = Field(None, description="How the output is read.")
+    output_schema: dict[str, Value] | NonEmpty | None = Field(None, description="JSON Schema of the output, or a file that holds it.")
+    output_vars: dict[Variable, NonEmpty | OutputVariable] | None = Field(None, description="Variables taken from the output by path.")
+    env: dict[Variable, Text] | None = Field(None, description="Environment variables of this step.")
+    secrets: ListOf[Variable] | None = Field(None, description="Declared secrets that this step gets.")
+    cwd: NonEmpty | None = Field(None, description="Folder inside the run's place.")
+    stdin: str | None = Field(None, description="Text for the command's standard input.")
+    shell: Annotated[ListOf[NonEmpty], Field(min_length=1)] | NonEmpty | None = Field(
+        None, description="Shell for text commands; the script is its last argument."
+    )
+    ok_codes: Annotated[ListOf[Annotated[int, Field(ge=0, le=255)]], Field(min_length=1)] | None = Field(
+        None, description="Exit codes that are success (default 0)."
+    )
+    allow_denials: bool | None = Field(None, description="A refused tool is no failure.")
+    slot: Literal["none"] | None = Field(None, description="`none`: a trivial command that takes no slot.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_kind(cls, data: object) -> object:
+        if isinstance(data, dict):
+            kinds = [kind for kind in KINDS if kind in data]
+            if len(kinds) != 1:
+                found = f"has {' and '.join(f'`{kind}`' for kind in kinds)}" if kinds else "does nothing"
+                raise ValueError(f"a step has exactly one of `run`, `prompt`, `skill`; this one {found}")
+        return data
+
+    @property
+    def kind(self) -> Literal["run", "prompt", "skill"]:
+        return "run" if self.run is not None else "prompt" if self.prompt is not None else "skill"
+
+    @property
+    def is_agent(self) -> bool:
+        return self.run is None
+
+
+Argument = Annotated[
+    dict[str, Value],
+    WithJsonSchema(
+        {
+            "type": "object",
+            "description": "A JSON Schema (draft 2020-12). `required: false` or a `default` makes it optional.",
+            "properties": {"required": {"type": "boolean"}, "description": {"type": "string"}},
+        }
+    ),
+]
+
+
+class Workflow(Model):
+    """A workflow file."""
+
+    version: Literal[1] = Field(1, description="Version of this format.")
+    requires: NonEmpty | None = Field(None, description='Which cpool-flow versions can run this file: ">=0.1".')
+    name: Name | None = Field(None, description="Default: the file's stem.")
+    description: str | None = Field(None, description="For people; shown by `cpool-flow list`.")
+    args: dict[Variable, Argument] = Field({}, description="Typed arguments, each a JSON Schema.")
+    env: dict[Variable, Text] = Field({}, description="Plain values for shell steps and agents.")
+    secrets: ListOf[Variable] = Field((), description="Environment variables: required at start, masked everywhere.")
+    context: dict[str, Value] = Field({}, description="Shared context, added to every agent's system prompt.")
+    config: AgentConfig = Field(AgentConfig(), description="Defaults for agent steps.")
+    slots: Annotated[int, Field(ge=1, le=1000)] | None = Field(None, description="Size of the slot pool (default 4).")
+    timeout: PositiveDuration | None = Field(None, description="Whole run.")
+    isolation: Literal["none", "worktree"] | None = Field(
+        None, description="Where steps work; default: `worktree` where an agent may write in a git repository."
+    )
+    base: NonEmpty | None = Field(None, description="Commit that the run's branch starts from (default `HEAD`).")
+    include_changes: bool = Field(False, description="Take uncommitted changes of the checkout along.")
+    setup: Commands | None = Field(None, description="Commands run once in a fresh place.")
+    keep: Literal["branch", "worktree", "none"] = Field("branch", description="What stays of the run's place.")
+    steps: Annotated[ListOf[Step], Field(min_length=1)] = Field(description="The steps, a chain unless `needs` says otherwise.")
+    finally_: ListOf[Step] = Field((), alias="finally", description="Steps run at the end whatever happened.")
+    outputs: dict[Variable, Value] = Field({}, description="Printed, kept, and written to `$GITHUB_OUTPUT`.")
