@@ -1,0 +1,258 @@
+"""Facts of a run, in the past tense, and their JSON form. The journal is a list of these; state is their fold.
+
+Knows nothing of SQLite or of what follows from an event. Times are not in here: each event is stored with the
+moment at which it was recorded (seconds since the epoch). A field left at its default is left out of the JSON,
+so fields may be added without a new version; a field is never renamed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import MISSING, dataclass, fields
+from typing import Any, Literal
+
+# Raised when an older program could misread what a newer one wrote.
+VERSION = 1
+
+JsonValue = Any
+AttemptKind = Literal["normal", "recovery"]
+StopCause = Literal["cancel", "sigterm", "timeout", "on_failure", "errored"]
+Choice = Literal["rerun", "skip", "fail"]
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A text that is kept: `text` itself up to 64 kB, above that a `file` of the run's directory and its size in bytes."""
+
+    text: str | None = None
+    file: str | None = None
+    bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One fact. Each subclass is one type in the journal."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunCreated(Event):
+    run_id: str
+    name: str
+    workflow: str
+    file: str
+    directory: str
+    mark: str
+    slots: int
+    isolation: str
+    timeout_seconds: float | None = None
+    tags: tuple[str, ...] = ()
+    version: str = ""
+    secrets: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PlaceOpened(Event):
+    """A fresh place to work in; `setup` has not run there yet. `place` is what the workspace needs to find it again."""
+
+    directory: str
+    branch: str | None = None
+    base: str | None = None
+    place: JsonValue = None
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SetupFinished(Event):
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class StepOpened(Event):
+    """`when` held; with `foreach`, what it came to (a JSON list) and how many items that are."""
+
+    step: str
+    items: Stored | None = None
+    count: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class StepClosed(Event):
+    """A step ended without a task: skipped, cancelled, or failed before its tasks could be made."""
+
+    step: str
+    status: Literal["skipped", "cancelled", "failed"]
+    reason: str
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptStarted(Event):
+    """Written before the process exists. `tree` is the state of the place, where it is under git."""
+
+    task: str
+    number: int
+    kind: AttemptKind = "normal"
+    slot: str | None = None
+    agent: str | None = None
+    model: str | None = None
+    log: str = ""
+    tree: str | None = None
+    session_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptFinished(Event):
+    """How an attempt ended. `error_kind` is None for success. `interrupted`: the coordinator died, the attempt is lost."""
+
+    task: str
+    number: int
+    error_kind: str | None = None
+    error: str = ""
+    reason: str = ""
+    exit_code: int | None = None
+    signal: int | None = None
+    output: Stored | None = None
+    value: Stored | None = None
+    variables: Stored | None = None
+    cost_usd: float | None = None
+    turns: int | None = None
+    session_id: str | None = None
+    model: str | None = None
+    tree: str | None = None
+    state: str = ""
+    resets_at: float | None = None
+    interrupted: bool = False
+    changed_files: tuple[str, ...] | None = None
+    commit: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RetryScheduled(Event):
+    """The next attempt of a task may start at `at` (seconds since the epoch). `free`: it costs no retry."""
+
+    task: str
+    kind: AttemptKind
+    at: float
+    reason: str
+    free: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TaskClosed(Event):
+    """A task that will have no further attempt, and did not succeed."""
+
+    task: str
+    status: Literal["failed", "skipped", "cancelled"]
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionNeeded(Event):
+    """A task with effects outside may have happened when the coordinator died: a person decides."""
+
+    task: str
+
+
+@dataclass(frozen=True, slots=True)
+class Decided(Event):
+    task: str
+    choice: Choice
+
+
+@dataclass(frozen=True, slots=True)
+class PlaceCommitted(Event):
+    commit: str
+    tasks: tuple[str, ...]
+    changed_files: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PlaceClosed(Event):
+    branch: str | None = None
+    directory: str | None = None
+    commit: str | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RunStopping(Event):
+    """No further step starts and running ones are stopped; `at_once`: the steps of `finally` too."""
+
+    cause: StopCause
+    reason: str
+    at_once: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RunWaiting(Event):
+    """The coordinator leaves; a person, or a later `resume`, goes on."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunResumed(Event):
+    """Another coordinator goes on. `reopen`: what had failed or was cancelled or skipped for it runs again."""
+
+    reopen: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RunFinished(Event):
+    status: Literal["success", "failed", "cancelled"]
+    reason: str = ""
+    outputs: Stored | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Noted(Event):
+    """A warning for people that belongs to the run."""
+
+    text: str
+    task: str | None = None
+
+
+_TYPES: dict[str, type[Event]] = {kind.__name__: kind for kind in Event.__subclasses__()}
+_FIELDS: dict[type[Event], tuple[tuple[str, object], ...]] = {
+    kind: tuple((field.name, field.default) for field in fields(kind)) for kind in _TYPES.values()
+}
+
+
+class UnknownEvent(ValueError):
+    """The journal holds what this program does not know: a newer program wrote it, or it is damaged."""
+
+
+def to_json(event: Event) -> dict[str, JsonValue]:
+    """The event's fields as plain JSON data, without those at their default."""
+    data = {}
+    for name, default in _FIELDS[type(event)]:
+        value = getattr(event, name)
+        if value is default or (default is not MISSING and value == default and type(value) is type(default)):
+            continue
+        data[name] = _stored_to_json(value) if isinstance(value, Stored) else value
+    return data
+
+
+def from_json(kind: str, data: dict[str, JsonValue]) -> Event:
+    """The event that `to_json` was made from. Raises UnknownEvent."""
+    event_type = _TYPES.get(kind)
+    if event_type is None:
+        raise UnknownEvent(kind)
+    for name in _STORED & data.keys():
+        data[name] = Stored(**data[name])
+    for name in _TUPLES & data.keys():
+        if data[name] is not None:
+            data[name] = tuple(data[name])
+    try:
+        return event_type(**data)
+    except TypeError as error:
+        raise UnknownEvent(f"{kind}: {error}") from None
+
+
+_STORED = frozenset({"items", "output", "value", "variables", "outputs"})
+_TUPLES = frozenset({"tags", "tasks", "changed_files", "secrets"})
+
+
+def _stored_to_json(stored: Stored) -> dict[str, JsonValue]:
+    if stored.file is None:
+        return {"text": stored.text}
+    return {"file": stored.file, "bytes": stored.bytes}

@@ -1,0 +1,43 @@
+"""What an executor is: it takes attempts, and hands back how they ended.
+
+Protocol: `start` and `stop` are called from the coordinator's loop and return at once. For each started attempt
+`deliver` is called exactly once, whatever happens to it. `stop` may be called again, and for an attempt that has
+just ended; `at_once` leaves out the grace. After `close` nothing that was started is alive.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from cpool_flow.events import AttemptFinished, AttemptKind
+from cpool_flow.plan import PlannedStep
+
+Deliver = Callable[[AttemptFinished], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """One attempt to execute. `scope`: the values that its texts may see. `timeout_seconds` covers it with its `verify`."""
+
+    step: PlannedStep
+    task: str
+    index: int | None
+    number: int
+    kind: AttemptKind
+    slot: str | None
+    log: Path
+    scope: Mapping[str, object]
+    timeout_seconds: float
+    session_id: str
+    tree: str | None = None
+
+
+class Executor(Protocol):
+    def start(self, assignment: Assignment, deliver: Deliver) -> None: ...
+
+    def stop(self, task: str, reason: str, *, at_once: bool) -> None: ...
+
+    async def close(self) -> None: ...

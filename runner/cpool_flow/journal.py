@@ -1,0 +1,188 @@
+"""The events of one run on disk: one SQLite file, the lock of its one writer, and requests from other processes.
+
+Knows how events are stored, not what they mean. WAL with synchronous=FULL: when `append` returns, its events
+survive a power cut. One `append` is one commit, so the events of a turn of the loop share its cost.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import IO
+
+from cpool_flow import events
+from cpool_flow.errors import InvalidInput, OperationFailed
+
+FILE = "journal.db"
+LOCK = "coordinator.lock"
+BUSY_SECONDS = 10.0
+
+_TABLES = """
+CREATE TABLE IF NOT EXISTS events (seq INTEGER PRIMARY KEY, at REAL NOT NULL, type TEXT NOT NULL, data TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS requests (id INTEGER PRIMARY KEY, at REAL NOT NULL, type TEXT NOT NULL, data TEXT NOT NULL);
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """An event with its number in the journal (from 1) and its time (seconds since the epoch)."""
+
+    seq: int
+    at: float
+    event: events.Event
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What another process asks of the coordinator: `cancel`."""
+
+    id: int
+    type: str
+    data: dict[str, str]
+
+
+class Journal:
+    """A run's journal. Many may read; who appends holds the run's `Lock`."""
+
+    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
+        self.path = path
+        self._connection = connection
+        self._data_version = -1
+
+    @classmethod
+    def create(cls, directory: Path) -> Journal:
+        """A new, empty journal in `directory`. Raises OperationFailed where it cannot be written."""
+        path = directory / FILE
+        try:
+            journal = cls(path, _connect(path))
+            journal._connection.executescript(f"{_TABLES} PRAGMA user_version = {events.VERSION};")
+        except (sqlite3.Error, OSError) as error:
+            raise OperationFailed(f"cannot write the journal `{path}`: {error}") from error
+        return journal
+
+    @classmethod
+    def open(cls, directory: Path) -> Journal:
+        """The journal of a run that exists. Raises InvalidInput where it is missing, damaged or of a newer version."""
+        path = directory / FILE
+        if not path.is_file():
+            raise InvalidInput(f"`{directory.name}` is no run: it has no journal")
+        try:
+            connection = _connect(path)
+            (version,) = connection.execute("PRAGMA user_version").fetchone()
+            connection.execute("SELECT 1 FROM events LIMIT 1").fetchone()
+        except sqlite3.Error as error:
+            raise InvalidInput(f"the journal of run `{directory.name}` is damaged ({error})", help=f"look at `{path}`") from error
+        if version > events.VERSION:
+            connection.close()
+            raise InvalidInput(
+                f"the journal of run `{directory.name}` was written by a newer cpool-flow (format {version}, this one reads {events.VERSION})",
+                help="upgrade cpool-flow",
+            )
+        return cls(path, connection)
+
+    def append(self, batch: Sequence[tuple[events.Event, float]]) -> None:
+        """Make `batch` (events with their times) durable, as one commit. Raises OperationFailed (disk full, I/O error): nothing of it is then kept."""
+        rows = [(at, type(event).__name__, json.dumps(events.to_json(event), ensure_ascii=False)) for event, at in batch]
+        try:
+            with self._connection:
+                self._connection.executemany("INSERT INTO events (at, type, data) VALUES (?, ?, ?)", rows)
+        except sqlite3.Error as error:
+            raise OperationFailed(f"cannot write the journal `{self.path}`: {error}") from error
+
+    def read(self, after: int = 0) -> Iterator[Recorded]:
+        """The events recorded after number `after`, in order. Raises InvalidInput where one cannot be read."""
+        try:
+            for seq, at, kind, data in self._connection.execute("SELECT seq, at, type, data FROM events WHERE seq > ? ORDER BY seq", (after,)):
+                yield Recorded(seq, at, events.from_json(kind, json.loads(data)))
+        except (sqlite3.Error, ValueError) as error:
+            raise InvalidInput(f"the journal `{self.path}` is damaged ({error})") from error
+
+    def changed(self) -> bool:
+        """Whether another process has written since the last call. Cheap enough to ask several times a second."""
+        with suppress(sqlite3.Error):
+            (version,) = self._connection.execute("PRAGMA data_version").fetchone()
+            if version != self._data_version:
+                self._data_version = version
+                return True
+        return False
+
+    def request(self, kind: str, data: dict[str, str], at: float) -> None:
+        """Leave a request for the coordinator. Raises OperationFailed."""
+        try:
+            with self._connection:
+                self._connection.execute("INSERT INTO requests (at, type, data) VALUES (?, ?, ?)", (at, kind, json.dumps(data)))
+        except sqlite3.Error as error:
+            raise OperationFailed(f"cannot write the journal `{self.path}`: {error}") from error
+
+    def take_requests(self) -> list[Request]:
+        """Requests not taken yet; they are taken by this."""
+        try:
+            rows = self._connection.execute("SELECT id, type, data FROM requests ORDER BY id").fetchall()
+            if rows:
+                with self._connection:
+                    self._connection.execute("DELETE FROM requests WHERE id <= ?", (rows[-1][0],))
+        except sqlite3.Error as error:
+            raise OperationFailed(f"cannot read the journal `{self.path}`: {error}") from error
+        return [Request(number, kind, json.loads(data)) for number, kind, data in rows]
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+class Lock:
+    """The right to be a run's coordinator. The kernel takes it back when the process ends, however it ends."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._file: IO[str] | None = None
+
+    def __enter__(self) -> Lock:
+        """Raises InvalidInput while another process holds it."""
+        file = open(self._directory / LOCK, "a+", encoding="ascii")  # noqa: SIM115 - held until __exit__
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            holder = file.read().strip()
+            file.close()
+            raise InvalidInput(
+                f"run `{self._directory.name}` is being worked on by process {holder or 'unknown'}",
+                help=f"follow it with `cpool-flow status {self._directory.name}`, stop it with `cpool-flow cancel {self._directory.name}`",
+            ) from None
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        self._file = file
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._file:
+            self._file.close()
+            self._file = None
+
+
+def is_alive(directory: Path) -> bool:
+    """Whether a coordinator works on the run in `directory` now."""
+    try:
+        with open(directory / LOCK, encoding="ascii") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return True
+    except OSError:
+        pass
+    return False
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, timeout=BUSY_SECONDS)
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    return connection

@@ -1,0 +1,366 @@
+"""What to do next, given what is true: order, retries, recovery, skipping, stopping.
+
+Pure: time comes in as a number, jitter from the run's id. Nothing here is stored; after a restart the same state
+gives the same wishes. A wish becomes a fact only when the engine has recorded it.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from cpool_flow import events
+from cpool_flow.model import DEFAULT_AGENT_RETRIES, Retry
+from cpool_flow.plan import AGENT_RETRIED, NEVER_RETRIED, PlannedStep
+from cpool_flow.state import SKIPPED_BY_PERSON, UPSTREAM_FAILED, State, StepState, Task
+
+# A usage limit without a reset time is probed at these intervals (seconds), the last one for ever.
+LIMIT_PROBES = (60.0, 120.0, 300.0, 600.0, 1800.0)
+NO_PROGRESS = "no progress: this state was seen before"
+
+
+@dataclass(frozen=True, slots=True)
+class Open:
+    """Ask `when` and `foreach` of a step whose needs are met, and make its tasks."""
+
+    step: str
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    task: str
+    number: int
+    kind: events.AttemptKind
+    slot: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Stop a running attempt: it then ends as cancelled."""
+
+    task: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A fact that follows from the rules alone."""
+
+    event: events.Event
+
+
+@dataclass(frozen=True, slots=True)
+class Leave:
+    """Nothing can go on before a person, or time, has done something: the coordinator ends."""
+
+    reason: str
+
+
+Action = Open | Start | Stop | Record | Leave
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The actions of one turn, and when to ask again if nothing happens (seconds since the epoch)."""
+
+    actions: tuple[Action, ...]
+    wake_at: float | None = None
+
+
+def decide(state: State, now: float) -> Decision:
+    """What to do at `now`. Facts first: while there are any to record, nothing is started."""
+    facts = tuple(_facts(state, now))
+    if facts:
+        return Decision(facts)
+    actions: list[Action] = [*_stops(state), *_starts(state)]
+    if not actions and _stuck(state):
+        return Decision((Leave(_waits_for(state)),))
+    return Decision(tuple(actions), _wake_at(state))
+
+
+# ---- facts --------------------------------------------------------------------------------------------------
+
+
+# Asked in this order; the first that has anything to say is recorded before the next is asked, for it may change it.
+def _facts(state: State, now: float) -> Iterator[Action]:
+    for rule in (_stopping, _failures, _fast_failures, _closings, _openings):
+        found = False
+        for action in rule(state, now):
+            found = True
+            yield action
+        if found:
+            return
+
+
+def _stopping(state: State, now: float) -> Iterator[Action]:
+    if state.stopping or state.main_ended:
+        return
+    deadline = _deadline(state)
+    if deadline is not None and now >= deadline:
+        yield Record(events.RunStopping("timeout", f"the run's time of {_timeout(state):g} s is over"))
+    elif state.setup and state.setup.error:
+        yield Record(events.RunStopping("errored", f"setup failed: {state.setup.error}"))
+    else:
+        for name in state.failed:
+            if state.plan[name].on_failure == "stop":
+                yield Record(events.RunStopping("on_failure", f"step `{name}` failed"))
+                return
+
+
+def _failures(state: State, now: float) -> Iterator[Action]:
+    for task in state.undecided.values():
+        yield Record(after_failure(state, task, now))
+
+
+def _fast_failures(state: State, now: float) -> Iterator[Action]:
+    for name in state.failing_fast:
+        for task in state.steps[name].tasks:
+            if task.status in ("ready", "waiting"):
+                yield Record(events.TaskClosed(task.id, "skipped", "another item failed"))
+
+
+def _closings(state: State, now: float) -> Iterator[Action]:
+    """While the run is being stopped, close every step that no longer runs."""
+    if state.stopping is None:
+        return
+    for name, step in state.steps.items():
+        if not step.ended and step.running == 0 and _stopped(state, step):
+            yield Record(events.StepClosed(name, "cancelled", state.stopping.reason))
+
+
+def _openings(state: State, now: float) -> Iterator[Action]:
+    for name in state.due:
+        step = state.steps[name]
+        if _stopped(state, step):
+            continue
+        yield Open(name) if _may_open(step, state) else Record(events.StepClosed(name, "skipped", UPSTREAM_FAILED))
+
+
+def _stopped(state: State, step: StepState) -> bool:
+    if state.stopping is None:
+        return False
+    return step.plan.phase == "main" or state.stopping.at_once
+
+
+def _may_open(step: StepState, state: State) -> bool:
+    needs = [state.steps[need] for need in step.plan.needs]
+    if step.plan.join == "done" or not needs:
+        return True
+    if step.plan.join == "any":
+        return any(need.ended_well for need in needs if need.ended)
+    return all(need.ended_well for need in needs)
+
+
+# ---- after a failure ----------------------------------------------------------------------------------------
+
+
+def after_failure(state: State, task: Task, now: float) -> events.Event:
+    """What follows for a task whose last attempt did not make it succeed: another attempt, a person, or its end."""
+    step = state.steps[task.step]
+    attempt = task.attempts[-1]
+    finished = attempt.finished
+    if finished is None:
+        raise AssertionError("BUG: an attempt that runs has no outcome")
+    if task.decision is not None:
+        return _decided(task, now)
+    if finished.interrupted and not _stopped(state, step):
+        if step.plan.effects == "external":
+            return events.DecisionNeeded(task.id)
+        return events.RetryScheduled(task.id, attempt.started.kind, now, "lost when the coordinator died", free=True)
+    if finished.error_kind == "cancelled" or _stopped(state, step) or task.step in state.failing_fast:
+        return events.TaskClosed(task.id, "cancelled", finished.reason or _stop_reason(state))
+    if finished.error_kind is None:
+        return events.RetryScheduled(task.id, "normal", now, "recovered", free=True)
+    if finished.error_kind == "rate_limited":
+        return events.RetryScheduled(task.id, attempt.started.kind, _limit_over(task, finished, now), "usage limit", free=True)
+    return _retry(state, step.plan, task, finished, now) or _recover(state, step.plan, task, now) or _failed(step.plan, task, finished)
+
+
+def _decided(task: Task, now: float) -> events.Event:
+    if task.decision == "rerun":
+        return events.RetryScheduled(task.id, task.attempts[-1].started.kind, now, "rerun by decision", free=True)
+    if task.decision == "skip":
+        return events.TaskClosed(task.id, "skipped", SKIPPED_BY_PERSON)
+    return events.TaskClosed(task.id, "failed", "failed by decision")
+
+
+def _limit_over(task: Task, finished: events.AttemptFinished, now: float) -> float:
+    if finished.resets_at is not None and finished.resets_at > now:
+        return finished.resets_at
+    limits = sum(1 for attempt in task.attempts if attempt.finished and attempt.finished.error_kind == "rate_limited")
+    return now + LIMIT_PROBES[min(limits, len(LIMIT_PROBES)) - 1]
+
+
+def _retry(state: State, plan: PlannedStep, task: Task, finished: events.AttemptFinished, now: float) -> events.Event | None:
+    if _recovery_rounds(task):
+        return None
+    used = len(task.counted) - task.free
+    if used > plan.retries or not retryable(plan, finished):
+        return None
+    at = now + retry_delay_seconds(plan, used, f"{state.created.run_id if state.created else ''}/{task.id}/{used}")
+    limit = plan.step.retry.timeout if plan.step.retry else None
+    if limit is not None and at >= task.counted[0].started_at + limit:
+        return None
+    return events.RetryScheduled(task.id, "normal", at, f"{finished.error_kind}, retry {used} of {plan.retries}")
+
+
+def retryable(plan: PlannedStep, finished: events.AttemptFinished) -> bool:
+    """Whether a failure is of a class that another attempt may mend (format.md 9)."""
+    kind, step = finished.error_kind, plan.step
+    if kind in NEVER_RETRIED:
+        return False
+    if step.retry and step.retry.exit_codes is not None:
+        return finished.exit_code in step.retry.exit_codes or (step.retry.on is not None and kind in step.retry.on)
+    if step.retry and step.retry.on is not None:
+        return kind in step.retry.on
+    return step.retries is not None or kind in AGENT_RETRIED
+
+
+def retry_delay_seconds(plan: PlannedStep, retry: int, seed: str) -> float:
+    """The wait before retry number `retry` (from 1): exponential, capped, then shortened by up to a quarter where
+    jitter is on. `seed` stands in for chance, so the same run waits the same."""
+    rule = plan.step.retry or Retry.model_construct()
+    delay = min(rule.delay * rule.factor ** min(retry - 1, 64), rule.max_delay)
+    return delay * (1 - 0.25 * zlib.crc32(seed.encode()) / 2**32) if rule.jitter else delay
+
+
+def attempt_timeout_seconds(plan: PlannedStep, task: Task, now: float) -> float:
+    """How long an attempt that starts now may take: its own limit, and what is left of all attempts together."""
+    limit = plan.step.retry.timeout if plan.step.retry else None
+    if limit is None or len(task.counted) < 2:
+        return plan.timeout_seconds if limit is None else min(plan.timeout_seconds, limit)
+    return min(plan.timeout_seconds, max(0.001, task.counted[0].started_at + limit - now))
+
+
+def _recover(state: State, plan: PlannedStep, task: Task, now: float) -> events.Event | None:
+    finished = task.attempts[-1].finished
+    if finished is None or _recovery_rounds(task) >= plan.recoveries or finished.error_kind in ("auth", "budget", "invalid"):
+        return None
+    if no_progress(plan, task):
+        return None
+    return events.RetryScheduled(
+        task.id, "recovery", now, f"{finished.error_kind}, recovery {_recovery_rounds(task) + 1} of {plan.recoveries}"
+    )
+
+
+def _recovery_rounds(task: Task) -> int:
+    """Rounds that count: not those lost with the coordinator or at a limit, nor the first few that found the model
+    overloaded or lost their process, which are made again as any agent task is."""
+    ended = [attempt.finished for attempt in task.counted if attempt.started.kind == "recovery" and attempt.finished]
+    real = [finished for finished in ended if not finished.interrupted and finished.error_kind != "rate_limited"]
+    transient = sum(finished.error_kind in AGENT_RETRIED for finished in real)
+    return len(real) - min(transient, DEFAULT_AGENT_RETRIES)
+
+
+def no_progress(plan: PlannedStep, task: Task) -> bool:
+    """Whether the last round of recovery ended in a state (files, failure, answer) that an earlier failure had left."""
+    if not _recovery_rounds(task):
+        return False
+    states = [attempt.finished.state for attempt in task.counted if attempt.finished and attempt.finished.state]
+    return bool(states) and states[-1] in states[:-1] and task.attempts[-1].finished is not None
+
+
+def _failed(plan: PlannedStep, task: Task, finished: events.AttemptFinished) -> events.Event:
+    reason = finished.reason or finished.error_kind or "failed"
+    if plan.recoveries and no_progress(plan, task):
+        reason = f"{reason}; {NO_PROGRESS}"
+    return events.TaskClosed(task.id, "failed", reason)
+
+
+# ---- starts and stops ---------------------------------------------------------------------------------------
+
+
+def _stops(state: State) -> Iterator[Stop]:
+    if state.stopping:
+        for task in state.running.values():
+            if _stopped(state, state.steps[task.step]):
+                yield Stop(task.id, state.stopping.reason)
+    for name in state.failing_fast:
+        for task in state.steps[name].tasks if state.steps[name].running else ():
+            if task.status == "running":
+                yield Stop(task.id, "another item failed")
+
+
+def _starts(state: State) -> Iterator[Start]:
+    """Oldest ready first, within a fan-out by item; a task that must be alone in its place waits for the others."""
+    if state.place is None or state.setup is None or (state.stopping and not state.main_ended):
+        return
+    if any(is_exclusive(state, task, task.attempts[-1].started.kind) for task in state.running.values()):
+        return
+    free = _free_slots(state)
+    busy = bool(state.running)
+    for _, name in state.ready_steps:
+        step = state.steps[name]
+        if not free and not state.plan.has_slotless:
+            return
+        for task in _startable(state, step):
+            needs_slot = step.plan.takes_slot or task.next_kind == "recovery"
+            if needs_slot and not free:
+                break
+            alone = is_exclusive(state, task, task.next_kind)
+            if alone and busy:
+                return
+            busy = True
+            yield Start(task.id, len(task.attempts) + 1, task.next_kind, free.pop(0) if needs_slot else None)
+            if alone:
+                return
+
+
+def _startable(state: State, step: StepState) -> Iterator[Task]:
+    """The ready tasks of a step in order, as many as `max_parallel` lets run and its agent's pause allows."""
+    room = len(step.ready) if step.plan.max_parallel is None else step.plan.max_parallel - step.running
+    for position in reversed(step.ready[-room:] if room > 0 else ()):
+        task = step.tasks[position]
+        if _agent_of(step.plan, task) in state.paused:
+            return
+        yield task
+
+
+def is_exclusive(state: State, task: Task, kind: events.AttemptKind) -> bool:
+    """Whether an attempt must have the place to itself: `expect` and the no-change guard look at the files."""
+    step = state.steps[task.step].plan
+    if state.place is None or state.place.base is None:
+        return False
+    return step.step.expect is not None or (step.may_write and (kind == "recovery" or _recovery_rounds(task) > 0))
+
+
+def _agent_of(plan: PlannedStep, task: Task) -> str | None:
+    return plan.agent if plan.step.is_agent or task.next_kind == "recovery" else None
+
+
+def _free_slots(state: State) -> list[str]:
+    if state.created is None or len(state.slots) >= state.created.slots:
+        return []
+    return [name for name in (f"slot-{number}" for number in range(1, state.created.slots + 1)) if name not in state.slots]
+
+
+# ---- time ---------------------------------------------------------------------------------------------------
+
+
+def _timeout(state: State) -> float:
+    return (state.created.timeout_seconds if state.created else None) or 0.0
+
+
+def _deadline(state: State) -> float | None:
+    return state.started_at + _timeout(state) if _timeout(state) else None
+
+
+def _wake_at(state: State) -> float | None:
+    times = [state.wake_at()]
+    if not state.stopping and not state.main_ended:
+        times.append(_deadline(state))
+    return min((at for at in times if at is not None), default=None)
+
+
+def _stuck(state: State) -> bool:
+    return bool(state.asking) and not state.running and not state.ready_steps and state.wake_at() is None
+
+
+def _waits_for(state: State) -> str:
+    names = ", ".join(f"`{task}`" for task in state.asking)
+    return f"waits for a decision on {names}: its effects outside may have happened"
+
+
+def _stop_reason(state: State) -> str:
+    return state.stopping.reason if state.stopping else "another item failed"

@@ -1,0 +1,171 @@
+"""A run as the JSON document of `run --json` and `status --json`, computed from its journal.
+
+Pure: texts above 64 kB are fetched by a function that is handed in. Shape: `schemas/result.schema.json`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from cpool_flow.events import AttemptFinished, Stored
+from cpool_flow.state import Attempt, State, StepState, Task
+
+Load = Callable[[Stored], str]
+JsonObject = dict[str, Any]
+
+
+class Result:
+    """Makes the document of one run. `logs`: the folder of its logs."""
+
+    def __init__(self, state: State, load: Load, args: Mapping[str, Any], logs: Path) -> None:
+        self._state = state
+        self._load = load
+        self._args = args
+        self._logs = logs
+
+    def document(self) -> JsonObject:
+        state = self._state
+        created = state.created
+        return {
+            "run_id": created.run_id if created else None,
+            "name": created.name if created else None,
+            "workflow": created.workflow if created else None,
+            "status": state.status,
+            "args": dict(self._args),
+            "outputs": json.loads(self._load(state.outputs)) if state.outputs else {},
+            "cost_usd": _cost(attempt for step in state.steps.values() for task in step.tasks for attempt in task.attempts),
+            "started_at": iso_time(state.created_at),
+            "ended_at": iso_time(state.ended_at),
+            "duration_seconds": _seconds(state.created_at, state.ended_at),
+            "branch": branch(state),
+            "base": state.place.base if state.place else None,
+            "directory": self._directory(),
+            "tags": list(created.tags) if created else [],
+            "error": self._error(),
+            "steps": [self._step(step) for step in state.steps.values()],
+        }
+
+    def _directory(self) -> str | None:
+        closed = self._state.place_closed
+        if closed is not None:
+            return closed.directory
+        return self._state.place.directory if self._state.place else None
+
+    def _error(self) -> str | None:
+        if self._state.status in ("failed", "cancelled", "waiting"):
+            return self._state.reason or None
+        return None
+
+    def _step(self, step: StepState) -> JsonObject:
+        plan = step.plan
+        alone = step.tasks[0] if step.tasks and not plan.fans_out else None
+        document: JsonObject = {
+            "name": plan.name,
+            "kind": plan.step.kind,
+            "status": step.status,
+            "reason": step.reason or None,
+            **self._output(alone),
+            "items": [self._item(step, task, item) for task, item in zip(step.tasks, self._items(step), strict=False)],
+            "attempts": [self._attempt(attempt) for attempt in alone.attempts] if alone else [],
+            "cost_usd": _cost(attempt for task in step.tasks for attempt in task.attempts),
+            "branch": branch(self._state),
+            "commit": alone.commit if alone else None,
+        }
+        if step.error:
+            document["error"] = step.error
+        if plan.phase == "finally":
+            document["phase"] = "finally"
+        return document
+
+    def _items(self, step: StepState) -> list[Any]:
+        return json.loads(self._load(step.items)) if step.plan.fans_out and step.items else []
+
+    def _item(self, step: StepState, task: Task, item: Any) -> JsonObject:
+        return {
+            "item": item,
+            "name": task.id,
+            "kind": step.plan.step.kind,
+            "status": task.status,
+            "reason": task.reason or None,
+            **self._output(task),
+            "items": [],
+            "attempts": [self._attempt(attempt) for attempt in task.attempts],
+            "cost_usd": _cost(task.attempts),
+            "branch": branch(self._state),
+            "commit": task.commit,
+        }
+
+    def _output(self, task: Task | None) -> JsonObject:
+        """The output of the attempt that counts; one above 64 kB is named by its file."""
+        finished = task.attempts[-1].finished if task and task.attempts else None
+        if finished is None or finished.output is None:
+            return {"output": None, "vars": {}}
+        return {**self._text(finished), "vars": json.loads(self._load(finished.variables)) if finished.variables else {}}
+
+    def _text(self, finished: AttemptFinished) -> JsonObject:
+        stored = finished.output
+        if stored is None or stored.file is None:
+            return {"output": stored.text if stored else None}
+        return {"output": None, "output_file": str(self._logs.parent / stored.file), "output_bytes": stored.bytes}
+
+    def _attempt(self, attempt: Attempt) -> JsonObject:
+        started, finished = attempt.started, attempt.finished
+        return {
+            "number": started.number,
+            "kind": started.kind,
+            "status": attempt_status(attempt),
+            "error_kind": finished.error_kind if finished else None,
+            "error": (finished.error or None) if finished else None,
+            "exit_code": finished.exit_code if finished else None,
+            "slot": started.slot,
+            "agent": started.agent,
+            "model": (finished.model if finished else None) or started.model,
+            "session_id": (finished.session_id if finished else None) or started.session_id,
+            "cost_usd": finished.cost_usd if finished else None,
+            "turns": finished.turns if finished else None,
+            "started_at": iso_time(attempt.started_at),
+            "ended_at": iso_time(attempt.ended_at),
+            "log": str(self._logs / started.log) if started.log else None,
+        }
+
+
+def attempt_status(attempt: Attempt) -> str:
+    """An attempt in the status words of steps."""
+    if attempt.finished is None:
+        return "running"
+    kind = attempt.finished.error_kind
+    return "success" if kind is None else "cancelled" if kind == "cancelled" else "failed"
+
+
+def branch(state: State) -> str | None:
+    """The run's branch, None once it is gone."""
+    if state.place_closed is not None:
+        return state.place_closed.branch
+    return state.place.branch if state.place else None
+
+
+def iso_time(at: float | None) -> str | None:
+    """Seconds since the epoch as ISO 8601 in UTC, to the millisecond."""
+    if at is None:
+        return None
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _seconds(start: float, end: float | None) -> float | None:
+    return None if end is None else round(end - start, 3)
+
+
+def _cost(attempts: Any) -> float | None:
+    """US dollars of the agents' attempts together; null where one of them is unknown, 0 where there was none."""
+    total = 0.0
+    for attempt in attempts:
+        if attempt.started.agent is None or attempt.finished is None:
+            continue
+        if attempt.finished.cost_usd is None:
+            return None
+        total += attempt.finished.cost_usd
+    return total

@@ -1,0 +1,167 @@
+"""The folder of one run, `.cpool/runs/<run-id>/`: everything that belongs to it. Copy it and you have the bug report.
+
+Knows names and places, not what stands in the files. Nothing of a run is written elsewhere but its worktree.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from cpool_flow.errors import InvalidInput, OperationFailed, did_you_mean
+from cpool_flow.events import Stored
+
+RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+INLINE_BYTES = 64 * 1024
+
+_ADJECTIVES = (
+    "amber bold brave brisk calm clear clever cool crisp dry eager early fair fast fine fresh glad gold good grand green happy "
+    "keen kind late light loud lucky mild neat new noble odd old open pink plain plum proud quick quiet rare red ripe rosy round "
+    "sharp shy silent silver sleek slow small smart soft spare steady still sunny swift tall tidy true vivid warm wide wild wise young"
+).split()
+_NOUNS = (
+    "ant badger bat bear bee bird bison boar cat crane crow deer dove duck eagle eel elk falcon finch fish fox frog gecko goat "
+    "goose gull hare hawk hen heron horse ibex jay koala lark lion lizard llama lynx mole moose moth mouse newt otter owl ox panda "
+    "pony puma quail rabbit raven robin seal shark sheep snail sparrow squid stork swan tiger toad trout turtle wasp whale wolf wren yak zebra"
+).split()
+
+
+class RunFolder:
+    """Paths of a run. Creating the object touches nothing."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.inputs = path / "inputs"
+        self.logs = path / "logs"
+        self.outputs = path / "outputs"
+        self.files = path / "files"
+
+    @property
+    def run_id(self) -> str:
+        return self.path.name
+
+    def log(self, step: str, index: int | None, number: int) -> Path:
+        """The log of one attempt. Named by step and position, never by an item: an item may be a secret or a path."""
+        item = "" if index is None else f".{index}"
+        return self.logs / f"{step}{item}.{number}.log"
+
+    def keep(self, text: str, name: str) -> Stored:
+        """`text` for the journal: inline up to 64 kB, above that in a file called `name`. Raises OperationFailed."""
+        data = text.encode("utf-8", "surrogatepass")
+        if len(data) <= INLINE_BYTES:
+            return Stored(text=text)
+        path = self.outputs / name
+        try:
+            self.outputs.mkdir(exist_ok=True)
+            path.write_bytes(data)
+        except OSError as error:
+            raise OperationFailed(f"cannot write `{path}`: {error.strerror}") from error
+        return Stored(file=f"outputs/{name}", bytes=len(data))
+
+    def load(self, stored: Stored) -> str:
+        """The text of `stored`. Raises OperationFailed where its file is gone."""
+        if stored.file is None:
+            return stored.text or ""
+        try:
+            with open(self.path / stored.file, "rb") as file:
+                return file.read(stored.bytes).decode("utf-8", "replace")
+        except OSError as error:
+            raise OperationFailed(f"an output of the run is gone: `{self.path / stored.file}`: {error.strerror}") from error
+
+    def write_value(self, text: str) -> str:
+        """A file of the run that holds `text`, for a value too large for a variable. Returns its absolute path."""
+        self.files.mkdir(mode=0o700, exist_ok=True)
+        path = self.files / secrets.token_hex(8)
+        path.write_text(text, encoding="utf-8", newline="", errors="surrogatepass")
+        return str(path)
+
+
+def runs_directory(project: Path) -> Path:
+    return project / ".cpool" / "runs"
+
+
+def create(project: Path, run_id: str | None, now: Callable[[], str]) -> RunFolder:
+    """A new folder for a run, with the `.gitignore` that hides `.cpool`. Raises InvalidInput: taken, bad name, read-only.
+
+    `now` gives a sortable time such as `20261124-170312` for an id of our own.
+    """
+    if run_id is not None:
+        check_run_id(run_id)
+    runs = runs_directory(project)
+    try:
+        runs.mkdir(parents=True, exist_ok=True)
+        ignore = project / ".cpool" / ".gitignore"
+        if not ignore.exists():
+            ignore.write_text("*\n", encoding="ascii")
+        return RunFolder(_make(runs, run_id, now))
+    except FileExistsError:
+        raise InvalidInput(f"there is already a run with the id `{run_id}`", help="leave out --run-id, or choose another") from None
+    except OSError as error:
+        raise InvalidInput(f"cannot keep runs in `{runs}`: {error.strerror}", help="choose another folder with --project DIR") from error
+
+
+def check_run_id(run_id: str) -> None:
+    """Raises InvalidInput unless `run_id` can name a folder and the last part of a git branch."""
+    bad = not RUN_ID.fullmatch(run_id) or ".." in run_id or run_id.endswith((".", ".lock"))
+    if bad:
+        raise InvalidInput(
+            f"`{run_id[:80]}` cannot be a run id",
+            help="letters, digits, `.`, `_` and `-`, at most 64, first a letter or digit, not ending in `.` or `.lock`",
+        )
+
+
+def find(project: Path, reference: str) -> RunFolder:
+    """The run that `reference` means: an id, `last`, a short name, or the only id that begins so. Raises InvalidInput."""
+    folders = list(all_runs(project))
+    exact = [folder for folder in folders if folder.run_id == reference]
+    if exact:
+        return exact[0]
+    if not folders:
+        raise InvalidInput(f"there are no runs in `{project}`", help="start one with `cpool-flow run FILE`")
+    if reference == "last":
+        return folders[-1]
+    named = [folder for folder in folders if short_name(folder.run_id) == reference]
+    found = named or [folder for folder in folders if reference and folder.run_id.startswith(reference)]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise InvalidInput(f"`{reference}` means {len(found)} runs: {', '.join(folder.run_id for folder in found[:5])}", help="give more of the id")
+    near = did_you_mean(reference, [*(folder.run_id for folder in folders), *(short_name(folder.run_id) for folder in folders), "last"])
+    raise InvalidInput(f"there is no run `{reference[:80]}`{f', {near}' if near else ''}", help="see `cpool-flow runs`")
+
+
+def all_runs(project: Path) -> Iterator[RunFolder]:
+    """The runs of a project, oldest first."""
+    runs = runs_directory(project)
+    found = []
+    with suppress(FileNotFoundError, NotADirectoryError), os.scandir(runs) as entries:
+        for entry in entries:
+            with suppress(OSError):
+                found.append((os.stat(Path(entry.path, "journal.db")).st_ino and os.stat(Path(entry.path, "inputs")).st_mtime_ns, entry.name))
+    return iter([RunFolder(runs / name) for _, name in sorted(found)])
+
+
+def short_name(run_id: str) -> str:
+    """A pronounceable name, made from the id alone."""
+    import zlib
+
+    number = zlib.crc32(run_id.encode())
+    return f"{_ADJECTIVES[number % len(_ADJECTIVES)]}-{_NOUNS[number // len(_ADJECTIVES) % len(_NOUNS)]}"
+
+
+def _make(runs: Path, run_id: str | None, now: Callable[[], str]) -> Path:
+    while True:
+        path = runs / (run_id or f"{now()}-{secrets.token_hex(3)}")
+        try:
+            path.mkdir(mode=0o700)
+        except FileExistsError:
+            if run_id is not None:
+                raise
+            continue
+        for name in ("inputs", "logs"):
+            (path / name).mkdir()
+        return path

@@ -1,0 +1,506 @@
+"""What is true of a run now: the fold of its events.
+
+`apply` is the only way to change it. Counters of unmet needs and the ready tasks are kept, so that a turn of the
+loop costs what changed and not what exists; `check` recomputes them from scratch. Knows no clock and no disk, and
+decides nothing: that is `policy.py`. Times are seconds since the epoch.
+"""
+
+from __future__ import annotations
+
+import heapq
+from bisect import insort
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from cpool_flow import events
+from cpool_flow.plan import Plan, PlannedStep
+
+Status = Literal["pending", "ready", "running", "waiting", "success", "failed", "skipped", "cancelled"]
+RunStatus = Literal["running", "waiting", "success", "failed", "cancelled"]
+ENDED = frozenset({"success", "failed", "skipped", "cancelled"})
+
+SKIPPED_BY_WHEN = "`when` is false"
+SKIPPED_BY_PERSON = "skipped by decision"
+UPSTREAM_FAILED = "upstream failed"
+
+
+@dataclass(slots=True)
+class Attempt:
+    """One try at a task. `finished` is None while it runs."""
+
+    started: events.AttemptStarted
+    started_at: float
+    finished: events.AttemptFinished | None = None
+    ended_at: float | None = None
+
+
+@dataclass(slots=True)
+class Task:
+    """A step's work for one item (`index` is None where the step does not fan out)."""
+
+    id: str
+    step: str
+    index: int | None
+    status: Status = "pending"
+    reason: str = ""
+    attempts: list[Attempt] = field(default_factory=list)
+    # Attempts before this one belong to an earlier life of the run: they no longer count.
+    counted_from: int = 0
+    # Attempts that cost no retry: lost with the coordinator, or at a usage limit.
+    free: int = 0
+    next_kind: events.AttemptKind = "normal"
+    retry_at: float = 0.0
+    decision: events.Choice | None = None
+    changed_files: tuple[str, ...] | None = None
+    commit: str | None = None
+
+    @property
+    def position(self) -> int:
+        return self.index or 0
+
+    @property
+    def last(self) -> Attempt | None:
+        return self.attempts[-1] if self.attempts else None
+
+    @property
+    def counted(self) -> list[Attempt]:
+        return self.attempts[self.counted_from :]
+
+    @property
+    def result(self) -> events.AttemptFinished | None:
+        """What the attempt left that made the task succeed."""
+        return self.attempts[-1].finished if self.status == "success" else None
+
+    @property
+    def error(self) -> str:
+        """Why the last attempt failed, for people; empty where it did not."""
+        last = self.last
+        return last.finished.error if last and last.finished else ""
+
+
+@dataclass(slots=True)
+class StepState:
+    """A step and its tasks. `opened`: its needs are met, its `when` held, its tasks exist."""
+
+    plan: PlannedStep
+    status: Status = "pending"
+    reason: str = ""
+    error: str = ""
+    opened: bool = False
+    items: events.Stored | None = None
+    tasks: list[Task] = field(default_factory=list)
+    started_at: float | None = None
+    ended_at: float | None = None
+    # Counters.
+    order: int = 0
+    unmet: int = 0
+    running: int = 0
+    counts: Counter[str] = field(default_factory=Counter)
+    # Positions of ready tasks, the next one last.
+    ready: list[int] = field(default_factory=list)
+
+    @property
+    def ended(self) -> bool:
+        return self.status in ENDED
+
+    @property
+    def ended_well(self) -> bool:
+        """Whether dependents may run: success, skipped on purpose, or a failure that is let pass."""
+        if self.status == "failed":
+            return self.plan.on_failure == "continue"
+        return self.status == "success" or (self.status == "skipped" and self.reason in (SKIPPED_BY_WHEN, SKIPPED_BY_PERSON))
+
+
+class State:
+    """One run: `State(plan)`, then `apply` for each event in order."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.created: events.RunCreated | None = None
+        self.created_at = 0.0
+        self.started_at = 0.0  # of the run, or of its latest resume
+        self.ended_at: float | None = None
+        self.status: RunStatus = "running"
+        self.reason = ""
+        self.outputs: events.Stored | None = None
+        self.place: events.PlaceOpened | None = None
+        self.place_closed: events.PlaceClosed | None = None
+        self.setup: events.SetupFinished | None = None
+        self.stopping: events.RunStopping | None = None
+        self.notes: list[str] = []
+        self.cost_usd = 0.0
+        self.cost_known = True
+        self.steps = {step.name: StepState(step) for step in plan}
+        self.tasks: dict[str, Task] = {}
+        self.running: dict[str, Task] = {}
+        self.slots: dict[str, str] = {}
+        # Tasks whose last attempt failed, and nothing is recorded yet of what follows.
+        self.undecided: dict[str, Task] = {}
+        # Tasks that wait for a person.
+        self.asking: dict[str, Task] = {}
+        self.paused: dict[str, float] = {}
+        # Tasks that ended since the place was last committed.
+        self.uncommitted: dict[str, None] = {}
+        # Steps whose needs are met and which are not opened, and those where an item failed under `fail_fast`.
+        self.due: dict[str, None] = {}
+        self.failing_fast: dict[str, None] = {}
+        self.failed: dict[str, None] = {}
+        self.waits: list[tuple[float, str]] = []
+        self.ready_steps: list[tuple[int, str]] = []
+        self.open_steps = {"main": 0, "finally": 0}
+        self._order = 0
+        self._recount()
+
+    def apply(self, event: events.Event, at: float) -> None:
+        """Take in one fact that was recorded at `at`."""
+        _HANDLERS[type(event)](self, event, at)
+
+    def wake(self, now: float) -> None:
+        """Make those tasks ready whose wait is over at `now`. It follows from the events, so it is no event itself."""
+        while self.waits and self.waits[0][0] <= now:
+            at, task_id = heapq.heappop(self.waits)
+            task = self.tasks.get(task_id)
+            if task and task.status == "waiting" and task.retry_at == at and task_id not in self.undecided and task_id not in self.asking:
+                self._set_status(task, "ready")
+        for agent in [agent for agent, until in self.paused.items() if until <= now]:
+            del self.paused[agent]
+
+    @property
+    def finished(self) -> bool:
+        return self.status in ("success", "failed", "cancelled")
+
+    @property
+    def main_ended(self) -> bool:
+        return self.open_steps["main"] == 0
+
+    @property
+    def all_ended(self) -> bool:
+        return self.open_steps["main"] == 0 and self.open_steps["finally"] == 0
+
+    def wake_at(self) -> float | None:
+        """When the next wait is over."""
+        times = [*(at for at, _ in self.waits[:1]), *self.paused.values()]
+        return min(times, default=None)
+
+    def outcome(self) -> Literal["success", "failed", "cancelled"]:
+        """What the run has come to, by one rule: stopped by a person is cancelled; a failure that counts is failed."""
+        if self.stopping and self.stopping.cause in ("cancel", "sigterm"):
+            return "cancelled"
+        bad = any(step.status in ("failed", "cancelled") and not step.ended_well for step in self.steps.values())
+        return "failed" if bad or self.stopping or (self.setup and self.setup.error) else "success"
+
+    def check(self) -> None:
+        """Recompute every counter from scratch. Raises AssertionError where a kept one differs."""
+        kept = self._counters()
+        self._recount()
+        assert kept == self._counters(), f"BUG: kept {kept}, recomputed {self._counters()}"
+
+    # ---- one handler per fact -------------------------------------------------------------------------------
+
+    def _run_created(self, event: events.RunCreated, at: float) -> None:
+        self.created = event
+        self.created_at = self.started_at = at
+
+    def _place_opened(self, event: events.PlaceOpened, at: float) -> None:
+        self.place, self.place_closed, self.setup = event, None, None
+
+    def _setup_finished(self, event: events.SetupFinished, at: float) -> None:
+        self.setup = event
+
+    def _step_opened(self, event: events.StepOpened, at: float) -> None:
+        step = self.steps[event.step]
+        self.due.pop(event.step, None)
+        step.items, step.opened, step.status = event.items, True, "ready"
+        self._order += 1
+        step.order = self._order
+        self._make_tasks(step, event.count)
+        self._count_tasks(step)
+        if not event.count or "ready" not in step.counts:
+            self._close_step(step, "success", "no items" if not event.count else "", at)
+
+    def _step_closed(self, event: events.StepClosed, at: float) -> None:
+        step = self.steps[event.step]
+        for task in step.tasks:
+            if task.status not in ENDED:
+                self._forget(task)
+                task.status, task.reason = "cancelled", event.reason
+        self._count_tasks(step)
+        step.error = event.error
+        self._close_step(step, event.status, event.reason, at)
+
+    def _attempt_started(self, event: events.AttemptStarted, at: float) -> None:
+        task = self.tasks[event.task]
+        step = self.steps[task.step]
+        self._set_status(task, "running")
+        task.attempts.append(Attempt(event, at))
+        task.decision = None
+        step.running += 1
+        step.status = "running"
+        if step.started_at is None:
+            step.started_at = at
+        self.running[task.id] = task
+        if event.slot:
+            self.slots[event.slot] = task.id
+
+    def _attempt_finished(self, event: events.AttemptFinished, at: float) -> None:
+        task = self.tasks[event.task]
+        step = self.steps[task.step]
+        attempt = task.attempts[-1]
+        attempt.finished, attempt.ended_at = event, at
+        self._leave_slot(task, step, attempt)
+        self._count_cost(attempt, event)
+        if event.changed_files is not None or event.commit:
+            task.changed_files, task.commit = event.changed_files, event.commit
+        self.uncommitted[task.id] = None
+        # The recovery of a `run` step only mends what the command itself must then prove.
+        if event.error_kind is None and (attempt.started.kind == "normal" or step.plan.step.is_agent):
+            self._end_task(task, "success", event.reason, at)
+        else:
+            self._set_status(task, "waiting")
+            self.undecided[task.id] = task
+
+    def _retry_scheduled(self, event: events.RetryScheduled, at: float) -> None:
+        task = self.tasks[event.task]
+        self.undecided.pop(task.id, None)
+        task.next_kind, task.retry_at, task.reason = event.kind, event.at, event.reason
+        task.free += event.free
+        heapq.heappush(self.waits, (event.at, task.id))
+        last = task.last
+        if last and last.finished and last.finished.error_kind == "rate_limited" and last.started.agent:
+            self.paused[last.started.agent] = max(event.at, self.paused.get(last.started.agent, 0.0))
+
+    def _task_closed(self, event: events.TaskClosed, at: float) -> None:
+        self._end_task(self.tasks[event.task], event.status, event.reason, at)
+
+    def _decision_needed(self, event: events.DecisionNeeded, at: float) -> None:
+        task = self.tasks[event.task]
+        self.undecided.pop(task.id, None)
+        self.asking[task.id] = task
+
+    def _decided(self, event: events.Decided, at: float) -> None:
+        task = self.tasks[event.task]
+        self.asking.pop(task.id, None)
+        task.decision = event.choice
+        self.undecided[task.id] = task
+
+    def _place_committed(self, event: events.PlaceCommitted, at: float) -> None:
+        self.uncommitted.clear()
+        for task_id in event.tasks:
+            self.tasks[task_id].commit = event.commit
+            self.tasks[task_id].changed_files = event.changed_files
+
+    def _place_closed(self, event: events.PlaceClosed, at: float) -> None:
+        self.place_closed = event
+
+    def _run_stopping(self, event: events.RunStopping, at: float) -> None:
+        if self.stopping is None:
+            self.stopping = event
+        elif event.at_once:
+            self.stopping = events.RunStopping(self.stopping.cause, self.stopping.reason, at_once=True)
+
+    def _run_waiting(self, event: events.RunWaiting, at: float) -> None:
+        self.status, self.reason = "waiting", event.reason
+
+    def _run_resumed(self, event: events.RunResumed, at: float) -> None:
+        self.started_at = at
+        self.status, self.reason, self.ended_at = "running", "", None
+        self.paused.clear()
+        if event.reopen:
+            self.stopping = self.outputs = None
+            if self.setup and self.setup.error:
+                self.setup = None
+            self._reopen()
+
+    def _run_finished(self, event: events.RunFinished, at: float) -> None:
+        self.status, self.reason, self.outputs, self.ended_at = event.status, event.reason, event.outputs, at
+
+    def _noted(self, event: events.Noted, at: float) -> None:
+        self.notes.append(event.text)
+
+    # ---- tasks ----------------------------------------------------------------------------------------------
+
+    def _make_tasks(self, step: StepState, count: int) -> None:
+        """Tasks for `count` items; after a reopening, those that had succeeded stay as they are."""
+        for task in step.tasks[count:]:
+            del self.tasks[task.id]
+        del step.tasks[count:]
+        name = step.plan.name
+        for position in range(len(step.tasks), count):
+            task = Task(f"{name}[{position}]", name, position) if step.plan.fans_out else Task(name, name, None)
+            step.tasks.append(task)
+            self.tasks[task.id] = task
+        for task in step.tasks:
+            if task.status != "success":
+                task.status = "ready"
+
+    def _set_status(self, task: Task, status: Status) -> None:
+        step = self.steps[task.step]
+        _move(step.counts, task.status, status)
+        if task.status == "ready":
+            self._take_from_ready(step, task.position)
+        task.status = status
+        if status == "ready":
+            insort(step.ready, task.position, key=lambda position: -position)
+            if len(step.ready) == 1:
+                insort(self.ready_steps, (step.order, step.plan.name))
+
+    def _take_from_ready(self, step: StepState, position: int) -> None:
+        if step.ready[-1] == position:
+            step.ready.pop()
+        else:
+            step.ready.remove(position)
+        if not step.ready:
+            self.ready_steps.remove((step.order, step.plan.name))
+
+    def _forget(self, task: Task) -> None:
+        self.undecided.pop(task.id, None)
+        self.asking.pop(task.id, None)
+
+    def _end_task(self, task: Task, status: Status, reason: str, at: float) -> None:
+        self._forget(task)
+        self._set_status(task, status)
+        task.reason = reason
+        step = self.steps[task.step]
+        if status == "failed" and step.plan.step.fail_fast:
+            self.failing_fast[step.plan.name] = None
+        if sum(map(step.counts.__getitem__, ENDED)) == len(step.tasks):
+            self._close_step(step, *_step_outcome(step), at)
+
+    def _leave_slot(self, task: Task, step: StepState, attempt: Attempt) -> None:
+        step.running -= 1
+        del self.running[task.id]
+        if attempt.started.slot:
+            del self.slots[attempt.started.slot]
+
+    def _count_cost(self, attempt: Attempt, event: events.AttemptFinished) -> None:
+        if event.cost_usd is not None:
+            self.cost_usd += event.cost_usd
+        elif attempt.started.agent:
+            self.cost_known = False
+
+    # ---- steps ----------------------------------------------------------------------------------------------
+
+    def _close_step(self, step: StepState, status: Status, reason: str, at: float) -> None:
+        self.due.pop(step.plan.name, None)
+        self.failing_fast.pop(step.plan.name, None)
+        step.status, step.reason, step.ended_at = status, reason, at
+        if status == "failed":
+            self.failed[step.plan.name] = None
+        self.open_steps[step.plan.phase] -= 1
+        for name in self.plan.dependents.get(step.plan.name, ()):
+            dependent = self.steps[name]
+            dependent.unmet -= 1
+            if dependent.unmet == 0 or _settles(dependent, step):
+                self._note_due(dependent)
+        if step.plan.phase == "main" and self.main_ended:
+            for last in self.steps.values():
+                self._note_due(last)
+
+    def _note_due(self, step: StepState) -> None:
+        if not step.opened and not step.ended and self._needs_met(step):
+            self.due[step.plan.name] = None
+
+    def _needs_met(self, step: StepState) -> bool:
+        """Whether it can be said by now that the step runs, or that it never will."""
+        if step.plan.phase == "finally" and not self.main_ended:
+            return False
+        needs = (self.steps[need] for need in step.plan.needs)
+        return step.unmet == 0 or any(need.ended and _settles(step, need) for need in needs)
+
+    def _reopen(self) -> None:
+        """Put back what failed or was cancelled, what was skipped for it, and all of `finally`."""
+        again = {name for name, step in self.steps.items() if step.plan.phase == "finally" or not step.ended or _went_wrong(step)}
+        again |= {name for name in self.plan.downstream(again) if self.steps[name].status == "skipped"}
+        for name in again:
+            self._reopen_step(self.steps[name])
+        self.failed.clear()
+        self.failing_fast.clear()
+        self._recount()
+
+    def _reopen_step(self, step: StepState) -> None:
+        step.status, step.reason, step.error, step.opened, step.ended_at = "pending", "", "", False, None
+        for task in step.tasks:
+            if task.status != "success" or step.plan.phase == "finally":
+                self._forget(task)
+                task.status, task.reason, task.decision = "pending", "", None
+                task.next_kind, task.free, task.counted_from = "normal", 0, len(task.attempts)
+
+    # ---- counters -------------------------------------------------------------------------------------------
+
+    def _recount(self) -> None:
+        """All counters from the steps and tasks themselves."""
+        self.ready_steps.clear()
+        self.due.clear()
+        for phase in self.open_steps:
+            self.open_steps[phase] = sum(not step.ended for step in self.steps.values() if step.plan.phase == phase)
+        for step in self.steps.values():
+            step.unmet = sum(not self.steps[need].ended for need in step.plan.needs)
+            step.running = sum(task.status == "running" for task in step.tasks)
+            self._count_tasks(step)
+        for step in self.steps.values():
+            self._note_due(step)
+        self.running = {task.id: task for task in self.tasks.values() if task.status == "running"}
+        self.slots = {slot: task.id for task in self.running.values() if (slot := task.attempts[-1].started.slot)}
+
+    def _count_tasks(self, step: StepState) -> None:
+        entry = (step.order, step.plan.name)
+        if step.ready and entry in self.ready_steps:
+            self.ready_steps.remove(entry)
+        step.counts = Counter(task.status for task in step.tasks)
+        step.ready = [task.position for task in reversed(step.tasks) if task.status == "ready"]
+        if step.ready:
+            insort(self.ready_steps, entry)
+
+    def _counters(self) -> tuple[object, ...]:
+        per_step = {name: (step.unmet, step.running, dict(step.counts), tuple(step.ready)) for name, step in self.steps.items()}
+        return (per_step, list(self.ready_steps), set(self.due), dict(self.open_steps), set(self.running), dict(self.slots))
+
+
+def _move(counts: Counter[str], before: str, after: str) -> None:
+    counts[before] -= 1
+    if not counts[before]:
+        del counts[before]
+    counts[after] += 1
+
+
+def _settles(step: StepState, need: StepState) -> bool:
+    """Whether the end of `need` alone says what becomes of `step`."""
+    return (step.plan.join == "any" and need.ended_well) or (step.plan.join == "success" and not need.ended_well)
+
+
+def _went_wrong(step: StepState) -> bool:
+    return step.status in ("failed", "cancelled") or (step.status == "skipped" and not step.ended_well)
+
+
+def _step_outcome(step: StepState) -> tuple[Status, str]:
+    counts = step.counts
+    alone = step.tasks[0].reason if len(step.tasks) == 1 else ""
+    if counts["failed"]:
+        return "failed", alone or f"{counts['failed']} of {len(step.tasks)} items failed"
+    if counts["cancelled"]:
+        return "cancelled", alone
+    return ("success" if counts["success"] else "skipped"), alone
+
+
+_HANDLERS: dict[type[events.Event], Callable[[State, Any, float], None]] = {
+    events.RunCreated: State._run_created,
+    events.PlaceOpened: State._place_opened,
+    events.SetupFinished: State._setup_finished,
+    events.StepOpened: State._step_opened,
+    events.StepClosed: State._step_closed,
+    events.AttemptStarted: State._attempt_started,
+    events.AttemptFinished: State._attempt_finished,
+    events.RetryScheduled: State._retry_scheduled,
+    events.TaskClosed: State._task_closed,
+    events.DecisionNeeded: State._decision_needed,
+    events.Decided: State._decided,
+    events.PlaceCommitted: State._place_committed,
+    events.PlaceClosed: State._place_closed,
+    events.RunStopping: State._run_stopping,
+    events.RunWaiting: State._run_waiting,
+    events.RunResumed: State._run_resumed,
+    events.RunFinished: State._run_finished,
+    events.Noted: State._noted,
+}

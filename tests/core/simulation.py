@@ -1,0 +1,144 @@
+"""A run without processes: virtual time, and a function that says how each attempt ends. Shared by tests of the core."""
+
+from __future__ import annotations
+
+import heapq
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from cpool_flow import events, model, plan, policy
+from cpool_flow.state import State
+
+Outcome = Callable[[events.AttemptStarted], tuple[float, events.AttemptFinished]]
+
+
+def workflow(*steps: dict[str, Any], **top: Any) -> model.Workflow:
+    return model.Workflow.model_validate({"steps": list(steps), **top})
+
+
+def created(slots: int = 2, timeout_seconds: float | None = None) -> events.RunCreated:
+    return events.RunCreated("run-1", "brave-otter", "test", "test.yaml", "/", "mark", slots, "none", timeout_seconds)
+
+
+def finished(task: str, number: int, error_kind: str | None = None, **more: Any) -> events.AttemptFinished:
+    return events.AttemptFinished(task, number, error_kind, error=error_kind or "", reason=error_kind or "", **more)
+
+
+@dataclass
+class Simulation:
+    """Drives policy and state as the engine does. `items`: what each `foreach` comes to; `skip`: steps whose `when` is false."""
+
+    workflow: model.Workflow
+    outcome: Outcome = lambda started: (1.0, finished(started.task, started.number))
+    slots: int = 2
+    items: dict[str, int] = field(default_factory=dict)
+    skip: frozenset[str] = frozenset()
+    timeout_seconds: float | None = None
+    now: float = 0.0
+    journal: list[tuple[events.Event, float]] = field(default_factory=list)
+    most_running: int = 0
+    left: bool = False
+
+    def __post_init__(self) -> None:
+        self.plan = plan.build(self.workflow)
+        self.state = State(self.plan)
+        self.ends: list[tuple[float, int, events.AttemptFinished]] = []
+        self.stopped: set[str] = set()
+        if self.journal:
+            self._replay()
+        else:
+            self.note(created(self.slots, self.timeout_seconds))
+            self.note(events.PlaceOpened("/place"))
+            self.note(events.SetupFinished())
+
+    def note(self, event: events.Event) -> None:
+        # Through JSON, so that the journal's form is tested with everything else.
+        event = events.from_json(type(event).__name__, json.loads(json.dumps(events.to_json(event))))
+        self.state.apply(event, self.now)
+        self.journal.append((event, self.now))
+
+    def _replay(self) -> None:
+        past, self.journal = self.journal, []
+        for event, at in past:
+            self.now = at
+            self.note(event)
+        reopen = self.state.finished or self.state.stopping is not None
+        for task in list(self.state.running.values()):
+            self.note(finished(task.id, task.attempts[-1].started.number, "lost", interrupted=True))
+        self.note(events.RunResumed(reopen))
+        if self.state.place is None:
+            self.note(events.PlaceOpened("/place"))
+        if self.state.setup is None:
+            self.note(events.SetupFinished())
+
+    def run(self, until: float = float("inf")) -> Simulation:
+        """To the end, or to the moment `until`."""
+        for _ in range(100_000):
+            self.state.wake(self.now)
+            decision = policy.decide(self.state, self.now)
+            if self._note_facts(decision.actions):
+                continue
+            if self.state.all_ended or any(isinstance(action, policy.Leave) for action in decision.actions):
+                break
+            self._act(decision.actions)
+            if not self._advance(decision.wake_at, until):
+                return self
+        else:
+            raise AssertionError("the run does not end")
+        self.left = not self.state.all_ended
+        if not self.left:
+            self.note(events.RunFinished(self.state.outcome()))
+        return self
+
+    def _note_facts(self, actions: Sequence[policy.Action]) -> bool:
+        noted = False
+        for action in actions:
+            if isinstance(action, policy.Record):
+                self.note(action.event)
+                noted = True
+            elif isinstance(action, policy.Open):
+                self.note(self._opened(action.step))
+                noted = True
+        return noted
+
+    def _opened(self, name: str) -> events.Event:
+        if name in self.skip:
+            return events.StepClosed(name, "skipped", "`when` is false")
+        count = self.items.get(name, 1) if self.plan[name].fans_out else 1
+        return events.StepOpened(name, events.Stored(json.dumps(list(range(count)))), count)
+
+    def _act(self, actions: Sequence[policy.Action]) -> None:
+        for action in actions:
+            if isinstance(action, policy.Start):
+                started = events.AttemptStarted(action.task, action.number, action.kind, action.slot, agent=self._agent(action))
+                self.note(started)
+                seconds, result = self.outcome(started)
+                heapq.heappush(self.ends, (self.now + seconds, len(self.journal), result))
+            elif isinstance(action, policy.Stop) and action.task not in self.stopped:
+                self.stopped.add(action.task)
+                number = self.state.tasks[action.task].attempts[-1].started.number
+                self.ends = [entry for entry in self.ends if entry[2].task != action.task]
+                heapq.heappush(self.ends, (self.now, len(self.journal), finished(action.task, number, "cancelled")))
+        self.most_running = max(self.most_running, len(self.state.slots))
+
+    def _agent(self, start: policy.Start) -> str | None:
+        step = self.plan[self.state.tasks[start.task].step]
+        return step.agent if step.step.is_agent or start.kind == "recovery" else None
+
+    def _advance(self, wake_at: float | None, until: float) -> bool:
+        moments = [at for at in (self.ends[0][0] if self.ends else None, wake_at) if at is not None]
+        assert moments, "nothing runs and nothing will wake the run"
+        if min(moments) > until:
+            self.now = until
+            return False
+        self.now = max(self.now, min(moments))
+        while self.ends and self.ends[0][0] <= self.now:
+            _, _, result = heapq.heappop(self.ends)
+            self.stopped.discard(result.task)
+            self.note(result)
+        return True
+
+    def statuses(self) -> dict[str, str]:
+        return {name: step.status for name, step in self.state.steps.items()}
