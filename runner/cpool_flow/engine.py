@@ -30,8 +30,8 @@ class Place(Protocol):
     async def tree(self) -> str | None:
         """The state of the files now, where they are under git."""
 
-    async def commit(self, tasks: Sequence[str]) -> events.PlaceCommitted | None:
-        """Commit what the tasks left, if anything. No step runs meanwhile."""
+    async def commit(self, tasks: Sequence[str]) -> tuple[events.PlaceCommitted | None, Sequence[str]]:
+        """Commit what the tasks left, if anything, and say what people should know of it. No step runs meanwhile."""
 
 
 class Values(Protocol):
@@ -52,16 +52,12 @@ class Engine:
         state: State,
         journal: Journal,
         folder: RunFolder,
-        values: Values,
-        executor: Executor,
         follow: Follow,
         clock: Callable[[], float],
     ) -> None:
         self.state = state
         self._journal = journal
         self._folder = folder
-        self._values = values
-        self._executor = executor
         self._follow = follow
         self._clock = clock
         self._batch: list[tuple[events.Event, float]] = []
@@ -90,7 +86,7 @@ class Engine:
         self.note(events.RunStopping(cause, reason, at_once=self.state.stopping is not None))
         self._woken.set()
 
-    async def drive(self, place: Place) -> bool:
+    async def drive(self, place: Place, values: Values, executor: Executor) -> bool:
         """Work until every step has ended (True), or until only a person or time can go on (False)."""
         while not self.state.all_ended:
             self._take_requests()
@@ -98,12 +94,12 @@ class Engine:
             await self._commit(place)
             self.state.wake(self._clock())
             decision = policy.decide(self.state, self._clock())
-            if self._note_facts(decision.actions):
+            if self._note_facts(decision.actions, values):
                 continue
             if any(isinstance(action, policy.Leave) for action in decision.actions):
                 self.flush()
                 return False
-            await self._act(decision.actions, place)
+            await self._act(decision.actions, place, values, executor)
             await self._wait(decision.wake_at)
         await self._commit(place)
         self.flush()
@@ -133,21 +129,22 @@ class Engine:
             return
         self.flush()
         faults.point("before-commit")
-        committed = await place.commit(list(self.state.uncommitted))
+        committed, sentences = await place.commit(list(self.state.uncommitted))
         faults.point("after-commit")
+        self.state.uncommitted.clear()
         if committed:
             self.note(committed)
-        else:
-            self.state.uncommitted.clear()
+        for sentence in sentences:
+            self.note(events.Noted(sentence))
 
-    def _note_facts(self, actions: Iterable[policy.Action]) -> bool:
+    def _note_facts(self, actions: Iterable[policy.Action], values: Values) -> bool:
         noted = False
         for action in actions:
             match action:
                 case policy.Record(event):
                     self.note(event)
                 case policy.Open(step):
-                    self.note(self._values.open_step(step))
+                    self.note(values.open_step(step))
                 case policy.Leave(reason):
                     self.note(events.RunWaiting(reason))
                     continue
@@ -156,18 +153,18 @@ class Engine:
             noted = True
         return noted
 
-    async def _act(self, actions: Iterable[policy.Action], place: Place) -> None:
+    async def _act(self, actions: Iterable[policy.Action], place: Place, values: Values, executor: Executor) -> None:
         starts = [action for action in actions if isinstance(action, policy.Start)]
         tree = await place.tree() if self._wants_tree(starts, place) else None
         for start in starts:
             self.note(self._started(start, tree))
         self.flush()
         for start in starts:
-            self._executor.start(self._assignment(start, tree), self._deliver)
+            executor.start(self._assignment(start, tree, values), self._deliver)
         at_once = self.state.stopping is not None and self.state.stopping.at_once
         for action in actions:
             if isinstance(action, policy.Stop):
-                self._executor.stop(action.task, action.reason, at_once=at_once)
+                executor.stop(action.task, action.reason, at_once=at_once)
 
     async def _wait(self, wake_at: float | None) -> None:
         """Until an attempt has ended, somebody asks for something, or it is time."""
@@ -205,7 +202,7 @@ class Engine:
             session_id=str(uuid.uuid4()) if is_agent else None,
         )
 
-    def _assignment(self, start: policy.Start, tree: str | None) -> Assignment:
+    def _assignment(self, start: policy.Start, tree: str | None, values: Values) -> Assignment:
         task = self.state.tasks[start.task]
         plan = self.state.steps[task.step].plan
         started = task.attempts[-1].started
@@ -217,7 +214,7 @@ class Engine:
             kind=start.kind,
             slot=start.slot,
             log=self._folder.logs / started.log,
-            scope=self._values.scope(task.id, start.number),
+            scope=values.scope(task.id, start.number),
             timeout_seconds=policy.attempt_timeout_seconds(plan, task, self._clock()),
             session_id=started.session_id or "",
             tree=tree,

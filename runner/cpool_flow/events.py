@@ -191,9 +191,11 @@ class RunWaiting(Event):
 
 @dataclass(frozen=True, slots=True)
 class RunResumed(Event):
-    """Another coordinator goes on. `reopen`: what had failed or was cancelled or skipped for it runs again."""
+    """Another coordinator goes on, whose processes carry `mark`. `reopen`: what had failed or was cancelled or skipped
+    for it runs again."""
 
     reopen: bool = False
+    mark: str = ""
 
 
 @dataclass(frozen=True, slots=True)

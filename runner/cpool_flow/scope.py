@@ -6,13 +6,13 @@ Pure: the text of an output above 64 kB is fetched by a function that is handed 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from cpool_flow.events import AttemptFinished, Stored
 from cpool_flow.plan import PlannedStep
 from cpool_flow.state import ENDED, State, StepState, Task
-from cpool_flow.values import Lazy, Record, wrap
+from cpool_flow.values import Absent, Lazy, Record, RenderError, wrap
 
 Load = Callable[[Stored], str]
 
@@ -27,14 +27,13 @@ class Scope:
         self._fixed = dict(fixed)
         self._kept: dict[str, tuple[float | None, Record]] = {}
         self._items: dict[str, tuple[Stored, list[Any]]] = {}
-        self._steps = Record({name: Lazy(lambda name=name: self._step(name)) for name in state.steps})  # type: ignore[misc]
+        self._steps = _Steps(state, self._step)
 
     def of_step(self, plan: PlannedStep) -> dict[str, object]:
         """What `when` and `foreach` of a step see."""
         scope = {**self._fixed, "steps": self._steps}
-        before = self._previous(plan)
-        if before is not None:
-            scope["previous"] = Lazy(lambda: self._step(before))
+        if len(plan.needs) == 1:
+            scope["previous"] = self._step(plan.needs[0])
         return scope
 
     def of_task(self, plan: PlannedStep, task: Task, number: int, error: str | None) -> dict[str, object]:
@@ -72,9 +71,6 @@ class Scope:
 
     # ---- records --------------------------------------------------------------------------------------------
 
-    def _previous(self, plan: PlannedStep) -> str | None:
-        return plan.needs[0] if len(plan.needs) == 1 else None
-
     def _step(self, name: str) -> Record:
         step = self._state.steps[name]
         kept = self._kept.get(name)
@@ -89,8 +85,7 @@ class Scope:
         fields = _common(step.status, step.error or (task.error if task and step.status != "success" else ""))
         fields |= self._place_fields([task] if task else [])
         fields["duration"] = _duration(step)
-        if task:
-            fields |= self._result_fields(step, task)
+        fields |= self._result_fields(step, task) if task else _absent(step, None)
         return Record(fields)
 
     def _fan_out_record(self, step: StepState) -> Record:
@@ -127,21 +122,23 @@ class Scope:
         """Output and variables of a task; of a failed one its last output, where it left any."""
         finished = task.attempts[-1].finished if task.attempts and task.status in ("success", "failed") else None
         if finished is None or finished.output is None:
-            return {}
-        fields: dict[str, object] = {"output": Lazy(lambda: self.output_text(finished))}
-        if finished.value or step.plan.step.output is None:
-            fields["json"] = Lazy(lambda: wrap(self._parsed(finished)))
+            return _absent(step, task)
+        fields: dict[str, object] = {
+            "output": Lazy(lambda: self.output_text(finished)),
+            "json": Lazy(lambda: wrap(self._parsed(step, finished))),
+            "vars": wrap({}),
+        }
         if finished.error_kind is None:
             variables = self.variables(finished)
             fields["vars"] = wrap(variables)
             fields |= {name: wrap(value) for name, value in variables.items()}
         return fields
 
-    def _parsed(self, finished: AttemptFinished) -> Any:
+    def _parsed(self, step: StepState, finished: AttemptFinished) -> Any:
         try:
             return self.json_value(finished)
         except ValueError:
-            return None
+            raise RenderError(f"the output of step `{step.plan.name}` is not JSON: give the step `output: json`") from None
 
     def _place_fields(self, tasks: list[Task]) -> dict[str, object]:
         costs = [attempt.finished.cost_usd for task in tasks for attempt in task.attempts if attempt.finished and attempt.started.agent]
@@ -155,8 +152,41 @@ class Scope:
         }
 
 
+class _Steps(Record):
+    """`steps`: each name as it is now, for a step that still runs may be asked again later."""
+
+    __slots__ = ("_read", "_state")
+
+    def __init__(self, state: State, read: Callable[[str], Record]) -> None:
+        super().__init__({})
+        self._state = state
+        self._read = read
+
+    def __getitem__(self, name: str) -> Record:
+        if name not in self._state.steps:
+            raise KeyError(name)
+        return self._read(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._state.steps)
+
+    def __len__(self) -> int:
+        return len(self._state.steps)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._state.steps
+
+
 def _common(status: str, error: str) -> dict[str, object]:
     return {"status": status if status in ENDED else "pending", "error": error or None}
+
+
+def _absent(step: StepState, task: Task | None) -> dict[str, object]:
+    """The fields of a step that left no output, each with the reason."""
+    status = task.status if task else step.status
+    reason = f"step `{step.plan.name}` {'was ' if status in ('skipped', 'cancelled') else 'is ' if status not in ENDED else ''}{status}"
+    names = ("output", "json", "vars", *(step.plan.step.output_vars or ()))
+    return {name: Absent(reason) for name in names}
 
 
 def _duration(step: StepState) -> float | None:

@@ -119,6 +119,7 @@ class State:
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self.created: events.RunCreated | None = None
+        self.mark = ""  # of the latest coordinator's processes
         self.created_at = 0.0
         self.started_at = 0.0  # of the run, or of its latest resume
         self.ended_at: float | None = None
@@ -191,6 +192,9 @@ class State:
         bad = any(step.status in ("failed", "cancelled") and not step.ended_well for step in self.steps.values())
         return "failed" if bad or self.stopping or (self.setup and self.setup.error) else "success"
 
+    def failed_steps(self) -> list[StepState]:
+        return [self.steps[name] for name in self.failed]
+
     def check(self) -> None:
         """Recompute every counter from scratch. Raises AssertionError where a kept one differs."""
         kept = self._counters()
@@ -201,6 +205,7 @@ class State:
 
     def _run_created(self, event: events.RunCreated, at: float) -> None:
         self.created = event
+        self.mark = event.mark
         self.created_at = self.started_at = at
 
     def _place_opened(self, event: events.PlaceOpened, at: float) -> None:
@@ -305,6 +310,7 @@ class State:
 
     def _run_resumed(self, event: events.RunResumed, at: float) -> None:
         self.started_at = at
+        self.mark = event.mark or self.mark
         self.status, self.reason, self.ended_at = "running", "", None
         self.paused.clear()
         if event.reopen:

@@ -154,7 +154,9 @@ def test_a_usage_limit_costs_no_retry_and_pauses_the_agent():
             return 1.0, finished(started.task, started.number, "rate_limited", resets_at=100.0)
         return 1.0, finished(started.task, started.number)
 
-    flow = workflow({"name": "a", "prompt": "x", "retries": 0}, {"name": "b", "prompt": "x", "needs": []}, {"name": "c", "run": "x", "needs": []})
+    flow = workflow(
+        {"name": "a", "prompt": "x", "retries": 0}, {"name": "b", "prompt": "x", "needs": []}, {"name": "c", "run": "x", "needs": []}
+    )
     run = Simulation(flow, outcome, slots=1).run()
     assert run.state.status == "success"
     assert run.state.tasks["b"].attempts[0].started_at >= 100.0
@@ -175,7 +177,13 @@ def test_a_run_step_is_run_again_after_each_recovery():
         return 1.0, finished(started.task, started.number, "failed", state=f"state {started.number}")
 
     run = Simulation(workflow({"run": "x", "recovery_prompt": "mend", "recoveries": 3}), outcome).run()
-    assert [attempt.started.kind for attempt in run.state.tasks["step_1"].attempts] == ["normal", "recovery", "normal", "recovery", "normal"]
+    assert [attempt.started.kind for attempt in run.state.tasks["step_1"].attempts] == [
+        "normal",
+        "recovery",
+        "normal",
+        "recovery",
+        "normal",
+    ]
     assert run.state.status == "success"
 
 
@@ -192,7 +200,11 @@ def test_a_round_that_comes_back_to_a_state_seen_before_ends_the_recovery():
 
 def test_fail_fast_cancels_the_items_that_run_and_skips_the_others():
     def outcome(started):
-        return (1.0, finished(started.task, started.number, "failed")) if started.task == "a[0]" else (9.0, finished(started.task, started.number))
+        return (
+            (1.0, finished(started.task, started.number, "failed"))
+            if started.task == "a[0]"
+            else (9.0, finished(started.task, started.number))
+        )
 
     run = Simulation(workflow({"name": "a", "run": "x", "foreach": [1], "fail_fast": True}), outcome, items={"a": 4}).run()
     assert [task.status for task in run.state.steps["a"].tasks] == ["failed", "cancelled", "skipped", "skipped"]
@@ -208,7 +220,9 @@ def test_finally_runs_after_success_failure_cancel_and_time_out():
     flow = workflow({"name": "a", "run": "x"}, **{"finally": [{"name": "f1", "run": "x"}, {"name": "f2", "run": "x"}]})
     assert starts(Simulation(flow).run()) == ["a", "f1", "f2"]
     assert starts(Simulation(flow, fails("a", "f1")).run()) == ["a", "f1", "f2"]
-    late = Simulation(flow, lambda started: (99.0 if started.task == "a" else 1.0, finished(started.task, started.number)), timeout_seconds=5.0).run()
+    late = Simulation(
+        flow, lambda started: (99.0 if started.task == "a" else 1.0, finished(started.task, started.number)), timeout_seconds=5.0
+    ).run()
     assert late.statuses() == {"a": "cancelled", "f1": "success", "f2": "success"}
     assert (late.state.status, late.state.stopping.cause, late.now) == ("failed", "timeout", 7.0)
     cancelled = Simulation(flow)
@@ -234,7 +248,9 @@ def test_an_attempt_lost_with_the_coordinator_costs_no_retry():
     assert second.state.status == "success"
 
 
-@pytest.mark.parametrize(("choice", "statuses"), [("rerun", ("success", "success")), ("skip", ("skipped", "success")), ("fail", ("failed", "skipped"))])
+@pytest.mark.parametrize(
+    ("choice", "statuses"), [("rerun", ("success", "success")), ("skip", ("skipped", "success")), ("fail", ("failed", "skipped"))]
+)
 def test_external_effects_that_may_have_happened_wait_for_a_person(choice, statuses):
     first = Simulation(workflow({"name": "push", "run": "x", "effects": "external"}, {"name": "b", "run": "x"}))
     first.run(until=0.5)

@@ -118,7 +118,11 @@ def _finished_once(run: Simulation) -> bool:
     """No task that had succeeded was started again."""
     done: set[str] = set()
     for event, _ in run.journal:
-        if isinstance(event, events.AttemptStarted) and event.task in done and not run.plan[run.state.tasks[event.task].step].phase == "finally":
+        if (
+            isinstance(event, events.AttemptStarted)
+            and event.task in done
+            and not run.plan[run.state.tasks[event.task].step].phase == "finally"
+        ):
             return False
         if isinstance(event, events.AttemptFinished) and event.error_kind is None and run.state.tasks[event.task].status == "success":
             attempt = run.state.tasks[event.task].attempts[event.number - 1]

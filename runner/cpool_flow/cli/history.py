@@ -1,0 +1,216 @@
+"""`runs`, `status`, `logs`, `events`: a run as its journal and its logs tell it. They never touch a living coordinator."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import click
+
+from cpool_flow import events as facts
+from cpool_flow import history, run_folder
+from cpool_flow.cli.outcome import exit_code
+from cpool_flow.cli.project import find_run, project_directory
+from cpool_flow.errors import FlowError, InvalidInput, did_you_mean, printable
+from cpool_flow.journal import Journal, is_alive
+from cpool_flow.result import iso_time
+from cpool_flow.state import State
+
+FOLLOW_SECONDS = 0.1
+CHUNK = 65536
+
+
+@click.command("runs", short_help="List the runs of this project.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+@click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="Newest runs shown.")
+@click.pass_obj
+def runs_command(project: str | None, as_json: bool, limit: int) -> int:
+    """List the runs of this project, newest first."""
+    folders = list(run_folder.all_runs(project_directory(project)))[::-1][:limit]
+    rows = [_run_row(folder) for folder in folders]
+    if as_json:
+        print(json.dumps({"runs": rows}, ensure_ascii=False))
+    elif not rows:
+        print("no runs yet; start one with `cpool-flow run FILE`", file=sys.stderr)
+    for row in rows if not as_json else ():
+        took = "" if row["duration_seconds"] is None else f"{row['duration_seconds']:.1f}s"
+        print(f"{row['run_id']}  {row['name']:<16} {row['status']:<10} {took:>8}  {printable(row['workflow'] or '')}")
+    return 0
+
+
+def _run_row(folder: run_folder.RunFolder) -> dict[str, Any]:
+    row: dict[str, Any] = {"run_id": folder.run_id, "name": run_folder.short_name(folder.run_id)}
+    try:
+        run = history.read(folder)
+    except FlowError as error:
+        return {**row, "workflow": None, "status": "unreadable", "started_at": None, "duration_seconds": None, "tags": [], "error": str(error)}
+    state = run.state
+    return {
+        **row,
+        "workflow": run.inputs.name,
+        "status": living_status(run),
+        "started_at": iso_time(state.created_at),
+        "duration_seconds": None if state.ended_at is None else round(state.ended_at - state.created_at, 3),
+        "tags": list(state.created.tags) if state.created else [],
+        "error": state.reason or None,
+    }
+
+
+def living_status(run: history.Run) -> str:
+    """The run's status; one that is running without a coordinator was interrupted."""
+    if run.state.status == "running" and not is_alive(run.folder.path):
+        return "interrupted"
+    return run.state.status
+
+
+@click.command("status", short_help="Show one run.")
+@click.argument("run", default="last")
+@click.option("--json", "as_json", is_flag=True, help="The result document on stdout.")
+@click.option("--watch", is_flag=True, help="Wait until the run has ended.")
+@click.option("--exit-status", is_flag=True, help="Leave with the exit code of the run.")
+@click.pass_obj
+def status_command(project: str | None, run: str, as_json: bool, watch: bool, exit_status: bool) -> int:
+    """Show one run: its steps, attempts, outputs and what to do next.
+
+    RUN is an id, a short name, the beginning of an id, or `last`.
+    """
+    folder = find_run(project, run)
+    found = history.read(folder)
+    while watch and not found.state.finished and is_alive(folder.path):
+        time.sleep(FOLLOW_SECONDS)
+        found = history.read(folder)
+    if as_json:
+        print(json.dumps(found.document(), ensure_ascii=False))
+    else:
+        _print_status(found)
+    return exit_code(found.state) if exit_status else 0
+
+
+def _print_status(run: history.Run) -> None:
+    from cpool_flow.cli.progress import summary_lines
+
+    state = run.state
+    print(f"run {run.folder.run_id} ({run_folder.short_name(run.folder.run_id)}) · {run.inputs.name} · {living_status(run)}")
+    for step in state.steps.values():
+        done = f" {step.counts['success']}/{len(step.tasks)}" if step.plan.fans_out and step.tasks else ""
+        attempts = sum(len(task.attempts) for task in step.tasks)
+        took = f"{step.ended_at - step.started_at:.1f}s" if step.started_at and step.ended_at else ""
+        parts = [took, f"{attempts} attempts" if attempts > len(step.tasks) else "", step.reason]
+        print(f"  {step.plan.name:<20} {step.status}{done:<6} {' · '.join(printable(part) for part in parts if part)}".rstrip())
+    for line in summary_lines(state):
+        print(printable(line))
+    if state.outputs:
+        for name, value in json.loads(run.folder.load(state.outputs)).items():
+            print(f"  {name} = {printable(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))[:500]}")
+
+
+@click.command("events", short_help="Print what a run's journal has recorded.")
+@click.argument("run", default="last")
+@click.option("-f", "--follow", is_flag=True, help="Go on until the run has ended.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document instead of JSON lines.")
+@click.pass_obj
+def events_command(project: str | None, run: str, follow: bool, as_json: bool) -> int:
+    """Print the events of a run as JSON lines."""
+    folder = find_run(project, run)
+    found = (_event_json(recorded) for recorded in _follow_journal(folder, follow))
+    if as_json:
+        print(json.dumps({"events": list(found)}, ensure_ascii=False))
+    else:
+        for event in found:
+            print(json.dumps(event, ensure_ascii=False), flush=follow)
+    return 0
+
+
+def _event_json(recorded: Any) -> dict[str, Any]:
+    return event_document(recorded.seq, recorded.at, recorded.event)
+
+
+def event_document(seq: int, at: float, event: facts.Event) -> dict[str, Any]:
+    """An event as it is shown: its number, type and time before its own fields."""
+    return {"seq": seq, "type": type(event).__name__, "at": iso_time(at), **facts.to_json(event)}
+
+
+def _follow_journal(folder: run_folder.RunFolder, follow: bool) -> Iterator[Any]:
+    journal = Journal.open(folder.path)
+    seq = 0
+    try:
+        while True:
+            alive = is_alive(folder.path)
+            for recorded in journal.read(seq):
+                seq = recorded.seq
+                yield recorded
+            if not follow or not alive:
+                return
+            while not journal.changed() and is_alive(folder.path):
+                time.sleep(FOLLOW_SECONDS)
+    finally:
+        journal.close()
+
+
+@click.command("logs", short_help="Print the output of a run's steps.")
+@click.argument("run", default="last")
+@click.argument("step", required=False)
+@click.option("-f", "--follow", is_flag=True, help="Go on until the run has ended.")
+@click.pass_obj
+def logs_command(project: str | None, run: str, step: str | None, follow: bool) -> int:
+    """Print the logs of a run, or of one STEP of it: `review`, or `review[2]` for an item."""
+    folder = find_run(project, run)
+    shown: dict[str, int] = {}
+    while True:
+        alive = follow and is_alive(folder.path)
+        for title, path in _log_files(folder, step):
+            _print_log(title, path, shown)
+        if not alive:
+            return 0
+        time.sleep(FOLLOW_SECONDS)
+
+
+def _log_files(folder: run_folder.RunFolder, step: str | None) -> Iterator[tuple[str, Path]]:
+    """The logs in the order in which their attempts started, with what is shown above each."""
+    state = history.read(folder).state
+    if step is not None and step not in state.steps and step not in state.tasks:
+        raise InvalidInput(f"the run has no step `{step[:80]}`", help=did_you_mean(step, [*state.steps, *state.tasks]) or f"it has {', '.join(state.steps)}")
+    yield from (("setup", path) for path in sorted(folder.logs.glob("setup.*.log")) if step is None)
+    attempts = [(attempt.started_at, task, attempt) for task in _tasks(state, step) for attempt in task.attempts]
+    for _, task, attempt in sorted(attempts, key=lambda entry: entry[0]):
+        log = folder.logs / attempt.started.log
+        title = f"{task.id} attempt {attempt.started.number}{' (recovery)' if attempt.started.kind == 'recovery' else ''}"
+        yield title, log
+        yield f"{title} stderr", log.with_suffix(".err")
+        for verify in sorted(folder.logs.glob(f"{log.stem}.verify*.log")):
+            yield f"{title} verify", verify
+
+
+def _tasks(state: State, step: str | None) -> list[Any]:
+    if step is None:
+        return list(state.tasks.values())
+    return state.steps[step].tasks if step in state.steps else [state.tasks[step]]
+
+
+def _print_log(title: str, path: Path, shown: dict[str, int]) -> None:
+    start = shown.get(path.name, 0)
+    with suppress(FileNotFoundError), open(path, "rb") as file:
+        if os.fstat(file.fileno()).st_size <= start:
+            return
+        file.seek(start)
+        print(f"── {title}" if start == 0 else f"── {title} (continued)")
+        while chunk := file.read(CHUNK):
+            print_foreign(chunk)
+        shown[path.name] = file.tell()
+
+
+def print_foreign(chunk: bytes) -> None:
+    """Text of others on stdout: as it is into a file or pipe, with control characters shown on a terminal."""
+    if not sys.stdout.isatty():
+        sys.stdout.flush()
+        sys.stdout.buffer.write(chunk)
+        sys.stdout.buffer.flush()
+        return
+    for line in chunk.decode("utf-8", "replace").splitlines():
+        print(printable(line.replace("\t", "    ")))

@@ -1,0 +1,148 @@
+"""The entry point: which command, from which module, and how errors become text and exit codes.
+
+Imports click and nothing else that is not needed to say `--version`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from typing import Any, NoReturn
+
+import click
+
+from cpool_flow import __version__
+
+# command → (module, one line for `--help`), in the order of `--help`.
+COMMANDS: dict[str, tuple[str, str]] = {
+    "run": ("run", "Start a run and follow it to its end."),
+    "resume": ("run", "Go on with a run after a crash, a cancel or a failure."),
+    "cancel": ("control", "Stop a run in order, from any terminal."),
+    "validate": ("validate", "Find all problems of workflow files, without running them."),
+    "plan": ("plan", "Show what would run and where each value comes from."),
+    "list": ("catalog", "Show which workflows and skills are found, and from where."),
+    "show": ("catalog", "Show one workflow or skill: its arguments, what it overrides."),
+    "init": ("init", "Write a first workflow file that runs without a key."),
+    "schema": ("schema", "Print the JSON Schema of workflow files, events or results."),
+    "runs": ("history", "List the runs of this project."),
+    "status": ("history", "Show one run."),
+    "logs": ("history", "Print the output of a run's steps."),
+    "events": ("history", "Print what a run's journal has recorded."),
+    "doctor": ("doctor", "Say what is installed, what is missing, and how to get it."),
+}
+
+EXIT_CODES = """\b
+Exit codes:
+  0    succeeded
+  1    a step failed
+  2    file, arguments or usage wrong: nothing was started
+  3    the run's time ran out
+  4    waits for a person: `cpool-flow resume` goes on
+  5    our own error, or the disk failed: the run can be resumed
+  130  cancelled by Ctrl-C or `cpool-flow cancel`; 143 by SIGTERM"""
+
+
+class LazyGroup(click.Group):
+    """Imports a command's module when the command is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        entry = COMMANDS.get(cmd_name)
+        if entry is None:
+            return None
+        module = importlib.import_module(f"cpool_flow.cli.{entry[0]}")
+        command = getattr(module, f"{cmd_name}_command")
+        assert isinstance(command, click.Command)
+        return command
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if name not in COMMANDS and not name.startswith("-"):
+            from cpool_flow.errors import did_you_mean
+
+            near = did_you_mean(name, COMMANDS)
+            known = f"known are: {', '.join(COMMANDS)}"
+            raise click.UsageError(f"no command `{name[:60]}`{f', {near}' if near else f'; {known}'}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+@click.group(
+    cls=LazyGroup,
+    invoke_without_command=True,
+    epilog=EXIT_CODES,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
+@click.version_option(__version__, prog_name="cpool-flow", message="%(prog)s %(version)s")
+@click.option("--project", metavar="DIR", help="The project whose `.cpool` holds the runs (default: found upwards from here).")
+@click.pass_context
+def main(ctx: click.Context, project: str | None) -> None:
+    """Run workflows of coding agents and commands: pipelines as files.
+
+    \b
+    cpool-flow run hello                   a first run, without a key
+    cpool-flow run review.yaml --arg pr=42
+    cpool-flow resume last
+    """
+    ctx.obj = project
+    if ctx.invoked_subcommand is None:
+        from cpool_flow.cli.catalog import show_all
+
+        show_all(project)
+
+
+def entry() -> NoReturn:
+    """Run the command line and leave with its exit code."""
+    sys.exit(run_main(sys.argv[1:]))
+
+
+def run_main(arguments: list[str]) -> int:
+    """The exit code of `cpool-flow ARGUMENTS`; errors go to stderr, never as a traceback."""
+    from cpool_flow.errors import FlowError
+
+    try:
+        result: Any = main.main(arguments, prog_name="cpool-flow", standalone_mode=False)
+        sys.stdout.flush()
+        return result if isinstance(result, int) else 0
+    except FlowError as error:
+        from cpool_flow.cli.complain import complain
+
+        return complain(error)
+    except click.exceptions.Exit as error:
+        return error.exit_code
+    except click.ClickException as error:
+        return _usage(error)
+    except click.Abort:
+        return 130
+    except BrokenPipeError:
+        # Whoever read us has enough, as in `cpool-flow logs last | head`. What is still buffered goes nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except Exception as error:
+        return _bug(error)
+
+
+def _usage(error: click.ClickException) -> int:
+    print(f"error: {error.format_message()}", file=sys.stderr)
+    context = getattr(error, "ctx", None)
+    print(f"help: see `{context.command_path if context else 'cpool-flow'} --help`", file=sys.stderr)
+    return 2
+
+
+def _bug(error: Exception) -> int:
+    """Our own error: its type and place. No message, for a value could stand in it."""
+    import traceback
+
+    if os.environ.get("CPOOL_DEBUG") == "1":
+        traceback.print_exc()
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    place = f"{os.path.basename(frame.filename)}:{frame.lineno}"
+    print(f"error: internal error, this is a bug of cpool-flow: {type(error).__name__} at {place}", file=sys.stderr)
+    print("help: run it again with CPOOL_DEBUG=1 for the whole trace; the run itself can be resumed", file=sys.stderr)
+    return 5

@@ -1,0 +1,36 @@
+"""Where a command works: the project of this folder, its runs, the places where names are looked up."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from cpool_flow import library, run_folder
+from cpool_flow.errors import InvalidInput
+from cpool_flow.library import Kind, Place
+from cpool_flow.run_folder import RunFolder
+
+
+def project_directory(option: str | None) -> Path:
+    """The project: `--project`, else what is found upwards from here. Raises InvalidInput."""
+    if option is None:
+        home = os.environ.get("HOME")
+        return library.find_project(Path.cwd(), Path(home) if home else None)
+    path = Path(option)
+    if not path.is_dir():
+        raise InvalidInput(f"`--project {option}`: there is no such folder")
+    return path.resolve()
+
+
+def find_run(option: str | None, reference: str) -> RunFolder:
+    """The run that a person means. Raises InvalidInput."""
+    return run_folder.find(project_directory(option), reference)
+
+
+def searched(kind: Kind, project: Path, beside: Path | None = None) -> tuple[Place, ...]:
+    """The folders in which a name is looked up."""
+    return library.places(kind, project, config_home(), beside)
+
+
+def config_home() -> Path:
+    return Path(os.environ.get("XDG_CONFIG_HOME") or Path(os.environ.get("HOME", "/"), ".config"))

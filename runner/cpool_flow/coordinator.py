@@ -1,0 +1,230 @@
+"""One coordinator's life: take the run's lock, fold its journal, open its place, drive it to its end, close the place.
+
+A start and a resume are the same here: a run that has just been created is one whose journal is short.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+
+from cpool_flow import agents, events, faults
+from cpool_flow.engine import Engine, Follow
+from cpool_flow.executor.context import RunContext, display, find_shell
+from cpool_flow.executor.local import LocalSlots
+from cpool_flow.executor.outcome import merge_stderr
+from cpool_flow.executor.shell_step import run_logged
+from cpool_flow.executor.work import Work, tail
+from cpool_flow.guardian import sweep
+from cpool_flow.history import fold
+from cpool_flow.inputs import Inputs
+from cpool_flow.journal import Journal, Lock
+from cpool_flow.process import Command, Processes
+from cpool_flow.run_folder import RunFolder
+from cpool_flow.run_place import RunPlace, open_place, our_git
+from cpool_flow.run_values import RunValues, fixed_values
+from cpool_flow.secrets import SHORTEST, Masker, check_secrets
+from cpool_flow.state import State
+
+SETUP_SECONDS = 3600.0
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What a coordinator is told. `starting`: nobody has worked on the run yet. `decisions`: what a person has decided,
+    by task. `heartbeat` is called every `heartbeat_seconds` while the run goes on."""
+
+    starting: bool = False
+    decisions: Mapping[str, events.Choice] = field(default_factory=dict)
+    heartbeat: Callable[[State], None] = lambda state: None
+    heartbeat_seconds: float = 5.0
+
+
+def coordinate(folder: RunFolder, inputs: Inputs, environment: Mapping[str, str], follow: Follow, wishes: Wishes) -> State:
+    """Work on a run until it has ended or waits for a person; the state in which it is left. Raises FlowError."""
+    secret_values = check_secrets(inputs.workflow.secrets, environment)
+    with Lock(folder.path):
+        return asyncio.run(_Coordinator(folder, inputs, environment, secret_values, follow, wishes).work())
+
+
+def run_masker(inputs: Inputs, secret_values: Mapping[str, str], environment: Mapping[str, str]) -> Masker:
+    """Hides the declared secrets, and the credentials of the agents that this run uses."""
+    names = {name for step in inputs.plan if step.agent for name in agents.ADAPTERS[step.agent].credentials}
+    credentials = {name: environment[name] for name in names if len(environment.get(name, "")) >= SHORTEST}
+    return Masker({**credentials, **secret_values})
+
+
+class _Coordinator:
+    def __init__(
+        self, folder: RunFolder, inputs: Inputs, environment: Mapping[str, str], secret_values: Mapping[str, str], follow: Follow, wishes: Wishes
+    ) -> None:
+        self._folder = folder
+        self._inputs = inputs
+        self._environment = environment
+        self._secrets = secret_values
+        self._follow = follow
+        self._wishes = wishes
+        self._masker = run_masker(inputs, secret_values, environment)
+        self._git = our_git(environment)
+
+    async def work(self) -> State:
+        journal = Journal.open(self._folder.path)
+        try:
+            state = fold(self._inputs.plan, journal)
+            if state.status != "success":
+                await self._work(state, journal)
+            return state
+        finally:
+            journal.close()
+
+    async def _work(self, state: State, journal: Journal) -> None:
+        mark = state.mark
+        if not self._wishes.starting:
+            sweep(state.mark)
+            mark = f"{self._folder.run_id}-{secrets.token_hex(4)}"
+        with Processes(mark, str(self._folder.path)) as processes:
+            engine = Engine(state, journal, self._folder, self._follow, time.time)
+            with _signals(engine):
+                await self._drive(engine, processes, mark)
+
+    async def _drive(self, engine: Engine, processes: Processes, mark: str) -> None:
+        if not self._wishes.starting:
+            self._take_over(engine, mark)
+        place = await self._place(engine)
+        context = self._context(place, processes, engine.state)
+        values = RunValues(engine.state, context)
+        executor = LocalSlots(context)
+        heart = asyncio.get_running_loop().create_task(self._beat(engine.state))
+        try:
+            if engine.state.setup is None or place.fresh:
+                engine.note(events.SetupFinished(await self._set_up(context)))
+                engine.flush()
+                faults.point("after-setup")
+            if await engine.drive(place, values, executor):
+                await self._finish(engine, place, values)
+        finally:
+            heart.cancel()
+            await executor.close()
+
+    def _take_over(self, engine: Engine, mark: str) -> None:
+        """What another coordinator has left: its running attempts are lost, what had failed is open again."""
+        state = engine.state
+        for task in list(state.running.values()):
+            number = task.attempts[-1].started.number
+            engine.note(events.AttemptFinished(task.id, number, "lost", error=_LOST, reason=_LOST, interrupted=True))
+        engine.note(events.RunResumed(state.status in ("failed", "cancelled") or state.stopping is not None, mark))
+        for task_id, choice in self._wishes.decisions.items():
+            engine.note(events.Decided(task_id, choice))
+        if state.place is not None and state.place_closed is not None:
+            # Its place went when the run ended: it is made again, and set up anew.
+            engine.note(state.place)
+        engine.flush()
+
+    async def _place(self, engine: Engine) -> RunPlace:
+        state = engine.state
+        if state.place is None:
+            raise AssertionError("BUG: a run is created together with its place")
+        faults.point("before-place")
+        private = self._folder.path / "place"
+        place = await open_place(self._git, state.place, private, _last_commit(state), first=self._wishes.starting)
+        faults.point("after-place")
+        for sentence in place.notes:
+            engine.note(events.Noted(sentence))
+        return place
+
+    def _context(self, place: RunPlace, processes: Processes, state: State) -> RunContext:
+        bare = RunContext(
+            folder=self._folder,
+            inputs=self._inputs,
+            workflow=self._inputs.workflow,
+            place=place.place,
+            processes=processes,
+            masker=self._masker,
+            environment=self._environment,
+            secrets=self._secrets,
+            default_shell=find_shell(self._environment),
+        )
+        scope = fixed_values(bare, state)
+        env = {name: bare.text(text, scope) for name, text in bare.workflow.env.items()}
+        return replace(bare, env=env, context=bare.values(bare.workflow.context, scope))
+
+    async def _set_up(self, context: RunContext) -> str:
+        """Run the commands of `setup`, once in each place. The error, empty where all went well."""
+        commands = context.workflow.setup or ()
+        work = Work(context.processes, SETUP_SECONDS)
+        scope = fixed_values(context, None)
+        for number, text in enumerate((commands,) if isinstance(commands, str) else commands, 1):
+            script, values = context.script(text, scope)
+            command = Command((*context.default_shell, script), str(context.place.directory), context.setup_environment() | values)
+            log = self._folder.logs / f"setup.{number}.log"
+            ended = await run_logged(command, log, context, work, None)
+            last = merge_stderr(log) or tail(log)
+            if ended.exit.code != 0 or ended.how != "ended":
+                return f"`{display(text)}` ended with {ended.text}\n{last}"
+        return ""
+
+    async def _finish(self, engine: Engine, place: RunPlace, values: RunValues) -> None:
+        """Outputs, then the place, then the end of the run: the last event says that nothing is left to do."""
+        status = engine.state.outcome()
+        outputs, complaint = values.outputs()
+        if complaint and status == "success":
+            status = "failed"
+        faults.point("before-close")
+        closed = await place.close(self._inputs.workflow.keep)
+        faults.point("after-close")
+        engine.note(closed)
+        engine.flush()
+        faults.point("before-finish")
+        stored = self._folder.keep(json.dumps(outputs, ensure_ascii=False), "outputs.json")
+        engine.note(events.RunFinished(status, _reason(engine.state, complaint), stored))
+        engine.flush()
+        faults.point("after-finish")
+
+    async def _beat(self, state: State) -> None:
+        while True:
+            await asyncio.sleep(self._wishes.heartbeat_seconds)
+            self._wishes.heartbeat(state)
+
+
+_LOST = "the coordinator died while it ran"
+
+
+def _last_commit(state: State) -> str | None:
+    """The newest commit of the run that the journal knows."""
+    if state.place_closed and state.place_closed.commit:
+        return state.place_closed.commit
+    commits = [(task.attempts[-1].ended_at or 0.0, task.commit) for task in state.tasks.values() if task.commit and task.attempts]
+    return max(commits)[1] if commits else None
+
+
+def _reason(state: State, complaint: str) -> str:
+    if state.stopping:
+        return state.stopping.reason
+    names = [f"`{step.plan.name}`" for step in state.steps.values() if step.status == "failed" and not step.ended_well]
+    if names:
+        return f"step{'s' if len(names) > 1 else ''} {', '.join(names)} failed"
+    return complaint
+
+
+@contextmanager
+def _signals(engine: Engine) -> Iterator[None]:
+    """Ctrl-C and TERM stop the run in order, a second one at once."""
+    loop = asyncio.get_running_loop()
+    wishes: dict[int, tuple[events.StopCause, str]] = {
+        signal.SIGINT: ("cancel", "cancelled by Ctrl-C"),
+        signal.SIGTERM: ("sigterm", "stopped by SIGTERM"),
+        signal.SIGHUP: ("sigterm", "stopped by SIGHUP"),
+    }
+    for number, wish in wishes.items():
+        loop.add_signal_handler(number, engine.stop, *wish)
+    try:
+        yield
+    finally:
+        for number in wishes:
+            loop.remove_signal_handler(number)

@@ -1,0 +1,162 @@
+"""One attempt of an agent task: a `prompt:`, a `skill:`, or a recovery. The verdict is the adapter's and the output's.
+
+Knows how an agent's process is run and watched; not its flags or events (`agents/`).
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import Any
+
+from cpool_flow import agents, settings
+from cpool_flow.agents.protocol import AgentRequest, AgentResult, Ending, Reader, private_files
+from cpool_flow.executor import Assignment
+from cpool_flow.executor.context import RunContext
+from cpool_flow.executor.outcome import Outcome, err_path, merge_stderr, seconds_text, with_output
+from cpool_flow.executor.work import Ended, Log, Watch, Work, tail
+from cpool_flow.inputs import copy_path
+from cpool_flow.model import DEFAULT_AGENT_IDLE_TIMEOUT_SECONDS, AgentConfig
+from cpool_flow.outputs import BadOutput, read_output
+from cpool_flow.process import Command
+
+
+async def run_agent(assignment: Assignment, context: RunContext, work: Work) -> Outcome:
+    """Give one task to the agent. Raises RenderError, InvalidInput, ProcessNotStarted, OperationFailed."""
+    request = _request(assignment, context)
+    adapter = agents.ADAPTERS[request.config.agent or "claude"]
+    invocation = adapter.prepare(request)
+    reader = adapter.reader(request)
+    command = Command(invocation.argv, invocation.directory, invocation.environment, invocation.stdin)
+    idle = assignment.step.idle_timeout_seconds or DEFAULT_AGENT_IDLE_TIMEOUT_SECONDS
+    watch = Watch(idle, lambda: reader.tool_running, lambda: reader.turn_over, reader.stopping)
+    with private_files(invocation), Log(assignment.log, context.masker) as log, Log(err_path(assignment.log), context.masker) as errors:
+        lines = _Lines(log, reader)
+        ended = await work.run(command, lines, errors, ladder=adapter.ladder, watch=watch)
+        lines.end()
+    result = reader.finish(_ending(ended, tail(err_path(assignment.log))))
+    merge_stderr(assignment.log)
+    return _outcome(result, ended, assignment, context, work, request)
+
+
+class _Lines:
+    """Cuts chunks into lines for the reader, and hands the chunks to the log."""
+
+    def __init__(self, log: Log, reader: Reader) -> None:
+        self._log = log
+        self._reader = reader
+        self._parts: list[bytes] = []
+
+    def __call__(self, data: bytes) -> None:
+        self._log(data)
+        *whole, rest = data.split(b"\n")
+        for line in whole:
+            self._parts.append(line)
+            self._reader.feed(b"".join(self._parts))
+            self._parts.clear()
+        if rest:
+            self._parts.append(rest)
+
+    def end(self) -> None:
+        if self._parts:
+            self._reader.feed(b"".join(self._parts))
+            self._parts.clear()
+
+
+def _ending(ended: Ended, stderr: str) -> Ending:
+    return Ending(exit_code=ended.exit.code, signal=ended.exit.signal, stderr=stderr, now=time.time(), ended_by_us=ended.ended_by_us)
+
+
+def _outcome(
+    result: AgentResult, ended: Ended, assignment: Assignment, context: RunContext, work: Work, request: AgentRequest
+) -> Outcome:
+    mask = context.masker.mask
+    answer = mask(result.answer)
+    outcome = Outcome(
+        exit_code=ended.exit.code,
+        signal=ended.exit.signal,
+        cost_usd=result.cost_usd,
+        turns=result.turns,
+        session_id=result.session_id or assignment.session_id or None,
+        model=result.model or request.config.model,
+        resets_at=result.resets_at,
+        answer=answer,
+    )
+    if ended.how == "cancelled":
+        return outcome.failed("cancelled", work.stopped or "cancelled")
+    if ended.how == "timeout":
+        return outcome.failed("timeout", f"did not end within {seconds_text(assignment.timeout_seconds)}")
+    if ended.how == "idle":
+        return outcome.failed("timeout", f"was silent for {seconds_text(assignment.step.idle_timeout_seconds)} (`idle_timeout`)")
+    if result.kind is not None:
+        kept = replace(outcome, output=context.folder.keep(answer, f"{assignment.log.stem}.txt")) if answer else outcome
+        return kept.failed(result.kind, mask(result.error) or result.kind)
+    return _read(outcome, answer, assignment, context)
+
+
+def _read(outcome: Outcome, answer: str, assignment: Assignment, context: RunContext) -> Outcome:
+    """The answer as the step says to read it. The recovery of a `run` step answers nobody: its text is only kept."""
+    step = assignment.step.step
+    if not step.is_agent:
+        return outcome
+    try:
+        read = read_output(answer, step.output, answer=True, schema=context.inputs.schema_of(step), variables=step.output_vars or {})
+    except BadOutput as error:
+        kept = replace(outcome, output=context.folder.keep(answer, f"{assignment.log.stem}.txt"))
+        return kept.failed("bad_output", str(error))
+    return with_output(outcome, read, assignment, context.folder)
+
+
+# ---- the request --------------------------------------------------------------------------------------------
+
+
+def _request(assignment: Assignment, context: RunContext) -> AgentRequest:
+    step, scope = assignment.step.step, assignment.scope
+    config = _config(assignment, context)
+    schema = context.inputs.schema_of(step) if step.is_agent else None
+    files = context.folder.files
+    files.mkdir(mode=0o700, exist_ok=True)
+    return AgentRequest(
+        prompt=_prompt(assignment, context),
+        config=config,
+        directory=context.directory(step, scope),
+        files=str(files),
+        session_id=assignment.session_id,
+        environment=context.public_environment,
+        step_environment=context.step_variables(assignment),
+        system_prompt=settings.system_prompt(context.context, config),
+        schema=schema.document if schema else None,
+        allow_denials=bool(step.allow_denials),
+        step=assignment.step.name,
+        attempt=assignment.number,
+        item=scope.get(step.as_ or "item") if assignment.step.fans_out else None,
+    )
+
+
+def _prompt(assignment: Assignment, context: RunContext) -> str:
+    step, scope = assignment.step.step, assignment.scope
+    if assignment.kind == "recovery":
+        return context.text(step.recovery_prompt or "", scope)
+    if step.prompt is not None:
+        return context.text(step.prompt, scope)
+    return context.inputs.parsed_skills[step.skill or ""].render(context.values(step.with_ or {}, scope), context)
+
+
+def _config(assignment: Assignment, context: RunContext) -> AgentConfig:
+    """The layers merged by the one rule, then their texts rendered."""
+    merged = settings.merge(config_layers(assignment.step.step, context)).config
+    agent = assignment.step.agent or merged.agent or "claude"
+    values = context.values(merged.model_dump(exclude_none=True), assignment.scope)
+    script = values.get("script")
+    if script is not None:
+        values["script"] = str(copy_path(context.folder, context.inputs, script))
+    return AgentConfig.model_validate({**values, "agent": agent})
+
+
+def config_layers(step: Any, context: RunContext) -> list[settings.Layer]:
+    layers = [settings.Layer("workflow", context.workflow.config)]
+    if step.skill is not None and context.inputs.parsed_skills[step.skill].config is not None:
+        layers.append(settings.Layer(f"skill {step.skill}", context.inputs.parsed_skills[step.skill].config))
+    if step.config is not None:
+        layers.append(settings.Layer(f"step {step.name}", step.config))
+    return layers

@@ -1,0 +1,119 @@
+"""What all attempts of a run share: its inputs, its place, its processes, its secrets. Decides nothing."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from cpool_flow import model, template
+from cpool_flow.executor import Assignment
+from cpool_flow.inputs import Inputs
+from cpool_flow.process import Processes
+from cpool_flow.run_folder import RunFolder
+from cpool_flow.secrets import Masker
+from cpool_flow.workspace import Place
+
+BASH = ("bash", "-euo", "pipefail", "-c")
+SH = ("sh", "-eu", "-c")
+
+
+@dataclass(frozen=True)
+class RunContext:
+    """One run, as its attempts see it. `environment` is the caller's, `secrets` the declared ones that are set."""
+
+    folder: RunFolder
+    inputs: Inputs
+    workflow: model.Workflow
+    place: Place
+    processes: Processes
+    masker: Masker
+    environment: Mapping[str, str]
+    secrets: Mapping[str, str]
+    default_shell: tuple[str, ...]
+    env: Mapping[str, str] = field(default_factory=dict)
+    context: Mapping[str, Any] = field(default_factory=dict)
+
+    def write_file(self, text: str) -> str:
+        return self.folder.write_value(text)
+
+    def nonce(self) -> str:
+        return os.urandom(8).hex()
+
+    def text(self, source: str, scope: Mapping[str, object]) -> str:
+        """A text field as it comes to. Raises RenderError."""
+        return template.parse(source).render(scope, self) if "{" in source else source
+
+    def values(self, values: Mapping[str, Any], scope: Mapping[str, object]) -> dict[str, Any]:
+        """Data with the templates in its texts rendered; a text that is one whole expression keeps the expression's type."""
+        return {name: self._value(value, scope) for name, value in values.items()}
+
+    def _value(self, value: Any, scope: Mapping[str, object]) -> Any:
+        if isinstance(value, str):
+            return template.parse(value).value(scope, self) if "{" in value else value
+        if isinstance(value, Mapping):
+            return self.values(value, scope)
+        if isinstance(value, (list, tuple)):
+            return [self._value(inner, scope) for inner in value]
+        return value
+
+    def script(self, source: str, scope: Mapping[str, object]) -> tuple[str, dict[str, str]]:
+        """Shell text with references in place of values, and the variables that hold the values."""
+        if "{" not in source:
+            return source, {}
+        rendered = template.parse_shell(source).render(scope, self)
+        return rendered.script, rendered.environment
+
+    def directory(self, step: model.Step, scope: Mapping[str, object]) -> str:
+        """Where the step works. Raises InvalidInput where its `cwd` is no folder inside the place."""
+        if step.cwd is None:
+            return str(self.place.directory)
+        return str(self.place.folder(self.text(step.cwd, scope)))
+
+    def shell(self, step: model.Step | None) -> tuple[str, ...]:
+        """The words before the script."""
+        if step is None or step.shell is None:
+            return self.default_shell
+        return tuple(step.shell.split()) if isinstance(step.shell, str) else step.shell
+
+    def step_variables(self, assignment: Assignment) -> dict[str, str]:
+        """What a step's processes get beyond the caller's environment: declared `env`, secrets it names, ours."""
+        step = assignment.step.step
+        variables = {**self.env, **{name: self.text(value, assignment.scope) for name, value in (step.env or {}).items()}}
+        variables |= {name: self.secrets[name] for name in step.secrets or () if name in self.secrets}
+        return variables | self._identity(assignment.slot)
+
+    def shell_environment(self, assignment: Assignment) -> dict[str, str]:
+        """The caller's environment, less the declared secrets that the step does not name."""
+        return {**self.public_environment, **self.step_variables(assignment)}
+
+    @property
+    def public_environment(self) -> dict[str, str]:
+        return {name: value for name, value in self.environment.items() if name not in self.secrets and name != "CPOOL_FAULT"}
+
+    def setup_environment(self) -> dict[str, str]:
+        return {**self.public_environment, **self.env, **self._identity(None)}
+
+    def _identity(self, slot: str | None) -> dict[str, str]:
+        number = int(slot.rpartition("-")[2]) if slot else 0
+        return {
+            "CPOOL_RUN_ID": self.folder.run_id,
+            "CPOOL_RUN_DIR": str(self.folder.path),
+            "CPOOL_SLOT": slot or "",
+            "CPOOL_PORT_OFFSET": str(number * 100),
+        }
+
+
+def find_shell(environment: Mapping[str, str]) -> tuple[str, ...]:
+    """`bash -euo pipefail -c`, or `sh -eu -c` where there is no bash."""
+    return BASH if shutil.which("bash", path=environment.get("PATH", os.defpath)) else SH
+
+
+def display(command: str | tuple[str, ...]) -> str:
+    """A command as its author wrote it, cut to one short line; no value is in it."""
+    text = command.strip().split("\n", 1)[0] if isinstance(command, str) else " ".join(command)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+

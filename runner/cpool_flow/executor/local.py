@@ -1,0 +1,73 @@
+"""Slots on this machine: each attempt is a task of the loop that runs processes and then judges what they left."""
+
+from __future__ import annotations
+
+import asyncio
+
+from cpool_flow.errors import InvalidInput, OperationFailed
+from cpool_flow.executor import Assignment, Deliver
+from cpool_flow.executor.checks import expected, left_state, verified
+from cpool_flow.executor.context import RunContext
+from cpool_flow.executor.outcome import Outcome
+from cpool_flow.executor.shell_step import run_command
+from cpool_flow.executor.work import Work
+from cpool_flow.values import RenderError
+
+
+class LocalSlots:
+    """Executes attempts in the run's place. How many at once is the policy's matter."""
+
+    def __init__(self, context: RunContext) -> None:
+        self._context = context
+        self._works: dict[str, Work] = {}
+        self._attempts: set[asyncio.Task[None]] = set()
+
+    def start(self, assignment: Assignment, deliver: Deliver) -> None:
+        work = self._works[assignment.task] = Work(self._context.processes, assignment.timeout_seconds)
+        attempt = asyncio.get_running_loop().create_task(self._attempt(assignment, work, deliver))
+        self._attempts.add(attempt)
+        attempt.add_done_callback(self._attempts.discard)
+
+    def stop(self, task: str, reason: str, *, at_once: bool) -> None:
+        work = self._works.get(task)
+        if work is not None:
+            work.stop(reason, at_once=at_once)
+
+    async def close(self) -> None:
+        for work in self._works.values():
+            work.stop("the run ends", at_once=True)
+        if self._attempts:
+            await asyncio.wait(self._attempts)
+
+    async def _attempt(self, assignment: Assignment, work: Work, deliver: Deliver) -> None:
+        outcome = await self._outcome(assignment, work)
+        tree, state = await left_state(outcome, assignment, self._context)
+        del self._works[assignment.task]
+        deliver(outcome.fact(assignment, tree=tree, state=state))
+
+    async def _outcome(self, assignment: Assignment, work: Work) -> Outcome:
+        context = self._context
+        try:
+            head = await context.place.head() if assignment.step.step.expect else None
+            outcome = await _work(assignment, context, work)
+            # The recovery of a `run` step proves nothing itself: the command is run again.
+            if outcome.error_kind is None and (assignment.kind == "normal" or assignment.step.step.is_agent):
+                if assignment.step.step.verify:
+                    outcome = await verified(outcome, assignment, context, work)
+                if outcome.error_kind is None:
+                    outcome = await expected(outcome, assignment, context, head)
+            return outcome
+        except RenderError as error:
+            return Outcome("invalid", context.masker.mask(str(error)))
+        except InvalidInput as error:
+            return Outcome("invalid", context.masker.mask("; ".join(problem.message for problem in error.problems)))
+        except (OperationFailed, OSError) as error:
+            return Outcome("errored", context.masker.mask(str(error)))
+
+
+async def _work(assignment: Assignment, context: RunContext, work: Work) -> Outcome:
+    if assignment.step.step.is_agent or assignment.kind == "recovery":
+        from cpool_flow.executor.agent_step import run_agent
+
+        return await run_agent(assignment, context, work)
+    return await run_command(assignment, context, work)

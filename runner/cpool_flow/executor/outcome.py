@@ -1,0 +1,127 @@
+"""What came of an attempt, before it is a fact: passed on from the work itself to the checks, then recorded.
+
+Knows how an error reads to people; not how the work was done.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from cpool_flow.events import AttemptFinished, Stored
+from cpool_flow.executor import Assignment
+from cpool_flow.executor.work import TAIL_BYTES, Ended, tail
+from cpool_flow.outputs import Output
+from cpool_flow.run_folder import RunFolder
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """`error_kind` None is success so far. `reason` is one line, `tail` the last output. `answer` is what the guard
+    against going round in circles compares besides files."""
+
+    error_kind: str | None = None
+    reason: str = ""
+    tail: str = ""
+    exit_code: int | None = None
+    signal: int | None = None
+    output: Stored | None = None
+    value: Stored | None = None
+    variables: Stored | None = None
+    answer: str = ""
+    cost_usd: float | None = None
+    turns: int | None = None
+    session_id: str | None = None
+    model: str | None = None
+    resets_at: float | None = None
+
+    def failed(self, kind: str, reason: str, tail: str = "") -> Outcome:
+        """The same outcome, failed after all."""
+        return replace(self, error_kind=kind, reason=reason, tail=tail or self.tail)
+
+    def fact(self, assignment: Assignment, *, tree: str | None, state: str) -> AttemptFinished:
+        return AttemptFinished(
+            task=assignment.task,
+            number=assignment.number,
+            error_kind=self.error_kind,
+            error=self._error(assignment) if self.error_kind else "",
+            reason=self.reason if self.error_kind else "",
+            exit_code=self.exit_code,
+            signal=self.signal,
+            output=self.output,
+            value=self.value,
+            variables=self.variables,
+            cost_usd=self.cost_usd,
+            turns=self.turns,
+            session_id=self.session_id,
+            model=self.model,
+            tree=tree,
+            state=state,
+            resets_at=self.resets_at,
+        )
+
+    def _error(self, assignment: Assignment) -> str:
+        """What failed, where, and the end of its output: the text of `{{ error }}`."""
+        head = f"{assignment.task}, attempt {assignment.number}: {self.reason}"
+        return f"{head}\n{self.tail}" if self.tail else head
+
+
+def with_output(outcome: Outcome, read: Output, assignment: Assignment, folder: RunFolder, stored: Stored | None = None) -> Outcome:
+    """The outcome with what was read, kept for the journal. `stored`: where the text is already."""
+    name = assignment.log.stem
+    text = stored or folder.keep(read.text, f"{name}.txt")
+    value = None
+    if read.json is not None:
+        parsed = json.dumps(read.json, ensure_ascii=False)
+        value = text if parsed == read.text else folder.keep(parsed, f"{name}.json")
+    variables = folder.keep(json.dumps(dict(read.vars), ensure_ascii=False), f"{name}.vars.json") if read.vars else None
+    return replace(outcome, output=text, value=value, variables=variables)
+
+
+def stopped(ended: Ended, reason: str | None, timeout: str, idle: str) -> Outcome | None:
+    """The outcome of a process that we stopped; None where it ended by itself."""
+    code, number = ended.exit.code, ended.exit.signal
+    if ended.how == "cancelled":
+        return Outcome("cancelled", reason or "cancelled", exit_code=code, signal=number)
+    if ended.how == "timeout":
+        return Outcome("timeout", f"did not end within {timeout}", exit_code=code, signal=number)
+    if ended.how == "idle":
+        return Outcome("timeout", f"was silent for {idle} (`idle_timeout`)", exit_code=code, signal=number)
+    return None
+
+
+def seconds_text(seconds: float | None) -> str:
+    """A duration as people write it: `90s` is `1m30s`."""
+    if seconds is None:
+        return "no limit"
+    if seconds < 60:
+        return f"{seconds:g}s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    parts = [f"{hours}h" if hours else "", f"{minutes}m" if minutes else "", f"{rest}s" if rest else ""]
+    return "".join(parts)
+
+
+def err_path(log: Path) -> Path:
+    """Where the standard error stands while an attempt runs."""
+    return log.with_suffix(".err")
+
+
+def merge_stderr(log: Path) -> str:
+    """Add what came on stderr to the end of the log. Returns the end of both, stderr last; empty where there was none."""
+    errors = err_path(log)
+    try:
+        if os.path.getsize(errors) == 0:
+            errors.unlink()
+            return ""
+    except OSError:
+        return ""
+    last = tail(errors)
+    before = tail(log, max(0, TAIL_BYTES - len(last.encode())))
+    with open(errors, "rb") as source, open(log, "ab") as target:
+        shutil.copyfileobj(source, target)
+    errors.unlink()
+    return "\n".join(part for part in (before, last) if part)

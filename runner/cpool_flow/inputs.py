@@ -1,0 +1,87 @@
+"""What a run was started with: its own copy of everything, so that a file that changes later does not change the run.
+
+Knows how the copy is stored in the run's folder; how it was collected and checked is `start.py`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from cpool_flow import model, plan, schema
+from cpool_flow.errors import InvalidInput, OperationFailed
+from cpool_flow.run_folder import RunFolder
+from cpool_flow.skill import Skill, parse_skill
+
+FILE = "inputs.json"
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """`data`: the workflow as plain data. `skills`: name → text of its SKILL.md. `schemas`: the path that a step names →
+    that schema in one piece. `files`: the path that the workflow names → name of the copy below `inputs/files`."""
+
+    file: str
+    name: str
+    source: str
+    data: Mapping[str, Any]
+    args: Mapping[str, Any]
+    slots: int
+    isolation: str
+    directory: str
+    timeout_seconds: float | None = None
+    agent: str | None = None
+    skills: Mapping[str, str] = field(default_factory=dict)
+    schemas: Mapping[str, Any] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict)
+
+    @cached_property
+    def workflow(self) -> model.Workflow:
+        return model.Workflow.model_validate(self.data)
+
+    @cached_property
+    def plan(self) -> plan.Plan:
+        return plan.build(self.workflow, agent=self.agent)
+
+    @cached_property
+    def parsed_skills(self) -> dict[str, Skill]:
+        return {name: parse_skill(text.encode(), f"{name}/SKILL.md") for name, text in self.skills.items()}
+
+    def schema_of(self, step: model.Step) -> schema.Schema | None:
+        """The compiled output schema of a step."""
+        if step.output_schema is None:
+            return None
+        document = self.schemas[step.output_schema] if isinstance(step.output_schema, str) else step.output_schema
+        return schema.compile_schema(document)
+
+
+def save(folder: RunFolder, inputs: Inputs, copies: Mapping[str, bytes]) -> None:
+    """Write the inputs into a new run's folder; `copies`: name below `inputs/files` → content. Raises OperationFailed."""
+    try:
+        (folder.inputs / "workflow.yaml").write_text(inputs.source, encoding="utf-8", newline="")
+        if copies:
+            (folder.inputs / "files").mkdir()
+        for name, content in copies.items():
+            (folder.inputs / "files" / name).write_bytes(content)
+        text = json.dumps({key: value for key, value in asdict(inputs).items() if key != "source"}, ensure_ascii=False)
+        (folder.inputs / FILE).write_text(text, encoding="utf-8", errors="surrogatepass")
+    except OSError as error:
+        raise OperationFailed(f"cannot write `{folder.inputs}`: {error.strerror}") from error
+
+
+def load(folder: RunFolder) -> Inputs:
+    """The inputs of a run. Raises InvalidInput where they are missing or damaged."""
+    path = folder.inputs / FILE
+    try:
+        return Inputs(source="", **json.loads(path.read_text(encoding="utf-8", errors="surrogatepass")))
+    except (OSError, ValueError, TypeError) as error:
+        raise InvalidInput(f"run `{folder.run_id}` cannot be read: `{path}` is missing or damaged ({type(error).__name__})") from error
+
+
+def copy_path(folder: RunFolder, inputs: Inputs, named: str) -> Path:
+    """Where the copy stands of a file that the workflow names."""
+    return folder.inputs / "files" / inputs.files[named]

@@ -1,0 +1,146 @@
+"""The place of one run, opened or found again, and its commits as facts of the journal.
+
+Joins `workspace/` (what a place is) to the engine (what happened there). Decides the default of `isolation`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cpool_flow import events, model
+from cpool_flow.errors import InvalidInput
+from cpool_flow.git import Git, safe_git
+from cpool_flow.plan import Plan
+from cpool_flow.process import Command, Completed, run_to_end
+from cpool_flow.workspace import (
+    Keep,
+    Place,
+    Repository,
+    Worktree,
+    WorktreeRecord,
+    open_plain,
+    open_worktree,
+    plan_worktree,
+    reattach_worktree,
+    survey,
+)
+
+GIT_TIMEOUT_SECONDS = 600.0
+
+
+def our_git(environment: Mapping[str, str]) -> Git:
+    """git as we call it: by `process.py`, in a thread, so that the loop goes on."""
+
+    async def run(argv: Sequence[str], directory: str, variables: Mapping[str, str], stdin: bytes | None = None) -> Completed:
+        command = Command(tuple(argv), directory, variables, stdin)
+        return await asyncio.to_thread(run_to_end, command, timeout_seconds=GIT_TIMEOUT_SECONDS)
+
+    return safe_git(run, environment)
+
+
+@dataclass(frozen=True, slots=True)
+class Isolation:
+    """Where a run will work, and the sentence that says so. `repository` is None outside git."""
+
+    kind: str
+    repository: Repository | None
+    text: str
+    warning: str = ""
+
+
+async def choose_isolation(git: Git, directory: Path, asked: str | None, include_changes: bool, plan: Plan) -> Isolation:
+    """What `isolation` comes to here. Raises InvalidInput where what was asked for cannot be had."""
+    repository = await survey(git, directory)
+    writes = any(step.may_write and (step.step.is_agent or step.recoveries) for step in plan)
+    kind = asked or ("worktree" if writes and repository is not None and not repository.bare else "none")
+    if kind == "none":
+        warning = "an agent may change files, and works in this directory" if writes else ""
+        return Isolation(kind, repository, f"works in {directory}", warning)
+    if repository is None:
+        raise InvalidInput(f"`isolation: worktree` needs a git repository, and {directory} is in none", help="run `git init`, or set `isolation: none`")
+    if repository.bare:
+        raise InvalidInput(f"{directory} is a bare repository: a worktree cannot be had there", help="set `isolation: none`, or start in a clone")
+    if repository.head is None:
+        raise InvalidInput("the repository has no commit yet, so a worktree has nothing to start from", help="make a first commit, or set `isolation: none`")
+    return Isolation(kind, repository, f"works in a git worktree of its own{_unseen(repository, include_changes)}")
+
+
+def _unseen(repository: Repository, include_changes: bool) -> str:
+    count = repository.uncommitted_files
+    if not count:
+        return ""
+    files = f"{count} uncommitted file{'s' if count > 1 else ''}"
+    return f"; takes along {files}" if include_changes else f"; does not see {files} (`include_changes: true` takes them along)"
+
+
+def worktree_root(environment: Mapping[str, str]) -> Path:
+    """Where worktrees live: outside of every repository."""
+    state = environment.get("XDG_STATE_HOME") or os.path.join(environment.get("HOME") or "/tmp", ".local", "state")
+    return Path(state) / "cpool-flow" / "worktrees"
+
+
+async def plan_place(
+    git: Git, isolation: Isolation, workflow: model.Workflow, name: str, run_id: str, directory: Path, environment: Mapping[str, str]
+) -> events.PlaceOpened:
+    """Where the run will work, as the fact that is recorded before anything of it exists. Raises InvalidInput."""
+    if isolation.kind == "none" or isolation.repository is None:
+        return events.PlaceOpened(str(directory), note=isolation.text)
+    record = await plan_worktree(
+        git,
+        isolation.repository,
+        run_id=run_id,
+        workflow=name,
+        root=worktree_root(environment),
+        base=workflow.base or "HEAD",
+        include_changes=workflow.include_changes,
+    )
+    place = str(record.top_level / record.folder)
+    return events.PlaceOpened(place, branch=record.branch, base=record.base, place=record.to_json(), note=isolation.text)
+
+
+async def open_place(git: Git, opened: events.PlaceOpened, private: Path, last_commit: str | None, *, first: bool) -> RunPlace:
+    """Make the place that was planned (`first`), or find it again. Raises InvalidInput, OperationFailed."""
+    if opened.place is None:
+        directory = Path(opened.directory)
+        private.mkdir(exist_ok=True)
+        return RunPlace(await open_plain(git, directory, await survey(git, directory), private))
+    record = WorktreeRecord.from_json(opened.place)
+    return RunPlace(await (open_worktree(git, record) if first else reattach_worktree(git, record, last_commit)))
+
+
+class RunPlace:
+    """The place of a run. `versioned`: what steps leave there is committed."""
+
+    def __init__(self, place: Place) -> None:
+        self.place = place
+        self.versioned = isinstance(place, Worktree)
+
+    @property
+    def fresh(self) -> bool:
+        """Whether `setup` has yet to run here."""
+        return self.place.fresh if isinstance(self.place, Worktree) else False
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        return self.place.notes if isinstance(self.place, Worktree) else ()
+
+    async def tree(self) -> str | None:
+        return await self.place.tree()
+
+    async def commit(self, tasks: Sequence[str]) -> tuple[events.PlaceCommitted | None, tuple[str, ...]]:
+        """Commit what the tasks left, in their names. With the sentences for people that come of it."""
+        shown = ", ".join(tasks[:5]) + (f" and {len(tasks) - 5} more" if len(tasks) > 5 else "")
+        commit = await self.place.commit(shown)
+        if commit is None:
+            return None, ()
+        files = commit.changed_files if len(tasks) == 1 else None
+        return events.PlaceCommitted(commit.sha, tuple(tasks), files), commit.notes
+
+    async def close(self, keep: Keep) -> events.PlaceClosed:
+        closed = await self.place.close(keep)
+        directory = str(closed.directory) if closed.directory else None
+        return events.PlaceClosed(closed.branch, directory, closed.commit, "; ".join(closed.notes))

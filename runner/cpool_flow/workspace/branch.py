@@ -1,0 +1,136 @@
+"""The run's branch: where we left it, and how it gets the commits that steps made, wherever they made them.
+
+A commit that we have seen is never left without a name. Does not know files or directories of the place.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import OperationFailed
+from ..git import Git
+from .place import Keep
+from .record import WorktreeRecord
+from .registration import checkout_of_branch
+from .view import View
+
+
+@dataclass(frozen=True)
+class RunBranch:
+    """References are moved with `--no-deref`: a step may have made the branch a link to one of the user's."""
+
+    record: WorktreeRecord
+    view: View
+
+    @property
+    def left_at(self) -> str | None:
+        """The commit at which we left the branch; None before the place was ready."""
+        try:
+            return self._file.read_text(encoding="ascii").strip()
+        except FileNotFoundError:
+            return None
+
+    def leave_at(self, commit: str) -> None:
+        unfinished = self._file.with_name("tip.new")
+        unfinished.write_text(commit, encoding="ascii")
+        unfinished.replace(self._file)
+
+    async def tip(self) -> str | None:
+        return await self._git.find("rev-parse", "-q", "--verify", f"{self.record.reference}^{{commit}}")
+
+    async def create(self, commit: str) -> None:
+        """The new branch. Raises `GitFailed` where it exists."""
+        await self._move(commit, "0" * len(commit), "run starts")
+
+    async def settled_tip(self) -> str:
+        """The branch's commit. A branch that a step deleted is put back where we left it."""
+        tip = await self.tip()
+        if tip is None:
+            tip = self.left_at or self.record.base
+            await self._move(tip, None, "put back")
+        return tip
+
+    async def commit(self, message: str, tree: str) -> str:
+        """A commit with this tree on top of the branch, if the branch does not have it already. Returns the tip."""
+        tip = await self.settled_tip()
+        if await self._git.line("rev-parse", "--verify", f"{tip}^{{tree}}") == tree:
+            return tip
+        text = (message.replace("\0", "").strip() or "what the steps left").encode("utf-8", "backslashreplace") + b"\n"
+        commit = await self._git.line("commit-tree", tree, "-p", tip, "-F", "-", stdin=text)
+        await self._move(commit, tip, "commit")
+        return commit
+
+    async def follow(self, worktree: Git) -> list[str]:
+        """Take the commits that a step made on another HEAD if they grew from the branch; keep all others.
+
+        Returns sentences about what is kept where.
+        """
+        notes = []
+        tip, left = await self.settled_tip(), self.left_at
+        if left and not await self._is_ancestor(left, tip):
+            notes += await self._keep(left, "the commits before a step rewrote the branch")
+        head = await worktree.find("rev-parse", "-q", "--verify", "HEAD^{commit}")
+        name = await worktree.find("symbolic-ref", "-q", "HEAD")
+        if head is None or name == self.record.reference:
+            return notes
+        if name is not None:
+            notes.append(f"a step left the place on the branch {name.removeprefix('refs/heads/')}, which is kept")
+        if await self._is_ancestor(tip, head):
+            await self._move(head, tip, "follow HEAD")
+        elif name is None:
+            notes += await self._keep(head, "commits on a detached HEAD")
+        return notes
+
+    async def drop(self, keep: Keep) -> tuple[bool, str | None]:
+        """Delete the branch if it has no commit of its own, or with `keep: none` if it is merged.
+
+        Returns whether it went, and a sentence if there is something to say.
+        """
+        tip = await self.tip()
+        if tip is None:
+            return True, None
+        elsewhere = checkout_of_branch(self.record)
+        if elsewhere is not None:
+            return False, f"the branch {self.record.branch} stays: it is checked out at {elsewhere}"
+        empty = await self._is_ancestor(tip, self.record.base)
+        if not empty and keep != "none":
+            return False, None
+        if not empty and not await self._is_merged(tip):
+            return False, f"the branch {self.record.branch} stays: it is not merged"
+        await self._git.output("update-ref", "--no-deref", "-d", self.record.reference, tip)
+        return True, f"the branch {self.record.branch} {'had no changes' if empty else 'was merged'} and is gone"
+
+    @property
+    def _git(self) -> Git:
+        return self.view.git
+
+    @property
+    def _file(self) -> Path:
+        return self.record.private / "tip"
+
+    async def _move(self, new: str, old: str | None, why: str) -> None:
+        (self.record.common_directory / f"{self.record.reference}.lock").unlink(missing_ok=True)
+        expected = (old,) if old else ()
+        await self._git.output("update-ref", "--no-deref", "-m", f"cpool-flow: {why}", self.record.reference, new, *expected)
+
+    async def _keep(self, commit: str, what: str) -> list[str]:
+        """A branch for a commit that no other branch or tag holds."""
+        if not await self._git.holds("cat-file", "-e", commit) or await self._names_that_hold(commit):
+            return []
+        for number in range(1, 1000):
+            branch = f"{self.record.branch}-kept-{number}"
+            if await self._git.holds("update-ref", "--no-deref", f"refs/heads/{branch}", commit, "0" * len(commit)):
+                return [f"{what} are kept on the branch {branch}"]
+        raise OperationFailed(f"cannot make a branch for the commit {commit}")
+
+    async def _is_merged(self, tip: str) -> bool:
+        # The branches of commits that we kept aside begin with the run's own name.
+        return any(not name.startswith(self.record.reference) for name in await self._names_that_hold(tip))
+
+    async def _names_that_hold(self, commit: str) -> list[str]:
+        listing = await self._git.output("for-each-ref", "--contains", commit, "--format=%(refname)", "refs/heads", "refs/remotes", "refs/tags")
+        return listing.decode("utf-8", "replace").splitlines()
+
+    async def _is_ancestor(self, old: str, new: str) -> bool:
+        return old == new or await self._git.holds("merge-base", "--is-ancestor", old, new)

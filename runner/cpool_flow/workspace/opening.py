@@ -1,0 +1,211 @@
+"""Makes a run's worktree: planned without a trace, made so that kill -9 at any point can be mended, found again on resume.
+
+Does not know what steps do in it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from pathlib import Path
+
+from ..errors import InvalidInput, OperationFailed
+from ..git import Git
+from .branch import RunBranch
+from .checkout import Checkout
+from .include import check_include_file, include_files
+from .record import WorktreeRecord
+from .registration import add_worktree, admin_directory, forget, lock, one_at_a_time
+from .removal import remove_directory
+from .repository import QUIET, Repository, refuse_submodules, resolve_base
+from .view import View, freeze
+from .worktree import Worktree, removed_directory
+
+
+async def plan_worktree(
+    git: Git, repository: Repository, *, run_id: str, workflow: str, root: Path, base: str = "HEAD", include_changes: bool = False
+) -> WorktreeRecord:
+    """What the run's worktree will be; `base` is fixed here. Writes nothing.
+
+    `root` is where worktrees live. Raises `InvalidInput` where the repository cannot give one.
+    """
+    commit = await resolve_base(git, repository, base)
+    await refuse_submodules(git, repository, commit)
+    if include_changes and commit != repository.head:
+        raise InvalidInput("`include_changes: true` needs `base` to be the checkout's HEAD", help="leave `base` out")
+    check_include_file(repository.top_level)
+    record = WorktreeRecord(
+        run_id=run_id,
+        branch=f"cpool/{workflow}/{run_id}",
+        base=commit,
+        top_level=_checked_root(repository, root) / run_id,
+        folder=repository.folder,
+        source=repository.top_level,
+        source_git_directory=repository.git_directory,
+        common_directory=repository.common_directory,
+        include_changes=include_changes,
+    )
+    await _refuse_taken_names(git.at(repository.directory), record)
+    return record
+
+
+async def open_worktree(git: Git, record: WorktreeRecord) -> Worktree:
+    """Make the planned worktree. Raises `InvalidInput` where its name is taken, `OperationFailed`; leaves nothing behind then."""
+    await _refuse_taken_names(git.at(record.common_directory), record)
+    record.private.mkdir(mode=0o700, parents=True)
+    _begin(record)
+    try:
+        return await _make(await _view(git, record), record, None)
+    except BaseException:
+        await _abandon(git, record)
+        raise
+
+
+async def reattach_worktree(git: Git, record: WorktreeRecord, last_commit: str | None = None) -> Worktree:
+    """The run's worktree again, after an interruption at any point; made again from its branch where it is gone.
+
+    `last_commit` is the newest commit of the run that the caller knows, for a branch that is gone as well.
+    `Worktree.notes` says what was mended. Raises `OperationFailed`.
+    """
+    if not record.common_directory.is_dir():
+        raise OperationFailed(f"the repository of the run is gone: {record.common_directory}")
+    record.private.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _check_owner(record)
+    view = await _view(git, record)
+    remove_directory(removed_directory(record))
+    if _being_made(record).exists() and record.top_level.is_dir():
+        record.top_level.rename(removed_directory(record))  # nobody has worked in it yet
+        remove_directory(removed_directory(record))
+    if not os.path.lexists(record.top_level):
+        return await _make_again(view, record, last_commit)
+    branch = RunBranch(record, view)
+    if branch.left_at is None:
+        branch.leave_at(await branch.tip() or last_commit or record.base)
+    place = Worktree(record, view, fresh=False)
+    damage = await place.repair()
+    admin = admin_directory(record)
+    if admin is not None:
+        lock(record, admin)
+    return Worktree(record, view, fresh=False, notes=[damage] if damage else [])
+
+
+async def _make_again(view: View, record: WorktreeRecord, last_commit: str | None) -> Worktree:
+    admin = admin_directory(record)
+    branch = RunBranch(record, view)
+    was_there = not _being_made(record).exists() and (branch.left_at or await branch.tip())
+    _begin(record)
+    notes = []
+    if admin is not None:
+        notes += await branch.follow(view.of(admin, record.private))
+    forget(record)
+    if was_there:
+        notes.append(f"the worktree was made again from the branch {record.branch}; what was not committed there is not in it")
+    return await _make(view, record, last_commit, notes)
+
+
+async def _make(view: View, record: WorktreeRecord, last_commit: str | None, notes: list[str] | None = None) -> Worktree:
+    branch = RunBranch(record, view)
+    if await branch.tip() is None:
+        await branch.create(branch.left_at or last_commit or await _start(view, record))
+    async with one_at_a_time(record.common_directory):
+        admin = await add_worktree(view, record)
+    await view.of(admin, record.top_level).output("read-tree", "--reset", "-u", record.reference)
+    skipped = await include_files(view, _source(view, record), record.top_level)
+    _make_folder(record)
+    branch.leave_at(await branch.settled_tip())
+    _being_made(record).unlink()
+    return Worktree(record, view, fresh=True, notes=[*(notes or ()), *skipped])
+
+
+async def _start(view: View, record: WorktreeRecord) -> str:
+    """The commit that the run's branch starts from: `base`, or the uncommitted changes of the checkout on top of it."""
+    if not record.include_changes:
+        return record.base
+    snapshot = await _source(view, record).snapshot()
+    if snapshot.left_out:
+        raise OperationFailed(f"cannot take along the changes of the checkout: {snapshot.left_out[0]}")
+    if snapshot.tree == await view.git.line("rev-parse", "--verify", f"{record.base}^{{tree}}"):
+        return record.base
+    message = b"Uncommitted changes of the checkout\n"
+    return await view.git.line("commit-tree", snapshot.tree, "-p", record.base, "-F", "-", stdin=message)
+
+
+def _source(view: View, record: WorktreeRecord) -> Checkout:
+    async def base() -> str:
+        return record.base
+
+    return Checkout(view, record.source, record.source_git_directory / "index", record.private, base)
+
+
+async def _view(git: Git, record: WorktreeRecord) -> View:
+    return await freeze(git, record.source, record.source_git_directory, record.common_directory, record.private / "view")
+
+
+async def _abandon(git: Git, record: WorktreeRecord) -> None:
+    """Remove what an opening that failed has left. Nobody has worked in it."""
+    remove_directory(record.top_level)
+    forget(record)
+    await git.at(record.common_directory).ask(*QUIET, "update-ref", "--no-deref", "-d", record.reference)
+    remove_directory(record.private)
+
+
+def _make_folder(record: WorktreeRecord) -> None:
+    folder = record.top_level / record.folder
+    try:
+        if not folder.resolve().is_relative_to(record.top_level):
+            raise NotADirectoryError
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InvalidInput(f"the run was started in `{record.folder}`, which is no folder of the commit {record.base[:12]}") from error
+
+
+def _checked_root(repository: Repository, root: Path) -> Path:
+    root = root.resolve()
+    common = repository.common_directory
+    for tree in {repository.top_level.resolve(), common, common.parent if common.name == ".git" else common}:
+        if root.is_relative_to(tree):
+            raise InvalidInput(
+                f"worktrees would be inside the repository: {root}",
+                help="set `worktrees:` in cpool.yaml, or XDG_STATE_HOME, to a folder outside of it",
+            )
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", repository.top_level.name).strip(".-") or "repository"
+    return root / f"{name[:40]}-{hashlib.sha256(os.fsencode(common)).hexdigest()[:10]}"
+
+
+async def _refuse_taken_names(here: Git, record: WorktreeRecord) -> None:
+    if not await here.holds("check-ref-format", record.reference):
+        raise InvalidInput(f"`{record.branch}` is no name for a git branch")
+    folders = {"refs/heads/cpool", record.reference.rpartition("/")[0]}
+    taken = (await here.output("for-each-ref", "--format=%(refname)", "refs/heads/cpool")).decode("utf-8", "replace").splitlines()
+    for name in taken:
+        if name in folders or name == record.reference or name.startswith(f"{record.reference}/"):
+            branch = name.removeprefix("refs/heads/")
+            raise InvalidInput(f"the branch `{branch}` stands in the way of the run's branch `{record.branch}`", help=f"git branch -m {branch} …")
+    for path in (record.top_level, record.private):
+        if os.path.lexists(path):
+            raise InvalidInput(f"there is a worktree of the run `{record.run_id}` already: {path}")
+
+
+def _begin(record: WorktreeRecord) -> None:
+    _being_made(record).touch()
+    _record_file(record).write_text(json.dumps(record.to_json(), indent=1), encoding="utf-8", errors="surrogateescape")
+
+
+def _check_owner(record: WorktreeRecord) -> None:
+    try:
+        found = json.loads(_record_file(record).read_text(encoding="utf-8", errors="surrogateescape"))
+    except (FileNotFoundError, ValueError):
+        return
+    if found != record.to_json():
+        raise OperationFailed(f"{record.top_level} belongs to another run")
+
+
+def _being_made(record: WorktreeRecord) -> Path:
+    """There until the worktree is whole: nobody has worked in it before."""
+    return record.private / "being-made"
+
+
+def _record_file(record: WorktreeRecord) -> Path:
+    return record.private / "record.json"

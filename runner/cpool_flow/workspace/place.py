@@ -1,0 +1,75 @@
+"""What the engine may ask of a place, whatever its kind, and the answers. No behaviour."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+Keep = Literal["branch", "worktree", "none"]
+
+
+@dataclass(frozen=True)
+class Commit:
+    """The run's branch after a step. `notes` are sentences for people: what was kept elsewhere, what could not be taken."""
+
+    sha: str
+    changed_files: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Closed:
+    """What is left of a place: its branch with the last commit, its directory, each None where it went."""
+
+    branch: str | None
+    directory: Path | None
+    commit: str | None
+    notes: tuple[str, ...] = ()
+
+
+class Place(Protocol):
+    """Where steps work. Every call may be made while steps run, but for `commit`, `repair` and `close`."""
+
+    @property
+    def directory(self) -> Path:
+        """Where steps start."""
+        ...
+
+    @property
+    def branch(self) -> str | None: ...
+    @property
+    def base(self) -> str | None: ...
+
+    async def tree(self) -> str | None:
+        """The tree of everything that git does not ignore, for a later comparison; None outside git."""
+        ...
+
+    async def head(self) -> str | None:
+        """The commit that counts for `expect: commit`: of the run's branch, or of the checkout."""
+        ...
+
+    async def changed_files(self, since: str) -> tuple[str, ...] | None:
+        """Files that differ now from a tree or commit; None outside git."""
+        ...
+
+    async def repair(self) -> str | None:
+        """Put back what git needs. A sentence if a step had damaged it: that step has failed."""
+        ...
+
+    async def commit(self, message: str, since: str | None = None) -> Commit | None:
+        """Everything left goes to the run's branch. None where nothing changed since that commit, or nothing is committed here."""
+        ...
+
+    async def close(self, keep: Keep, message: str = ...) -> Closed:
+        """The end of the place. Safe to call again after an interruption."""
+        ...
+
+    def folder(self, relative: str) -> Path:
+        """A directory inside, for `cwd`. Raises `InvalidInput`."""
+        ...
+
+    def unmatched(self, patterns: Sequence[str]) -> tuple[str, ...]:
+        """The patterns without a file inside, for `expect: files`."""
+        ...

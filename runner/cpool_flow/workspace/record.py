@@ -1,0 +1,56 @@
+"""What is known of a run's worktree before it exists: enough to make it, to find it again, and to tell it from others.
+
+A plain value for the journal. Does not touch the disk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class WorktreeRecord:
+    """A worktree of a run. All paths are absolute, but `folder`, which is where in the repository the run was started."""
+
+    run_id: str
+    branch: str
+    base: str
+    top_level: Path
+    folder: Path
+    source: Path
+    source_git_directory: Path
+    common_directory: Path
+    include_changes: bool = False
+
+    @property
+    def reference(self) -> str:
+        return f"refs/heads/{self.branch}"
+
+    @property
+    def private(self) -> Path:
+        """Our own folder beside the worktree: the mark that the worktree is ours, and what only we write.
+
+        No run id begins with a dot, so it is never another run's worktree.
+        """
+        return self.top_level.with_name(f".{self.top_level.name}")
+
+    def to_json(self) -> dict[str, str | bool]:
+        return {name: str(value) if isinstance(value, Path) else value for name, value in asdict(self).items()}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, str | bool]) -> WorktreeRecord:
+        """The record again. Raises `KeyError` where the data is something else."""
+        text = {name: str(value) for name, value in data.items()}
+        return cls(
+            run_id=text["run_id"],
+            branch=text["branch"],
+            base=text["base"],
+            top_level=Path(text["top_level"]),
+            folder=Path(text["folder"]),
+            source=Path(text["source"]),
+            source_git_directory=Path(text["source_git_directory"]),
+            common_directory=Path(text["common_directory"]),
+            include_changes=data["include_changes"] is True,
+        )

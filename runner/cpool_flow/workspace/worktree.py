@@ -1,0 +1,182 @@
+"""A git worktree of a run's own: commits what steps left onto the run's branch, and goes when everything is there.
+
+Knows what steps leave in a worktree (locks, no `.git` file, repositories of their own) and loses nothing to it.
+Does not know steps, attempts, or how the worktree came to be.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..errors import OperationFailed
+from ..git import Git
+from .branch import RunBranch
+from .checkout import Checkout, Snapshot
+from .inside import folder_inside, unmatched_patterns
+from .place import Closed, Commit, Keep
+from .record import WorktreeRecord
+from .registration import admin_directory, foreign_lock, forget, has_own_repository, repair_registration, unlock, worktrees_inside
+from .removal import remove_directory
+from .view import View
+
+
+class Worktree:
+    """A place of isolation `worktree`. `fresh` says that `setup` has not run here; `notes` what had to be repaired."""
+
+    def __init__(self, record: WorktreeRecord, view: View, *, fresh: bool, notes: Sequence[str] = ()) -> None:
+        self.record, self.fresh, self.notes = record, fresh, tuple(notes)
+        self._view = view
+        self._run_branch = RunBranch(record, view)
+        self._alone = asyncio.Lock()
+
+    @property
+    def directory(self) -> Path:
+        return self.record.top_level / self.record.folder
+
+    @property
+    def branch(self) -> str:
+        return self.record.branch
+
+    @property
+    def base(self) -> str:
+        return self.record.base
+
+    def folder(self, relative: str) -> Path:
+        return folder_inside(self.directory, relative)
+
+    def unmatched(self, patterns: Sequence[str]) -> tuple[str, ...]:
+        return unmatched_patterns(self.directory, patterns)
+
+    async def tree(self) -> str:
+        async with self._alone:
+            return (await self._checkout().snapshot()).tree
+
+    async def head(self) -> str | None:
+        return await self._run_branch.tip()
+
+    async def changed_files(self, since: str) -> tuple[str, ...]:
+        return await self._checkout().changed_files(since, await self.tree())
+
+    async def repair(self) -> str | None:
+        async with self._alone:
+            return (await self._repair())[1]
+
+    async def commit(self, message: str, since: str | None = None) -> Commit | None:
+        """Everything left in the place as one commit on top of the run's branch, which HEAD then names again.
+
+        `since` is the commit or tree to compare with (default: where we left the branch). No hook, editor or
+        signature has a say. Raises `OperationFailed`; nothing is lost then, and it may be called again.
+        """
+        async with self._alone:
+            return (await self._commit(message, since))[0]
+
+    async def close(self, keep: Keep, message: str = "what the steps left") -> Closed:
+        """What cannot be committed or may be somebody's work keeps the directory, and the notes say so."""
+        async with self._alone:
+            notes: list[str] = []
+            if os.path.lexists(self.record.top_level):
+                try:
+                    commit, snapshot = await self._commit(message, None)
+                except OperationFailed as error:
+                    return await self._stay([f"the directory stays: {error}"])
+                notes += commit.notes if commit else ()
+                reasons = self._reasons_to_stay(snapshot)
+                if keep == "worktree" or reasons:
+                    return await self._stay(notes + reasons)
+                notes += await self._ignored_files()
+                try:
+                    self._set_aside()
+                except OSError as error:
+                    return await self._stay([*notes, f"the directory stays: {error.strerror or error}"])
+            return await self._remove(keep, notes)
+
+    def _checkout(self) -> Checkout:
+        index = (admin_directory(self.record) or self.record.private) / "index"
+        tip = self._run_branch.tip
+        return Checkout(self._view, self.record.top_level, index, self.record.private, tip, nested="own files", hidden=True)
+
+    async def _repair(self) -> tuple[Git, str | None]:
+        """git for the worktree, and a sentence if a step had damaged it."""
+        if not self.record.top_level.is_dir() or self.record.top_level.is_symlink():
+            raise OperationFailed(f"the run's worktree is gone: {self.record.top_level}")
+        await self._run_branch.settled_tip()
+        admin, problem = await repair_registration(self._view, self.record)
+        return self._view.of(admin, self.record.top_level), problem
+
+    async def _commit(self, message: str, since: str | None) -> tuple[Commit | None, Snapshot]:
+        before = self._run_branch.left_at or self.base
+        git, problem = await self._repair()
+        notes = [problem] if problem else []
+        notes += await self._run_branch.follow(git)
+        checkout = self._checkout()
+        snapshot = await checkout.snapshot()
+        notes += [f"not committed: {reason}" for reason in snapshot.left_out]
+        tip = await self._run_branch.commit(message, snapshot.tree)
+        await git.output("symbolic-ref", "HEAD", self.record.reference)
+        _install(checkout.index, checkout.real_index)
+        self._run_branch.leave_at(tip)
+        changed = await checkout.changed_files(since or before, tip)
+        if not changed and tip in (since, before) and not notes:
+            return None, snapshot
+        return Commit(tip, changed, tuple(notes)), snapshot
+
+    def _reasons_to_stay(self, snapshot: Snapshot) -> list[str]:
+        reasons = ["some files could not be committed"] if snapshot.left_out else []
+        repositories = {path for path in snapshot.repositories if _holds_commits(path)} | set(worktrees_inside(self.record))
+        reasons += [f"{path.relative_to(self.record.top_level)} is a git repository with commits of its own" for path in sorted(repositories)]
+        if has_own_repository(self.record):
+            reasons.append("a step put a git repository of its own in the place of the worktree's")
+        admin = admin_directory(self.record)
+        lock = foreign_lock(self.record, admin) if admin else None
+        reasons += [f"it is locked: {lock}"] if lock is not None else []
+        return [f"the directory stays: {reason}" for reason in reasons]
+
+    async def _stay(self, notes: list[str]) -> Closed:
+        admin = admin_directory(self.record)
+        if admin is not None:
+            unlock(self.record, admin)
+        return Closed(self.branch, self.directory, await self._run_branch.tip(), tuple(notes))
+
+    async def _ignored_files(self) -> list[str]:
+        listing = await self._checkout().own.output("ls-files", "-z", "-o", "-i", "--exclude-standard", "--directory")
+        count = listing.count(b"\0")
+        return [f"{count} path{'s' if count > 1 else ''} that git ignores went with the directory"] if count else []
+
+    def _set_aside(self) -> None:
+        # One rename, so that a directory half removed is never taken for one whose files a step deleted.
+        remove_directory(removed_directory(self.record))
+        self.record.top_level.rename(removed_directory(self.record))
+
+    async def _remove(self, keep: Keep, notes: list[str]) -> Closed:
+        admin = admin_directory(self.record)
+        if admin is not None:
+            notes += await self._run_branch.follow(self._view.of(admin, self.record.private))
+        forget(self.record)
+        tip = await self._run_branch.tip()
+        gone, note = await self._run_branch.drop(keep)
+        leftover = remove_directory(removed_directory(self.record)) or remove_directory(self.record.private)
+        notes += [sentence for sentence in (note, leftover) if sentence]
+        return Closed(None if gone else self.branch, None, tip, tuple(notes))
+
+
+def removed_directory(record: WorktreeRecord) -> Path:
+    """Where the worktree goes in one rename before it is removed."""
+    return record.private / "removed"
+
+
+def _holds_commits(repository: Path) -> bool:
+    """Whether work may be in the repository's own folder, or in a linked one that goes with it."""
+    folder = repository / ".git"
+    return not folder.is_dir() or any(files for _, _, files in os.walk(folder / "objects"))
+
+
+def _install(index: Path, real_index: Path) -> None:
+    """What we committed is what the next step's git compares with."""
+    unfinished = real_index.with_name("index.cpool-flow")
+    unfinished.unlink(missing_ok=True)
+    shutil.copy2(index, unfinished)
+    unfinished.replace(real_index)

@@ -1,0 +1,169 @@
+"""A Messages API on 127.0.0.1 that answers by script, so that the real Claude CLI works without network or account.
+
+Knows the wire format only: one reply per main request, the last one for ever. It holds no model and checks no key.
+
+    with ModelServer([Reply(tool=("Write", {"file_path": …})), Reply("done")]) as server:
+        …run the CLI with ANTHROPIC_BASE_URL=server.url and any ANTHROPIC_API_KEY…
+        server.requests        # the JSON bodies of the main requests, in order
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import TracebackType
+from typing import Any
+
+_ERRORS = {400: "invalid_request_error", 401: "authentication_error", 403: "permission_error", 404: "not_found_error"} | {
+    429: "rate_limit_error",
+    500: "api_error",
+    529: "overloaded_error",
+}
+
+
+@dataclass(frozen=True)
+class Reply:
+    """One answer of the model: text, a tool call, an HTTP error, or silence after the first event."""
+
+    text: str = ""
+    tool: tuple[str, Mapping[str, Any]] | None = None
+    status: int = 200
+    message: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    hangs: bool = False
+    input_tokens: int = 10
+    output_tokens: int = 5
+
+
+class ModelServer:
+    """Answers from its own threads between `with` and its end; `asked` is set by the first main request."""
+
+    def __init__(self, replies: Sequence[Reply]) -> None:
+        self.replies = list(replies)
+        self.requests: list[dict[str, Any]] = []
+        self.asked = threading.Event()
+        self.closing = threading.Event()
+        self._lock = threading.Lock()
+        self._http = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
+        self._http.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self._http.server_address[1]}"
+
+    def __enter__(self) -> ModelServer:
+        self._thread = threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.closing.set()
+        self._http.shutdown()
+        self._http.server_close()
+        self._thread.join()
+
+    def take(self, body: dict[str, Any]) -> Reply:
+        """The next reply. A request that offers no tools is a side call (a title, a probe) and takes none."""
+        if not body.get("tools"):
+            return Reply("side")
+        with self._lock:
+            reply = self.replies[min(len(self.requests), len(self.replies) - 1)]
+            self.requests.append(body)
+        self.asked.set()
+        return reply
+
+
+def _handler(server: ModelServer) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers.get("content-length", 0))) or b"{}")
+            if "/v1/messages" not in self.path:
+                return self._json(404, {"type": "error", "error": {"type": "not_found_error", "message": "no such path"}}, {})
+            if "count_tokens" in self.path:
+                return self._json(200, {"input_tokens": 10}, {})
+            reply = server.take(body)
+            if reply.status != 200:
+                kind = _ERRORS.get(reply.status, "api_error")
+                error = {"type": kind, "message": reply.message or kind}
+                return self._json(reply.status, {"type": "error", "error": error}, reply.headers)
+            if body.get("stream"):
+                return self._stream(reply, body)
+            return self._json(200, _message(reply, body), reply.headers)
+
+        def do_HEAD(self) -> None:
+            self._json(200, {}, {})
+
+        do_GET = do_HEAD
+
+        def _json(self, status: int, value: object, headers: Mapping[str, str]) -> None:
+            data = json.dumps(value).encode()
+            self._head(status, "application/json", {"content-length": str(len(data)), **headers})
+            if self.command != "HEAD":
+                self.wfile.write(data)
+
+        def _stream(self, reply: Reply, body: dict[str, Any]) -> None:
+            self._head(200, "text/event-stream", {"connection": "close", **reply.headers})
+            self.close_connection = True
+            for name, data in _events(reply, body):
+                self.wfile.write(f"event: {name}\ndata: {json.dumps({'type': name, **data})}\n\n".encode())
+                self.wfile.flush()
+                if reply.hangs:
+                    server.closing.wait()
+                    return
+
+        def _head(self, status: int, kind: str, headers: Mapping[str, str]) -> None:
+            self.send_response(status)
+            for name, value in {"content-type": kind, "request-id": f"req_{uuid.uuid4().hex[:16]}", **headers}.items():
+                self.send_header(name, value)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Quiet."""
+
+        def handle(self) -> None:
+            try:
+                super().handle()
+            except ConnectionError:
+                self.close_connection = True
+
+    return Handler
+
+
+def _message(reply: Reply, body: dict[str, Any]) -> dict[str, Any]:
+    content: list[dict[str, Any]] = []
+    if reply.text or not reply.tool:
+        content.append({"type": "text", "text": reply.text})
+    if reply.tool:
+        content.append({"type": "tool_use", "id": f"toolu_{uuid.uuid4().hex[:20]}", "name": reply.tool[0], "input": dict(reply.tool[1])})
+    usage = {"input_tokens": reply.input_tokens, "output_tokens": reply.output_tokens}
+    usage |= {"cache_creation_input_tokens": 0, "cache_read_input_tokens": 0}
+    return {
+        "id": f"msg_{uuid.uuid4().hex[:20]}",
+        "type": "message",
+        "role": "assistant",
+        "model": body.get("model", "model"),
+        "content": content,
+        "stop_reason": "tool_use" if reply.tool else "end_turn",
+        "stop_sequence": None,
+        "usage": usage,
+    }
+
+
+def _events(reply: Reply, body: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    whole = _message(reply, body)
+    start = {**whole, "content": [], "stop_reason": None, "usage": {**whole["usage"], "output_tokens": 1}}
+    yield "message_start", {"message": start}
+    for index, block in enumerate(whole["content"]):
+        if block["type"] == "text":
+            empty, delta = {**block, "text": ""}, {"type": "text_delta", "text": block["text"]}
+        else:
+            empty, delta = {**block, "input": {}}, {"type": "input_json_delta", "partial_json": json.dumps(block["input"])}
+        yield "content_block_start", {"index": index, "content_block": empty}
+        if block.get("text") != "":
+            yield "content_block_delta", {"index": index, "delta": delta}
+        yield "content_block_stop", {"index": index}
+    yield "message_delta", {"delta": {"stop_reason": whole["stop_reason"], "stop_sequence": None}, "usage": whole["usage"]}
+    yield "message_stop", {}
