@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from cpool_flow import agents, events, faults
 from cpool_flow.engine import Engine, Follow
@@ -31,6 +32,7 @@ from cpool_flow.run_place import RunPlace, open_place, our_git
 from cpool_flow.run_values import RunValues, fixed_values
 from cpool_flow.secrets import SHORTEST, Masker, check_secrets
 from cpool_flow.state import State
+from cpool_flow.workspace import PlainPlace
 
 SETUP_SECONDS = 3600.0
 
@@ -96,13 +98,14 @@ class _Coordinator:
     async def _drive(self, engine: Engine, processes: Processes, mark: str) -> None:
         if not self._wishes.starting:
             self._take_over(engine, mark)
-        place = await self._place(engine)
+        left_open = engine.state.place_closed is None
+        place = await self._place(engine) if left_open else RunPlace(PlainPlace(Path(self._inputs.directory)))
         context = self._context(place, processes, engine.state)
         values = RunValues(engine.state, context)
         executor = LocalSlots(context)
         heart = asyncio.get_running_loop().create_task(self._beat(engine.state))
         try:
-            if engine.state.setup is None or place.fresh:
+            if left_open and (engine.state.setup is None or place.fresh):
                 engine.note(events.SetupFinished(await self._set_up(context)))
                 engine.flush()
                 faults.point("after-setup")
@@ -121,7 +124,7 @@ class _Coordinator:
         engine.note(events.RunResumed(state.status in ("failed", "cancelled") or state.stopping is not None, mark))
         for task_id, choice in self._wishes.decisions.items():
             engine.note(events.Decided(task_id, choice))
-        if state.place is not None and state.place_closed is not None:
+        if state.place is not None and state.place_closed is not None and not state.all_ended:
             # Its place went when the run ended: it is made again, and set up anew.
             engine.note(state.place)
         engine.flush()
@@ -175,11 +178,12 @@ class _Coordinator:
         outputs, complaint = values.outputs()
         if complaint and status == "success":
             status = "failed"
-        faults.point("before-close")
-        closed = await place.close(self._inputs.workflow.keep)
-        faults.point("after-close")
-        engine.note(closed)
-        engine.flush()
+        if engine.state.place_closed is None:
+            faults.point("before-close")
+            closed = await place.close(self._inputs.workflow.keep)
+            faults.point("after-close")
+            engine.note(closed)
+            engine.flush()
         faults.point("before-finish")
         stored = self._folder.keep(json.dumps(outputs, ensure_ascii=False), "outputs.json")
         engine.note(events.RunFinished(status, _reason(engine.state, complaint), stored))

@@ -7,6 +7,7 @@ The parser's events are folded without recursion, and what aliases stand for is 
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -29,15 +30,15 @@ class Limits:
     depth: int = 100
     nodes: int = 500_000
     characters: int = 32 * 2**20
-    problems: int = 20
+    problems: int = 10
 
 
-def load(source: bytes, file: str, limits: Limits = Limits()) -> Document:  # noqa: B008 (a frozen value)
+def load(source: bytes, file: str, limits: Limits = Limits()) -> Document:
     """Read one YAML document. Raises InvalidInput with every problem that could be found, each with its place."""
     if len(source) > limits.file_bytes:
         raise InvalidInput(Problem(f"the file has {len(source):,} bytes; at most {limits.file_bytes:,} are read", Location(file, 1, 1)))
     text = _decode(source, file)
-    return Document(file, text, _Composer(text, file, limits).compose())
+    return Document(file, text, _compose(text, file, limits))
 
 
 def shown(text: str, most: int = 60) -> str:
@@ -57,8 +58,22 @@ def _decode(source: bytes, file: str) -> str:
         raise InvalidInput(Problem(message, where, help="save it as UTF-8")) from None
 
 
-# libyaml where PyYAML was built with it (7 × faster), else the same parser in Python.
-_Parser: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+def _compose(text: str, file: str, limits: Limits) -> Node:
+    """libyaml is 7 × faster; the parser in Python knows directives, and a tab after the indentation, better."""
+    careful = len(text) <= _CAREFUL_CHARACTERS
+    composer = _Composer(text, file, limits)
+    try:
+        return composer.compose(yaml.SafeLoader if careful and text.startswith("%") else _FastParser)
+    except yaml.MarkedYAMLError as error:
+        if careful:
+            with suppress(yaml.MarkedYAMLError):
+                return _Composer(text, file, limits).compose(yaml.SafeLoader)
+        composer.refuse_syntax(error)
+        raise InvalidInput(composer.problems) from None
+
+
+_FastParser: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_CAREFUL_CHARACTERS = 2**16
 _SCALARS = frozenset({"str", "int", "float", "bool", "null"})
 _NOT_PRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -89,31 +104,39 @@ class _Composer:
         self._text = text
         self._file = file
         self._limits = limits
-        self._problems: list[Problem] = []
+        self.problems: list[Problem] = []
         self._anchors: dict[str, Node | None] = {}  # None: its collection is still open
         self._open: list[_Open] = []
+        self._twice: set[int] = set()  # the nodes of keys that were reported as given twice
         self._root: Node | None = None
         self._nodes = 0
         self._characters = 0
 
-    def compose(self) -> Node:
-        """The root. Raises InvalidInput."""
+    def compose(self, parser: Any) -> Node:
+        """The root. Raises InvalidInput, and what the parser raises about syntax."""
         try:
-            self._read()
+            self._read(parser(self._text))
         except _Stop:
             pass
         except yaml.reader.ReaderError:
             self._refuse_character()
-        except yaml.MarkedYAMLError as error:
-            self._refuse_syntax(error)
-        if self._root is None and not self._problems:
-            self._problem("the file is empty", 0, 0)
-        if self._problems:
-            raise InvalidInput(self._problems)
-        assert self._root is not None
+        if self._root is None and not self.problems:
+            self._problem("the file holds nothing", 0, 0)
+        if self.problems or self._root is None:
+            raise InvalidInput(self.problems)
         return self._root
 
-    def _read(self) -> None:
+    def refuse_syntax(self, error: yaml.MarkedYAMLError) -> None:
+        """Add what the parser complains of, unless another problem explains that line."""
+        index = error.problem_mark.index if error.problem_mark else len(self._text)
+        context_index = error.context_mark.index if error.context_mark else index
+        bracket = next((at for at in (opened.node.start for opened in reversed(self._open)) if self._text[at] in "[{"), None)
+        complaint = explain(error.problem or "", error.context or "", self._text, index, context_index, bracket)
+        where = self._at(complaint.index, complaint.index + 1)
+        if all(problem.location is None or problem.location.line != where.line for problem in self.problems):
+            self.problems.append(Problem(complaint.message, where, help=complaint.help))
+
+    def _read(self, parser: Any) -> None:
         take = {
             yaml.ScalarEvent: self._scalar,
             yaml.AliasEvent: self._alias,
@@ -123,7 +146,6 @@ class _Composer:
             yaml.MappingEndEvent: self._close,
             yaml.DocumentStartEvent: self._document,
         }
-        parser = _Parser(self._text)
         while (event := parser.get_event()) is not None:
             handler = take.get(type(event))
             if handler is not None:
@@ -164,7 +186,7 @@ class _Composer:
             known = event.anchor in self._anchors
             message = "{} stands inside the value that it names" if known else "no `&{}` stands before this alias"
             self._problem(message.format(shown(f"*{event.anchor}") if known else event.anchor[:60]), start, end)
-            node = Node(None, start, end)
+            node = Node({}, start, end, children={}, keys={})
         self._count(node.nodes, node.characters, start)
         self._check_depth(len(self._open) + node.height, start)
         self._add(node)
@@ -266,6 +288,9 @@ class _Composer:
         self._problem(f"a key must be text, and this one is {_TYPES[type(key.data)]}", key.start, key.end, help=help)
 
     def _refuse_duplicate(self, key: Node, first: Node, help: str | None = None) -> None:
+        if id(first) in self._twice:
+            return
+        self._twice.add(id(first))
         where = self._at(first.start, first.end)
         self._problem(f"{shown(key.data)} stands twice, first in line {where.line}", key.start, key.end, help=help)
 
@@ -276,20 +301,11 @@ class _Composer:
         help = f'in a text in double quotes, write it as "{escape}"'
         self._problem(f"the character U+{ord(self._text[index]):04X} cannot stand in YAML", index, index + 1, help=help)
 
-    def _refuse_syntax(self, error: yaml.MarkedYAMLError) -> None:
-        index = error.problem_mark.index if error.problem_mark else len(self._text)
-        context_index = error.context_mark.index if error.context_mark else index
-        complaint = explain(error.problem or "", error.context or "", self._text, index, context_index)
-        where = self._at(complaint.index, complaint.index + 1)
-        # What broke the line is known already.
-        if all(problem.location is None or problem.location.line != where.line for problem in self._problems):
-            self._problems.append(Problem(complaint.message, where, help=complaint.help))
-
     def _problem(self, message: str, start: int, end: int, help: str | None = None) -> None:
-        if len(self._problems) == self._limits.problems:
-            self._problems.append(Problem("more problems follow from here on", self._at(start, start)))
+        if len(self.problems) == self._limits.problems:
+            self.problems.append(Problem("more problems follow from here on", self._at(start, start)))
             raise _Stop
-        self._problems.append(Problem(message, self._at(start, end), help=help))
+        self.problems.append(Problem(message, self._at(start, end), help=help))
 
     def _at(self, start: int, end: int) -> Location:
         return place(self._file, self._text, self._line_starts, start, end)

@@ -77,9 +77,9 @@ class Engine:
             return
         batch, self._batch = self._batch, []
         faults.point("before-append")
-        self._journal.append(batch)
+        recorded = self._journal.append(batch)
         faults.point("after-append")
-        self._follow([Recorded(0, at, event) for event, at in batch], self.state)
+        self._follow(recorded, self.state)
 
     def stop(self, cause: events.StopCause, reason: str) -> None:
         """Ask the run to stop in order; asked a second time, at once."""

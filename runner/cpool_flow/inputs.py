@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from cpool_flow import model, plan, schema
+from cpool_flow import model, plan, schema, settings
 from cpool_flow.errors import InvalidInput, OperationFailed
 from cpool_flow.run_folder import RunFolder
 from cpool_flow.skill import Skill, parse_skill
@@ -50,6 +50,15 @@ class Inputs:
     @cached_property
     def parsed_skills(self) -> dict[str, Skill]:
         return {name: parse_skill(text.encode(), f"{name}/SKILL.md") for name, text in self.skills.items()}
+
+    def layers(self, step: model.Step, name: str) -> list[settings.Layer]:
+        """Who has a say in the agent settings of a step, weakest first."""
+        layers = [settings.Layer("workflow", self.workflow.config)]
+        if step.skill is not None:
+            layers.append(settings.Layer(f"skill {step.skill}", self.parsed_skills[step.skill].config))
+        if step.config is not None:
+            layers.append(settings.Layer(f"step {name}", step.config))
+        return layers
 
     def schema_of(self, step: model.Step) -> schema.Schema | None:
         """The compiled output schema of a step."""

@@ -55,6 +55,7 @@ class Journal:
         self.path = path
         self._connection = connection
         self._data_version = -1
+        self._last_seq = 0
 
     @classmethod
     def create(cls, directory: Path) -> Journal:
@@ -85,16 +86,22 @@ class Journal:
                 f"the journal of run `{directory.name}` was written by a newer cpool-flow (format {version}, this one reads {events.VERSION})",
                 help="upgrade cpool-flow",
             )
-        return cls(path, connection)
+        journal = cls(path, connection)
+        (journal._last_seq,) = connection.execute("SELECT coalesce(max(seq), 0) FROM events").fetchone()
+        return journal
 
-    def append(self, batch: Sequence[tuple[events.Event, float]]) -> None:
-        """Make `batch` (events with their times) durable, as one commit. Raises OperationFailed (disk full, I/O error): nothing of it is then kept."""
+    def append(self, batch: Sequence[tuple[events.Event, float]]) -> list[Recorded]:
+        """Make `batch` (events with their times) durable, as one commit. Raises OperationFailed (disk full, I/O error):
+        nothing of it is then kept."""
         rows = [(at, type(event).__name__, json.dumps(events.to_json(event), ensure_ascii=False)) for event, at in batch]
         try:
             with self._connection:
                 self._connection.executemany("INSERT INTO events (at, type, data) VALUES (?, ?, ?)", rows)
         except sqlite3.Error as error:
             raise OperationFailed(f"cannot write the journal `{self.path}`: {error}") from error
+        first = self._last_seq + 1
+        self._last_seq += len(batch)
+        return [Recorded(seq, at, event) for seq, (event, at) in enumerate(batch, first)]
 
     def read(self, after: int = 0) -> Iterator[Recorded]:
         """The events recorded after number `after`, in order. Raises InvalidInput where one cannot be read."""

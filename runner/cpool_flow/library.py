@@ -102,15 +102,14 @@ def read_bytes(path: Path, *, shown: str | None = None, limit: int = MAX_FILE_BY
     """The bytes of a regular file of at most `limit` bytes. Raises InvalidInput; `shown` is how it is called then."""
     name = printable((shown or str(path))[:300])
     try:
-        opened = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open(path, "rb", opener=_open_at_once) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise InvalidInput(f"cannot read `{name}`: it is no regular file")
+            content = file.read(limit + 1)
     except OSError as error:
         raise InvalidInput(f"cannot read `{name}`: {(error.strerror or 'it cannot be opened').lower()}") from None
     except ValueError:
         raise InvalidInput(f"cannot read `{name}`: that is no path") from None
-    with open(opened, "rb") as file:
-        if not stat.S_ISREG(os.fstat(opened).st_mode):
-            raise InvalidInput(f"cannot read `{name}`: it is no regular file")
-        content = file.read(limit + 1)
     if len(content) > limit:
         raise InvalidInput(f"cannot read `{name}`: it is larger than {limit} bytes")
     return content
@@ -143,6 +142,10 @@ def bundled(folder: str) -> Path:
     package = Path(__file__).resolve().parent
     shipped = package / "_bundled" / folder
     return shipped if shipped.is_dir() else package.parents[1] / folder
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)  # a named pipe without a writer would wait
 
 
 def _files(kind: Kind, folder: Path) -> Iterator[tuple[str, Path]]:

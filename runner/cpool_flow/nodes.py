@@ -22,7 +22,7 @@ _PROPERTIES = re.compile(r"(?:[&!]\S*(?:\s+(?:#[^\n]*\n\s*)*))+")
 _WORD = re.compile(r"[^\s:]+")
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Node:
     """One value, from `start` to `end` of the text. A collection has `children`, a mapping also the nodes of its `keys`;
     `nodes`, `characters` and `height` measure what is inside, each use of an alias in full."""

@@ -264,6 +264,7 @@ class Processes:
         self._live: dict[int, Process] = {}
         self._count = 0
         self._null = -1
+        self.known_sessions: set[int] = set()  # that tasks have opened for themselves, when they were last looked for
         self._looking: asyncio.TimerHandle | None = None
 
     def __enter__(self) -> Processes:
@@ -328,7 +329,7 @@ class Processes:
 
     def _look(self, loop: asyncio.AbstractEventLoop) -> None:
         began = time.monotonic()
-        sessions = _orphans.sessions()
+        self.known_sessions = sessions = _orphans.sessions()
         self._guardian.also(sessions)
         pause = max(_LOOK_SECONDS, 50 * (time.monotonic() - began))
         self._looking = loop.call_later(pause, self._look, loop) if self._live or sessions else None

@@ -8,7 +8,8 @@ from __future__ import annotations
 import os
 import re
 import secrets
-from collections.abc import Callable, Iterator
+import zlib
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -18,16 +19,8 @@ from cpool_flow.events import Stored
 RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 INLINE_BYTES = 64 * 1024
 
-_ADJECTIVES = (
-    "amber bold brave brisk calm clear clever cool crisp dry eager early fair fast fine fresh glad gold good grand green happy "
-    "keen kind late light loud lucky mild neat new noble odd old open pink plain plum proud quick quiet rare red ripe rosy round "
-    "sharp shy silent silver sleek slow small smart soft spare steady still sunny swift tall tidy true vivid warm wide wild wise young"
-).split()
-_NOUNS = (
-    "ant badger bat bear bee bird bison boar cat crane crow deer dove duck eagle eel elk falcon finch fish fox frog gecko goat "
-    "goose gull hare hawk hen heron horse ibex jay koala lark lion lizard llama lynx mole moose moth mouse newt otter owl ox panda "
-    "pony puma quail rabbit raven robin seal shark sheep snail sparrow squid stork swan tiger toad trout turtle wasp whale wolf wren yak zebra"
-).split()
+_ADJECTIVES = ["amber", "bold", "brave", "brisk", "calm", "clear", "clever", "cool", "crisp", "dry", "eager", "early", "fair", "fast", "fine", "fresh", "glad", "gold", "good", "grand", "green", "happy", "keen", "kind", "late", "light", "loud", "lucky", "mild", "neat", "new", "noble", "odd", "old", "open", "pink", "plain", "plum", "proud", "quick", "quiet", "rare", "red", "ripe", "rosy", "round", "sharp", "shy", "silent", "silver", "sleek", "slow", "small", "smart", "soft", "spare", "steady", "still", "sunny", "swift", "tall", "tidy", "true", "vivid", "warm", "wide", "wild", "wise", "young"]
+_NOUNS = ["ant", "badger", "bat", "bear", "bee", "bird", "bison", "boar", "cat", "crane", "crow", "deer", "dove", "duck", "eagle", "eel", "elk", "falcon", "finch", "fish", "fox", "frog", "gecko", "goat", "goose", "gull", "hare", "hawk", "hen", "heron", "horse", "ibex", "jay", "koala", "lark", "lion", "lizard", "llama", "lynx", "mole", "moose", "moth", "mouse", "newt", "otter", "owl", "ox", "panda", "pony", "puma", "quail", "rabbit", "raven", "robin", "seal", "shark", "sheep", "snail", "sparrow", "squid", "stork", "swan", "tiger", "toad", "trout", "turtle", "wasp", "whale", "wolf", "wren", "yak", "zebra"]
 
 
 class RunFolder:
@@ -84,20 +77,20 @@ def runs_directory(project: Path) -> Path:
     return project / ".cpool" / "runs"
 
 
-def create(project: Path, run_id: str | None, now: Callable[[], str]) -> RunFolder:
-    """A new folder for a run, with the `.gitignore` that hides `.cpool`. Raises InvalidInput: taken, bad name, read-only.
-
-    `now` gives a sortable time such as `20261124-170312` for an id of our own.
-    """
-    if run_id is not None:
-        check_run_id(run_id)
+def create(project: Path, run_id: str) -> RunFolder:
+    """A new folder for a run, with the `.gitignore` that hides `.cpool`. Raises InvalidInput: taken, bad name, read-only."""
+    check_run_id(run_id)
     runs = runs_directory(project)
     try:
         runs.mkdir(parents=True, exist_ok=True)
         ignore = project / ".cpool" / ".gitignore"
         if not ignore.exists():
             ignore.write_text("*\n", encoding="ascii")
-        return RunFolder(_make(runs, run_id, now))
+        folder = RunFolder(runs / run_id)
+        folder.path.mkdir(mode=0o700)
+        folder.inputs.mkdir()
+        folder.logs.mkdir()
+        return folder
     except FileExistsError:
         raise InvalidInput(f"there is already a run with the id `{run_id}`", help="leave out --run-id, or choose another") from None
     except OSError as error:
@@ -147,21 +140,5 @@ def all_runs(project: Path) -> Iterator[RunFolder]:
 
 def short_name(run_id: str) -> str:
     """A pronounceable name, made from the id alone."""
-    import zlib
-
     number = zlib.crc32(run_id.encode())
     return f"{_ADJECTIVES[number % len(_ADJECTIVES)]}-{_NOUNS[number // len(_ADJECTIVES) % len(_NOUNS)]}"
-
-
-def _make(runs: Path, run_id: str | None, now: Callable[[], str]) -> Path:
-    while True:
-        path = runs / (run_id or f"{now()}-{secrets.token_hex(3)}")
-        try:
-            path.mkdir(mode=0o700)
-        except FileExistsError:
-            if run_id is not None:
-                raise
-            continue
-        for name in ("inputs", "logs"):
-            (path / name).mkdir()
-        return path

@@ -6,7 +6,6 @@ or templates.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -17,7 +16,7 @@ from cpool_flow.errors import InvalidInput, Problem
 from cpool_flow.json_value import JsonValue
 from cpool_flow.model import AgentConfig
 from cpool_flow.template import Host
-from cpool_flow.values import wrap
+from cpool_flow.values import Record, text_of
 
 MAX_CHARACTERS = 64 * 1024 * 1024
 
@@ -44,7 +43,7 @@ class Skill:
     def render(self, values: Mapping[str, JsonValue], host: Host) -> str:
         """The prompt for `values`, in the order of `with`. Raises InvalidInput, template.RenderError."""
         completed = self._completed(values)
-        texts = [_text(value) for value in values.values()]
+        texts = [text_of(value) for value in values.values()]
         if len(self.body) + placeholders.count(self.body) * sum(map(len, texts)) > MAX_CHARACTERS:
             raise InvalidInput(f"the values for skill `{self.name}` are too large to stand in its text: name a file instead")
         if self.arguments is None:
@@ -72,7 +71,7 @@ class Skill:
         def mark(number: int) -> str | None:
             return None if lookup(number) is None else f"\ue000{nonce}.{number - placeholders.ALL}\ue000"
 
-        rendered = template.parse(placeholders.replace(self.body, mark)).render({"args": wrap(dict(values))}, host)
+        rendered = template.parse(placeholders.replace(self.body, mark)).render({"args": Record(values)}, host)
         return re.sub(f"\ue000{nonce}\\.([0-9]+)\ue000", lambda found: lookup(int(found[1]) + placeholders.ALL) or "", rendered)
 
     def _uses_values(self) -> bool:
@@ -104,7 +103,3 @@ def _lookup(texts: list[str]) -> Callable[[int], str | None]:
         return texts[number] if number < len(texts) else None
 
     return lookup
-
-
-def _text(value: JsonValue) -> str:
-    return value if isinstance(value, str) else "" if value is None else json.dumps(value, ensure_ascii=False)

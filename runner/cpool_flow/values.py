@@ -68,7 +68,7 @@ class Record(Mapping[str, object]):
         return sum(1 for _ in self)
 
     def __contains__(self, name: object) -> bool:
-        return name in self._fields and not isinstance(self._fields[name], Absent)  # type: ignore[index]
+        return name in self._fields and not isinstance(self._fields[name], Absent)
 
     def __repr__(self) -> str:
         return f"Record({', '.join(self)})"
@@ -97,7 +97,7 @@ def unwrap(value: object) -> JsonValue:
         return {_key(key): unwrap(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [unwrap(item) for item in value]
-    raise RenderError(f"{kind(value)} is no value")
+    raise RenderError(value.reason if isinstance(value, Absent) else f"{kind(value)} is no value")
 
 
 def json_text(value: object, indent: int | None = None) -> str:

@@ -6,6 +6,7 @@ import asyncio
 from pathlib import Path
 
 import pytest
+
 from cpool_flow.errors import OperationFailed
 from cpool_flow.git import GitFailed, GitMissing, is_object_id, safe_git
 from edges.git_runner import Scratch, git, nobody, quiet_git, run_git

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
 from cpool_flow.errors import OperationFailed
 from cpool_flow.workspace import Closed, Keep, Worktree, WorktreeRecord, open_worktree, reattach_worktree
 from edges.git_runner import Scratch, git, write
@@ -261,7 +262,7 @@ def test_a_branch_that_is_checked_out_elsewhere_is_a_clear_error(scratch: Scratc
     write(place.directory, {"a": "1"})
     close(place)
     git(scratch.repo, "checkout", "-q", place.branch)
-    with pytest.raises(OperationFailed, match="is checked out at .*my repo: switch that checkout"):
+    with pytest.raises(OperationFailed, match=r"is checked out at .*my repo: switch that checkout"):
         reattached(scratch, place.record)
     git(scratch.repo, "checkout", "-q", "main")
     assert (reattached(scratch, place.record).directory / "a").exists()

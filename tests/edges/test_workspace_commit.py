@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from cases import case_path
 from cpool_flow.errors import OperationFailed
 from cpool_flow.workspace import Closed, Commit, Worktree
@@ -358,7 +359,7 @@ def test_a_conflict_in_the_middle_of_a_merge_is_committed_as_it_stands(scratch: 
     place = asyncio.run(scratch.open(base="HEAD~1"))
     write(place.directory, {"README": "ours\n"})
     commit(place)
-    with pytest.raises(AssertionError, match="git .*merge"):
+    with pytest.raises(AssertionError, match=r"git .*merge"):
         git(place.directory, "merge", "-q", "main")
     found = commit(place)
     assert found.changed_files == ("README",)
@@ -503,6 +504,7 @@ def test_the_misbehaving_agents_lose_nothing_and_harm_nobody(scratch: Scratch, c
     assert not place.directory.exists()
     names = scratch.files(place.branch) if closed.branch else scratch.files(place.base)
     assert left <= {Path(name) for name in names}
-    git(scratch.repo, "config", "--unset-all", "core.fsmonitor") if case == "plants-git-commands" else None
-    assert scratch.state() == before
     assert not [path for path in scratch.root.rglob("PWNED*") if not path.is_symlink()]
+    if case == "plants-git-commands":  # from here a person's git would run them
+        git(scratch.repo, "config", "--unset-all", "core.fsmonitor")
+    assert scratch.state() == before

@@ -7,8 +7,10 @@ import json
 from pathlib import Path
 
 import pytest
+
 from cases import cases
 from cpool_flow.errors import InvalidInput
+from cpool_flow.git import GitFailed
 from cpool_flow.workspace import WorktreeRecord, open_worktree, plan_worktree, survey
 from edges.git_runner import Scratch, git, write
 
@@ -148,7 +150,8 @@ def test_branch_tag_and_abbreviation_are_fixed_to_one_commit(scratch: Scratch) -
 
 
 def test_worktrees_inside_the_repository_are_refused(scratch: Scratch) -> None:
-    for scratch.worktrees in (scratch.repo / "wt", scratch.repo / ".git/wt"):
+    for folder in (scratch.repo / "wt", scratch.repo / ".git/wt"):
+        scratch.worktrees = folder
         with pytest.raises(InvalidInput, match="inside the repository"):
             asyncio.run(scratch.plan())
 
@@ -165,7 +168,7 @@ def test_a_second_worktree_of_the_same_run_is_refused_and_harms_nothing(scratch:
         record = await scratch.plan()
         place = await open_worktree(scratch.git, record)
         write(place.directory, {"work": "1"})
-        with pytest.raises(InvalidInput, match="stands in the way|already"):
+        with pytest.raises(InvalidInput, match=r"stands in the way|already"):
             await open_worktree(scratch.git, record)
         assert (place.directory / "work").exists()
         assert place.branch in scratch.branches()
@@ -181,7 +184,7 @@ def test_an_opening_that_fails_leaves_nothing_behind(scratch: Scratch) -> None:
     scratch.commit({"x.txt": "1"}, "attributes")
     git(scratch.repo, "update-index", "--add", "--cacheinfo", f"100644,{git(scratch.repo, 'rev-parse', 'HEAD:README')},a.bin")
     git(scratch.repo, "commit", "-q", "-m", "needs the filter")
-    with pytest.raises(Exception, match="smudge"):
+    with pytest.raises(GitFailed, match="smudge filter broken failed"):
         asyncio.run(scratch.open())
     assert scratch.branches() == ["main"]
     assert "prunable" not in git(scratch.repo, "worktree", "list", "--porcelain")

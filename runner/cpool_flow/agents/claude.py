@@ -114,7 +114,7 @@ def process_arguments(request: AgentRequest) -> tuple[list[str], tuple[PrivateFi
         data = text.encode("utf-8", "replace")
         private = flag in _PRIVATE
         if private or len(data) > _LONG_BYTES:
-            files.append(PrivateFile(os.path.join(request.files, f"{flag[2:]}.{'json' if private else 'txt'}"), data))
+            files.append(PrivateFile(os.path.join(request.files, f"{request.session_id}{flag[1:]}.{'json' if private else 'txt'}"), data))
             flag, text = flag if private else f"{flag}-file", files[-1].path
         arguments.append(f"{flag}={text}")
     return arguments, tuple(files)

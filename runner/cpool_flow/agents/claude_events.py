@@ -38,6 +38,7 @@ class Transcript:
     open_tasks: set[str] = field(default_factory=set)
     in_turn: bool = True
     _message_id: str = ""
+    _message_tokens: tuple[int, int] = (0, 0)
     _word: str = ""
 
     def feed(self, line: bytes) -> str | None:
@@ -88,6 +89,7 @@ class Transcript:
         if identity and identity != self._message_id and message.get("model") != "<synthetic>" and not event.get("parent_tool_use_id"):
             self._message_id = identity
             self.messages += 1
+            self._message_tokens = _added(self._message_tokens, _tokens(message.get("usage")))
         shown = None
         for block in map(_mapping, _list(message.get("content"))):
             match block.get("type"):
@@ -118,9 +120,11 @@ class Transcript:
         self.open_tools.clear()
         self.session_id = _text(event.get("session_id")) or self.session_id
         self.reported_turns += _count(event.get("num_turns"))
-        usage = _mapping(event.get("usage"))
-        self.input_tokens += sum(_count(usage.get(name)) for name in _INPUT_TOKENS)
-        self.output_tokens += _count(usage.get("output_tokens"))
+        # After a broken stream 2.1.197 reports no tokens for an answer that it has; its messages know them.
+        spent = _tokens(event.get("usage"))
+        spent = spent if any(spent) else self._message_tokens
+        self.input_tokens, self.output_tokens = _added((self.input_tokens, self.output_tokens), spent)
+        self._message_tokens = (0, 0)
         for number, denial in enumerate(map(_mapping, _list(event.get("permission_denials")))):
             self.denials[_text(denial.get("tool_use_id")) or str(number)] = _text(denial.get("tool_name")) or "a tool"
         return None
@@ -165,6 +169,15 @@ def _count(value: object) -> int:
 def _amount(value: object, most: float) -> float | None:
     """A number from 0 to `most`; NaN, infinite and negative ones are unknown."""
     return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= most else None
+
+
+def _tokens(usage: object) -> tuple[int, int]:
+    counts = _mapping(usage)
+    return sum(_count(counts.get(name)) for name in _INPUT_TOKENS), _count(counts.get("output_tokens"))
+
+
+def _added(left: tuple[int, int], right: tuple[int, int]) -> tuple[int, int]:
+    return left[0] + right[0], left[1] + right[1]
 
 
 def _plus(left: float | None, right: float | None) -> float | None:

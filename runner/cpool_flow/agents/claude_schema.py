@@ -12,57 +12,13 @@ from typing import Any
 
 from cpool_flow.schema_bundle import nodes
 
-_KEYWORDS = frozenset(
-    [
-        "$comment",
-        "$defs",
-        "$id",
-        "$ref",
-        "additionalItems",
-        "additionalProperties",
-        "allOf",
-        "anyOf",
-        "const",
-        "contains",
-        "contentEncoding",
-        "contentMediaType",
-        "default",
-        "definitions",
-        "dependencies",
-        "deprecated",
-        "description",
-        "else",
-        "enum",
-        "examples",
-        "exclusiveMaximum",
-        "exclusiveMinimum",
-        "format",
-        "if",
-        "items",
-        "maxItems",
-        "maxLength",
-        "maxProperties",
-        "maximum",
-        "minItems",
-        "minLength",
-        "minProperties",
-        "minimum",
-        "multipleOf",
-        "not",
-        "oneOf",
-        "pattern",
-        "patternProperties",
-        "properties",
-        "propertyNames",
-        "readOnly",
-        "required",
-        "then",
-        "title",
-        "type",
-        "uniqueItems",
-        "writeOnly",
-    ]
-)
+_KEYWORDS = frozenset((
+    "$comment", "$defs", "$id", "$ref", "additionalItems", "additionalProperties", "allOf", "anyOf", "const", "contains",
+    "contentEncoding", "contentMediaType", "default", "definitions", "dependencies", "deprecated", "description", "else", "enum",
+    "examples", "exclusiveMaximum", "exclusiveMinimum", "format", "if", "items", "maxItems", "maxLength", "maxProperties",
+    "maximum", "minItems", "minLength", "minProperties", "minimum", "multipleOf", "not", "oneOf", "pattern", "patternProperties",
+    "properties", "propertyNames", "readOnly", "required", "then", "title", "type", "uniqueItems", "writeOnly",
+))  # fmt: skip
 _MAX_BYTES = 100 * 1024
 # Groups that Python and JavaScript write differently.
 _FOREIGN_PATTERN = re.compile(r"\\[AZ]|\(\?[^:=!<]|\(\?<[^=!]")

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
-from typing import Any
 
 from cpool_flow import agents, settings
 from cpool_flow.agents.protocol import AgentRequest, AgentResult, Ending, Reader, private_files
@@ -144,19 +143,10 @@ def _prompt(assignment: Assignment, context: RunContext) -> str:
 
 def _config(assignment: Assignment, context: RunContext) -> AgentConfig:
     """The layers merged by the one rule, then their texts rendered."""
-    merged = settings.merge(config_layers(assignment.step.step, context)).config
+    merged = settings.merge(context.inputs.layers(assignment.step.step, assignment.step.name)).config
     agent = assignment.step.agent or merged.agent or "claude"
     values = context.values(merged.model_dump(exclude_none=True), assignment.scope)
     script = values.get("script")
     if script is not None:
         values["script"] = str(copy_path(context.folder, context.inputs, script))
     return AgentConfig.model_validate({**values, "agent": agent})
-
-
-def config_layers(step: Any, context: RunContext) -> list[settings.Layer]:
-    layers = [settings.Layer("workflow", context.workflow.config)]
-    if step.skill is not None and context.inputs.parsed_skills[step.skill].config is not None:
-        layers.append(settings.Layer(f"skill {step.skill}", context.inputs.parsed_skills[step.skill].config))
-    if step.config is not None:
-        layers.append(settings.Layer(f"step {step.name}", step.config))
-    return layers

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from cpool_flow.values import RenderError
 
-OPERATIONS = 400_000  # steps of a loop, items touched, calls: about a microsecond each
+OPERATIONS = 1_000_000  # steps of a loop, items touched, calls: about a microsecond each
 CHARACTERS = 16 * 2**20  # text that is made, intermediate text included
 SCANNED_PER_OPERATION = 1_000  # characters of existing text that are looked at for one operation
 CALL_DEPTH = 40

@@ -9,7 +9,6 @@ from __future__ import annotations
 import operator
 import re
 from collections.abc import Callable, Iterable, Mapping
-from itertools import chain
 from typing import Any
 
 from cpool_flow.errors import printable
@@ -34,7 +33,7 @@ def member(container: object, key: object, written: str) -> object:
     return Absent(f"`{written}` does not exist: {kind(container)} has no such part")
 
 
-def piece(meter: Meter, value: object, start: object, stop: object, step: object) -> object:
+def piece(meter: Meter, value: object, start: int | None, stop: int | None, step: int | None) -> object:
     """`value[start:stop:step]` of a list or text."""
     if not isinstance(value, (list, tuple, str)):
         raise RenderError(f"{kind(value)} cannot be cut into pieces")
@@ -43,8 +42,11 @@ def piece(meter: Meter, value: object, start: object, stop: object, step: object
     return found
 
 
-def items_of(meter: Meter, value: object) -> list[Any]:
-    """The items that a loop or a filter walks: of a list, or the keys of an object. Text is never split into characters."""
+def items_of(meter: Meter, value: object, *, absent: bool = False) -> list[Any]:
+    """The items that a loop or a filter walks: of a list, or the keys of an object. Text is never split into characters.
+
+    Items without a value (a missing attribute, after `map`) are refused unless `absent`.
+    """
     if isinstance(value, list):
         found = value
     elif isinstance(value, (tuple, Mapping)):
@@ -53,6 +55,9 @@ def items_of(meter: Meter, value: object) -> list[Any]:
         wish = "; split it, such as `x | lines`" if isinstance(value, str) else ""
         raise RenderError(f"{kind(value)} is no list{wish}")
     meter.spend(1 + len(found))
+    for item in () if absent else found:
+        if isinstance(item, Absent):
+            raise RenderError(item.reason)
     return found
 
 
@@ -70,7 +75,8 @@ def compare(meter: Meter, left: object, *rest: Any) -> bool:
     meter.spend(1)
     meter.weigh(left)
     for comparison, right in zip(rest[::2], rest[1::2], strict=True):
-        meter.weigh(right)
+        if not (comparison in ("in", "notin") and isinstance(right, Mapping)):
+            meter.weigh(right)
         if not _holds(comparison, left, right):
             return False
         left = right
@@ -114,13 +120,12 @@ def joined(meter: Meter, values: Iterable[object], separator: str = "") -> str:
     return separator.join(texts)
 
 
-def mapping(meter: Meter, pairs: list[list[Any]]) -> dict[str, object]:
-    """An object that stands in the template itself."""
-    meter.spend(1 + 2 * len(pairs))
-    for key, _ in pairs:
-        if not isinstance(key, str):
-            raise RenderError("a key of an object must be text")
-    return dict(pairs)
+def mapping(meter: Meter, *parts: Any) -> dict[str, object]:
+    """An object that stands in the template itself: keys and values in turn."""
+    meter.spend(1 + len(parts))
+    if not all(isinstance(key, str) for key in parts[::2]):
+        raise RenderError("a key of an object must be text")
+    return dict(zip(parts[::2], parts[1::2], strict=True))
 
 
 def written(meter: Meter, value: object) -> str:
@@ -176,18 +181,17 @@ def _plain(name: str) -> Callable[..., object]:
     return lambda meter, text, *arguments: method(text, *(tuple(each) if isinstance(each, list) else each for each in arguments))
 
 
+_PLAIN = (
+    *("upper", "lower", "title", "capitalize", "strip", "lstrip", "rstrip", "removeprefix", "removesuffix"),
+    *("startswith", "endswith", "find", "rfind", "count", "partition", "rpartition"),
+    *("isdigit", "isalpha", "isalnum", "isspace", "islower", "isupper"),
+)
 METHODS: Mapping[str, Callable[..., object]] = {
     "split": split,
     "splitlines": lines,
     "replace": replaced,
     "join": lambda meter, text, values: joined(meter, items_of(meter, values), text),
-} | {
-    name: _plain(name)
-    for name in (
-        *("upper", "lower", "title", "capitalize", "strip", "lstrip", "rstrip", "removeprefix", "removesuffix"),
-        *("startswith", "endswith", "find", "rfind", "count", "partition", "rpartition"),
-        *("isdigit", "isalpha", "isalnum", "isspace", "islower", "isupper"),
-    )
+    **{name: _plain(name) for name in _PLAIN},
 }
 
 _WIDTHS = re.compile(r"%(?:\([^)]*\))?[-#0 +]*([0-9*]*(?:\.[0-9*]*)?)")
@@ -270,7 +274,3 @@ def listed(names: Iterable[str]) -> str:
 def _filter_instead(name: str) -> str:
     wish = {"items": "`| items`", "keys": "`| list`", "values": "`| items`", "get": "`| default(…)`", "append": "`+`"}.get(name)
     return f"; write {wish}" if wish else ""
-
-
-def flat(lists: Iterable[list[Any]]) -> list[Any]:
-    return list(chain.from_iterable(lists))

@@ -61,15 +61,18 @@ class RunBranch:
         await self._move(commit, tip, "commit")
         return commit
 
-    async def follow(self, worktree: Git) -> list[str]:
-        """Take the commits that a step made on another HEAD if they grew from the branch; keep all others.
-
-        Returns sentences about what is kept where.
-        """
-        notes = []
+    async def settle(self) -> list[str]:
+        """See the branch as it is now. Commits of before that are no longer on it are kept; returns sentences about them."""
         tip, left = await self.settled_tip(), self.left_at
+        notes = []
         if left and not await self._is_ancestor(left, tip):
-            notes += await self._keep(left, "the commits before a step rewrote the branch")
+            notes = await self._keep(left, "the commits before a step rewrote the branch")
+        self.leave_at(tip)
+        return notes
+
+    async def follow(self, worktree: Git) -> list[str]:
+        """Settle, and take the commits that a step made on another HEAD if they grew from the branch; keep all others."""
+        notes, tip = await self.settle(), await self.settled_tip()
         head = await worktree.find("rev-parse", "-q", "--verify", "HEAD^{commit}")
         name = await worktree.find("symbolic-ref", "-q", "HEAD")
         if head is None or name == self.record.reference:

@@ -17,7 +17,7 @@ from .branch import RunBranch
 from .checkout import Checkout
 from .include import check_include_file, include_files
 from .record import WorktreeRecord
-from .registration import add_worktree, admin_directory, forget, lock, one_at_a_time
+from .registration import add_worktree, admin_directory, forget, lock, one_at_a_time, repair_registration
 from .removal import remove_directory
 from .repository import QUIET, Repository, refuse_submodules, resolve_base
 from .view import View, freeze
@@ -80,15 +80,14 @@ async def reattach_worktree(git: Git, record: WorktreeRecord, last_commit: str |
         remove_directory(removed_directory(record))
     if not os.path.lexists(record.top_level):
         return await _make_again(view, record, last_commit)
+    if record.top_level.is_symlink() or not record.top_level.is_dir():
+        raise OperationFailed(f"something else stands where the run's worktree was: {record.top_level}")
     branch = RunBranch(record, view)
     if branch.left_at is None:
         branch.leave_at(await branch.tip() or last_commit or record.base)
-    place = Worktree(record, view, fresh=False)
-    damage = await place.repair()
-    admin = admin_directory(record)
-    if admin is not None:
-        lock(record, admin)
-    return Worktree(record, view, fresh=False, notes=[damage] if damage else [])
+    admin, damage = await repair_registration(view, record)
+    lock(record, admin)
+    return Worktree(record, view, fresh=False, notes=[*([damage] if damage else []), *await branch.settle()])
 
 
 async def _make_again(view: View, record: WorktreeRecord, last_commit: str | None) -> Worktree:

@@ -18,6 +18,9 @@ def remove_directory(path: Path) -> str | None:
 
 
 def _remove(path: Path) -> None:
+    if path.is_symlink():
+        path.unlink()
+        return
     try:
         shutil.rmtree(path)
     except FileNotFoundError:

@@ -1,0 +1,75 @@
+"""Any program as an agent: the prompt on its standard input, the answer on its standard output, exit code 0 for success.
+
+Knows nothing of models: what it costs is unknown. The system prompt, if any, is in `CPOOL_SYSTEM_PROMPT`.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Mapping
+
+from cpool_flow.agents.environment import agent_environment, fits, program, prompt_bytes
+from cpool_flow.agents.protocol import AgentRequest, AgentResult, Ending, Invocation, Ladder, StopReason
+from cpool_flow.errors import InvalidInput
+from cpool_flow.model import AgentConfig
+
+MAX_ANSWER_BYTES = 64 * 1024 * 1024
+
+
+class Command:
+    name = "command"
+    credentials: tuple[str, ...] = ()
+    ladder: Ladder = ((signal.SIGTERM, 10.0),)
+
+    def check(self, config: AgentConfig, environment: Mapping[str, str]) -> None:
+        name = _argv(config)[0]
+        if "/" not in name and "{{" not in name:  # a path is looked up from the step's folder, a template is not known yet
+            program(name, {**environment, **(config.env or {})}, "`config.command` names a program and its arguments")
+
+    def prepare(self, request: AgentRequest) -> Invocation:
+        system = {"CPOOL_SYSTEM_PROMPT": request.system_prompt} if request.system_prompt else {}
+        environment = agent_environment(request, fixed=system)
+        return fits(Invocation(_argv(request.config), request.directory, environment, prompt_bytes(request.prompt)))
+
+    def reader(self, request: AgentRequest) -> CommandReader:
+        return CommandReader()
+
+
+class CommandReader:
+    tool_running = False
+    turn_over = False
+
+    def __init__(self) -> None:
+        self._lines: list[bytes] = []
+        self._bytes = 0
+        self._stopped: StopReason | None = None
+
+    def feed(self, line: bytes) -> str | None:
+        self._bytes += len(line) + 1
+        if self._bytes <= MAX_ANSWER_BYTES:
+            self._lines.append(line)
+        return line[:200].decode("utf-8", "replace").strip() or None
+
+    def stopping(self, reason: StopReason) -> None:
+        self._stopped = reason
+
+    def finish(self, ending: Ending) -> AgentResult:
+        answer = b"\n".join(self._lines).decode("utf-8", "replace").strip()
+        words = f": {text}" if (text := ending.stderr.strip()) else ""
+        if self._stopped:
+            return AgentResult(kind=self._stopped, error="stopped before the agent was done", answer=answer)
+        if ending.signal or ending.exit_code is None:
+            return AgentResult(kind="lost", error=f"the agent died of {ending.how}{words}", answer=answer)
+        if ending.exit_code != 0:
+            return AgentResult(kind="failed", error=f"the agent ended with {ending.how}{words}", answer=answer)
+        if self._bytes > MAX_ANSWER_BYTES:
+            return AgentResult(kind="failed", error=f"the answer is longer than {MAX_ANSWER_BYTES // 2**20} MB")
+        if not answer:
+            return AgentResult(kind="failed", error="the answer is empty")
+        return AgentResult(kind=None, answer=answer)
+
+
+def _argv(config: AgentConfig) -> tuple[str, ...]:
+    if not config.command:
+        raise InvalidInput("`agent: command` needs `command`", help="config: {agent: command, command: [my-agent, --flag]}")
+    return config.command

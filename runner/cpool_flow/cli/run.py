@@ -1,0 +1,227 @@
+"""`run` and `resume`: both are a coordinator that works on a run, in front or detached."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from cpool_flow import events as facts
+from cpool_flow.cli.outcome import exit_code
+from cpool_flow.cli.project import find_run, project_directory, searched
+from cpool_flow.errors import InvalidInput, Problem, did_you_mean
+from cpool_flow.journal import Recorded
+from cpool_flow.model import AGENTS, LATER_AGENTS, parse_duration
+from cpool_flow.run_folder import RunFolder
+from cpool_flow.state import State
+
+LATER_OPTIONS = ("budget", "pool", "only", "auto-approve", "wait-max", "record", "allow-unpriced", "trust", "allow-untrusted-checkout")
+
+
+class Duration(click.ParamType):
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        try:
+            seconds = parse_duration(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+        return seconds
+
+
+class Agent(click.ParamType):
+    name = "agent"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value in LATER_AGENTS:
+            self.fail(f"agent `{value}` is not supported by this version", param, ctx)
+        if value not in AGENTS:
+            self.fail(f"no agent `{value}`{f', {near}' if (near := did_you_mean(value, AGENTS)) else ''}; known are {', '.join(AGENTS)}", param, ctx)
+        return value
+
+
+def _refuse_later(ctx: click.Context, param: click.Parameter, value: Any) -> None:
+    if value not in (None, False):
+        raise click.BadParameter("is not supported by this version", ctx, param)
+
+
+def _later(command: Any) -> Any:
+    """Options of later versions are refused by name, never unknown."""
+    for name in LATER_OPTIONS:
+        flag = name in ("auto-approve", "allow-unpriced", "allow-untrusted-checkout")
+        command = click.option(f"--{name}", hidden=True, is_flag=flag, callback=_refuse_later, expose_value=False, default=None)(command)
+    return command
+
+
+def _output_options(command: Any) -> Any:
+    for option in (
+        click.option("--quiet", "-q", is_flag=True, help="Errors and outputs only."),
+        click.option("--events", "as_events", is_flag=True, help="Events as JSON lines on stdout."),
+        click.option("--json", "as_json", is_flag=True, help="The result as one JSON document on stdout."),
+        click.option("--detach", is_flag=True, help="Start, print the run's id, and leave it running."),
+    ):
+        command = option(command)
+    return command
+
+
+@click.command("run", short_help="Start a run and follow it to its end.")
+@click.argument("workflow", metavar="FILE|NAME")
+@click.option("-a", "--arg", "arguments", multiple=True, metavar="K=V", help="An argument: K=TEXT, K=@FILE, K:=JSON.")
+@click.option("--args-file", metavar="FILE", help="Arguments from a YAML or JSON file; `-` is stdin.")
+@click.option("--slots", type=click.IntRange(1, 1000), help="How much runs at once.")
+@click.option("--timeout", type=Duration(), metavar="T", help="Time of the whole run, such as 30m.")
+@click.option("--agent", type=Agent(), metavar="NAME", help="This agent in place of every other.")
+@click.option("--isolation", type=click.Choice(["none", "worktree"]), help="Where steps work.")
+@click.option("--run-id", metavar="ID", help="An id of your own.")
+@click.option("--tag", "tags", multiple=True, metavar="T", help="Kept with the run; may be given again.")
+@_output_options
+@_later
+@click.pass_obj
+def run_command(project: str | None, workflow: str, quiet: bool, as_events: bool, as_json: bool, detach: bool, **options: Any) -> int:
+    """Start a run of a workflow and follow it to its end.
+
+    \b
+    cpool-flow run hello
+    cpool-flow run review.yaml --arg pr=42 --arg depth=deep
+    """
+    from cpool_flow import start
+
+    _one_output(as_json, as_events)
+    directory = project_directory(project)
+    settings = start.Options(
+        arguments=options["arguments"],
+        args_file=options["args_file"],
+        slots=options["slots"],
+        timeout_seconds=options["timeout"],
+        agent=options["agent"],
+        isolation=options["isolation"],
+        run_id=options["run_id"],
+        tags=options["tags"],
+    )
+    prepared = start.prepare(workflow, directory, searched("workflow", directory), lambda beside: searched("skill", directory, beside), settings, os.environ)
+    _warn(prepared.warnings, quiet)
+    folder = start.create(prepared, directory)
+    return _work(folder, starting=True, quiet=quiet, as_events=as_events, as_json=as_json, detach=detach)
+
+
+@click.command("resume", short_help="Go on with a run after a crash, a cancel or a failure.")
+@click.argument("run", default="last")
+@click.option("--decide", "decisions", multiple=True, metavar="STEP=rerun|skip|fail", help="What to do with a step that may have happened.")
+@click.option("--starting", is_flag=True, hidden=True)
+@_output_options
+@click.pass_obj
+def resume_command(
+    project: str | None, run: str, decisions: tuple[str, ...], starting: bool, quiet: bool, as_events: bool, as_json: bool, detach: bool
+) -> int:
+    """Go on with a run: finished steps are not run again, failed ones are.
+
+    A run that succeeded is left as it is. The arguments stay those that it was started with.
+    """
+    _one_output(as_json, as_events)
+    folder = find_run(project, run)
+    return _work(folder, starting=starting, quiet=quiet, as_events=as_events, as_json=as_json, detach=detach, decisions=decisions)
+
+
+def _one_output(as_json: bool, as_events: bool) -> None:
+    if as_json and as_events:
+        raise InvalidInput("`--json` and `--events` both want stdout", help="choose one")
+
+
+def _warn(warnings: Sequence[Problem], quiet: bool) -> None:
+    if warnings and not quiet:
+        from cpool_flow.cli.complain import sources
+        from cpool_flow.errors import render_problems
+
+        print(render_problems(warnings, sources(tuple(warnings))), file=sys.stderr)
+
+
+def _work(
+    folder: RunFolder, *, starting: bool, quiet: bool, as_events: bool, as_json: bool, detach: bool, decisions: tuple[str, ...] = ()
+) -> int:
+    from cpool_flow import coordinator, history
+    from cpool_flow.cli.progress import PlainProgress
+
+    run = history.read(folder)
+    wishes = _decisions(decisions, run.state)
+    if detach:
+        return _detach(folder, starting, decisions, as_json)
+    progress = PlainProgress(quiet=quiet)
+
+    def follow(recorded: Sequence[Recorded], state: State) -> None:
+        if as_events:
+            _print_events(recorded, state)
+        progress.follow(recorded, state)
+
+    if run.state.status != "success":
+        progress.head(run.state)
+        if as_events and starting:
+            _print_events([Recorded(0, run.state.created_at, event) for event in (run.state.created, run.state.place) if event], run.state)
+    wish = coordinator.Wishes(starting=starting, decisions=wishes, heartbeat=progress.heartbeat)
+    state = coordinator.coordinate(folder, run.inputs, os.environ, follow, wish)
+    progress.summary(state)
+    _print_result(folder, history.Run(folder, run.inputs, state), as_json, as_events)
+    return exit_code(state)
+
+
+def _print_events(recorded: Sequence[Recorded], state: State) -> None:
+    from cpool_flow.cli.history import event_document
+
+    for entry in recorded:
+        print(json.dumps(event_document(entry.seq, entry.at, entry.event), ensure_ascii=False), flush=True)
+
+
+def _print_result(folder: RunFolder, run: Any, as_json: bool, as_events: bool) -> None:
+    if as_json:
+        print(json.dumps(run.document(), ensure_ascii=False))
+    elif not as_events and run.state.outputs:
+        for name, value in json.loads(folder.load(run.state.outputs)).items():
+            _print_output(name, value)
+
+
+def _print_output(name: str, value: Any) -> None:
+    """`name = value`; text of several lines stands below its name. On a terminal, control characters are shown."""
+    from cpool_flow.errors import printable
+
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    lines = [printable(line) for line in text.split("\n")] if sys.stdout.isatty() else text.split("\n")
+    print(f"{name} = {lines[0]}" if len(lines) == 1 else f"{name} =\n" + "\n".join(f"  {line}" for line in lines))
+
+
+def _decisions(given: tuple[str, ...], state: State) -> dict[str, facts.Choice]:
+    """`STEP=rerun` for tasks that wait for a decision. Raises InvalidInput."""
+    asking = {task.id for task in state.tasks.values() if _may_be_asked(task)}
+    chosen: dict[str, facts.Choice] = {}
+    for text in given:
+        task, _, choice = text.rpartition("=")
+        if choice not in ("rerun", "skip", "fail"):
+            raise InvalidInput(f"`--decide {text}`: a decision is `rerun`, `skip` or `fail`", help=f"--decide {task or text}=rerun")
+        if task not in asking:
+            waiting = ", ".join(f"`{name}`" for name in sorted(asking))
+            raise InvalidInput(f"`--decide {text}`: step `{task}` waits for no decision", help=f"waiting: {waiting}" if waiting else "no step does")
+        chosen[task] = choice  # type: ignore[assignment]
+    return chosen
+
+
+def _may_be_asked(task: Any) -> bool:
+    return task.status == "waiting" and bool(task.attempts) and task.attempts[-1].finished is not None and task.attempts[-1].finished.interrupted
+
+
+def _detach(folder: RunFolder, starting: bool, decisions: tuple[str, ...], as_json: bool) -> int:
+    """Leave a coordinator of its own behind, which no terminal and no Ctrl-C reaches."""
+    from cpool_flow.process import start_detached
+
+    project = folder.path.parents[2]
+    arguments = ["--project", str(project), "resume", folder.run_id, "--quiet", *(["--starting"] if starting else [])]
+    for decision in decisions:
+        arguments += ["--decide", decision]
+    start_detached((sys.executable, "-m", "cpool_flow", *arguments), str(folder.path / "coordinator.log"))
+    if as_json:
+        print(json.dumps({"run_id": folder.run_id}))
+    else:
+        print(folder.run_id)
+        print(f"follow it: cpool-flow status {folder.run_id} --watch", file=sys.stderr)
+    return 0

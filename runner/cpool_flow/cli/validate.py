@@ -1,0 +1,80 @@
+"""`validate`: all problems of all files, with their places. Starts nothing, writes nothing."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from cpool_flow.cli.complain import sources
+from cpool_flow.cli.project import project_directory, searched
+from cpool_flow.errors import InvalidInput, Problem, render_problems
+
+
+@click.command("validate", short_help="Find all problems of workflow files, without running them.")
+@click.argument("files", nargs=-1, required=True, metavar="FILE…")
+@click.option("--format", "form", type=click.Choice(["text", "json", "github"]), default="text", show_default=True, help="How problems are shown.")
+@click.option("--strict", is_flag=True, help="Warnings fail too.")
+@click.pass_obj
+def validate_command(project: str | None, files: tuple[str, ...], form: str, strict: bool) -> int:
+    """Find all problems of workflow files.
+
+    Exit code 0: no problem; 2: problems, or with --strict warnings.
+    """
+    found = [problem for file in files for problem in problems_of(file, project)]
+    failed = any(strict or not problem.warning for problem in found)
+    if form == "json":
+        print(json.dumps({"problems": [_document(problem) for problem in found]}, ensure_ascii=False))
+    elif form == "github":
+        for problem in found:
+            print(_annotation(problem))
+    elif found:
+        print(render_problems(found, sources(tuple(found))), file=sys.stderr)
+    if form == "text" and not failed:
+        print(f"{len(files)} file{'s' if len(files) > 1 else ''} valid", file=sys.stderr)
+    return 2 if failed else 0
+
+
+def problems_of(file: str, project: str | None) -> tuple[Problem, ...]:
+    """All problems and warnings of one workflow, sorted by place."""
+    from cpool_flow import library, start
+
+    directory = project_directory(project)
+    try:
+        found = library.find_workflow(file, Path.cwd(), searched("workflow", directory))
+        return start.check_file(found.path, directory, lambda beside: searched("skill", directory, beside)).warnings
+    except InvalidInput as error:
+        return error.problems
+
+
+def _document(problem: Problem) -> dict[str, Any]:
+    place = problem.location
+    return {
+        "severity": "warning" if problem.warning else "error",
+        "message": problem.message,
+        "file": place.file if place else None,
+        "line": place.line if place else None,
+        "column": place.column if place else None,
+        "length": place.length if place else None,
+        "hint": problem.hint,
+        "help": problem.help,
+    }
+
+
+def _annotation(problem: Problem) -> str:
+    """A workflow command of GitHub Actions: data escaped as its toolkit does."""
+    place = problem.location
+    properties = f" file={_property(place.file)},line={place.line},col={place.column}" if place else ""
+    text = "; ".join(part for part in (problem.message, problem.hint, problem.help) if part)
+    return f"::{'warning' if problem.warning else 'error'}{properties}::{_data(text)}"
+
+
+def _data(text: str) -> str:
+    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _property(text: str) -> str:
+    return _data(text).replace(":", "%3A").replace(",", "%2C")

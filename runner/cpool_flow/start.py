@@ -1,0 +1,289 @@
+"""Makes a run out of a workflow file, arguments and options: all is read, checked and copied before anything exists.
+
+Raises InvalidInput with nothing written for everything that can be found wrong beforehand.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import secrets
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from cpool_flow import __version__, agents, events, faults, inputs, library, model, run_folder, settings, template
+from cpool_flow.arguments import read_arguments
+from cpool_flow.document import load
+from cpool_flow.errors import InvalidInput, Problem
+from cpool_flow.inputs import Inputs
+from cpool_flow.journal import Journal
+from cpool_flow.library import Place
+from cpool_flow.plan import Plan, PlannedStep
+from cpool_flow.run_folder import RunFolder
+from cpool_flow.run_place import Isolation, choose_isolation, our_git, plan_place
+from cpool_flow.secrets import check_secrets
+from cpool_flow.validate import Checked, validate
+from cpool_flow.values import Record, RenderError, wrap
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line says of a run; None is "as the file says"."""
+
+    arguments: tuple[str, ...] = ()
+    args_file: str | None = None
+    slots: int | None = None
+    timeout_seconds: float | None = None
+    agent: str | None = None
+    isolation: str | None = None
+    run_id: str | None = None
+    tags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A run that could start: nothing of it exists yet. `copies`: files that it will own, by their name in its folder."""
+
+    inputs: Inputs
+    copies: Mapping[str, bytes]
+    isolation: Isolation
+    place: events.PlaceOpened
+    run_id: str
+    warnings: tuple[Problem, ...] = ()
+
+
+def check_file(path: Path, shown: str, skill_places: tuple[Place, ...], project: Path) -> Checked:
+    """A workflow file that is valid, with the skills and schemas that it names. Raises InvalidInput with all its problems."""
+    return validate(library.read_bytes(path, shown=shown), shown, Lookup(path.parent, project, skill_places))
+
+
+class Lookup:
+    """What validation may ask of the disk: skills by name, and files inside the project, relative to the workflow file."""
+
+    def __init__(self, beside: Path, project: Path, skill_places: tuple[Place, ...]) -> None:
+        self._beside = beside
+        self._project = project
+        self._skill_places = skill_places
+
+    def skill(self, name: str) -> tuple[bytes, str]:
+        """The text of a skill and its path. Raises InvalidInput with the nearest name."""
+        found = library.find("skill", name, self._skill_places)
+        return library.read_bytes(found.path), str(found.path)
+
+    def file(self, name: str) -> bytes:
+        """A file beside the workflow. Raises InvalidInput where it is missing or outside of the project."""
+        return library.read_bytes(self.path(name), shown=name)
+
+    def path(self, name: str) -> Path:
+        path = (self._beside / name).resolve()
+        if not path.is_relative_to(self._project.resolve()) and not path.is_relative_to(self._beside.resolve()):
+            raise InvalidInput(f"`{name}` is outside of the project")
+        return path
+
+
+def prepare(
+    workflow: str,
+    project: Path,
+    workflow_places: tuple[Place, ...],
+    skill_places: Callable[[Path], tuple[Place, ...]],
+    options: Options,
+    environment: Mapping[str, str],
+) -> Prepared:
+    """Everything that a start needs, read and checked. Nothing is written. Raises InvalidInput."""
+    found = library.find_workflow(workflow, Path.cwd(), workflow_places)
+    lookup = Lookup(found.path.parent, project, skill_places(found.path.parent))
+    checked = validate(library.read_bytes(found.path), _shown(found.path), lookup)
+    flow = checked.workflow
+    values = _arguments(flow, options)
+    check_secrets(flow.secrets, environment)
+    run_id = options.run_id or _new_id()
+    run_folder.check_run_id(run_id)
+    taken = inputs.Inputs(
+        file=str(found.path.resolve()),
+        name=flow.name or _name_of(found.path),
+        source=checked.document.text,
+        data=checked.document.data,  # type: ignore[arg-type]
+        args=values,
+        slots=options.slots or flow.slots or model.DEFAULT_SLOTS,
+        isolation="",
+        directory=str(Path.cwd()),
+        timeout_seconds=options.timeout_seconds or flow.timeout,
+        agent=options.agent,
+        skills=checked.skills,
+        schemas=checked.schemas,
+    )
+    copies, names = _copies(taken.plan, lookup)
+    taken = replace(taken, files=names)
+    _check_agents(taken, lookup, environment)
+    isolation, place = asyncio.run(_place(taken, options, run_id, environment))
+    warnings = list(checked.warnings)
+    if isolation.warning:
+        warnings.append(Problem(isolation.warning, warning=True, help="set `isolation: worktree` in a git repository"))
+    return Prepared(replace(taken, isolation=isolation.kind), copies, isolation, place, run_id, tuple(warnings))
+
+
+def create(prepared: Prepared, project: Path, tags: tuple[str, ...] = ()) -> RunFolder:
+    """Make the run: its folder, its copies, its first events. Raises InvalidInput where the id is taken or the folder read-only."""
+    faults.point("before-create")
+    folder = run_folder.create(project, prepared.run_id)
+    inputs.save(folder, prepared.inputs, prepared.copies)
+    journal = Journal.create(folder.path)
+    try:
+        now = time.time()
+        journal.append([(_created(folder, prepared, tags), now), (prepared.place, now)])
+    finally:
+        journal.close()
+    faults.point("after-create")
+    return folder
+
+
+def _created(folder: RunFolder, prepared: Prepared, tags: tuple[str, ...]) -> events.RunCreated:
+    taken = prepared.inputs
+    return events.RunCreated(
+        run_id=folder.run_id,
+        name=run_folder.short_name(folder.run_id),
+        workflow=taken.name,
+        file=taken.file,
+        directory=taken.directory,
+        mark=f"{folder.run_id}-{secrets.token_hex(4)}",
+        slots=taken.slots,
+        isolation=taken.isolation,
+        timeout_seconds=taken.timeout_seconds,
+        tags=tags,
+        version=__version__,
+        secrets=taken.workflow.secrets,
+    )
+
+
+def _new_id() -> str:
+    """Sortable by time, and random enough that two runs of one second differ."""
+    return f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(3)}"
+
+
+def _shown(path: Path) -> str:
+    """A path as people read it: from here where it is below."""
+    try:
+        return str(path.resolve().relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)
+
+
+def _name_of(path: Path) -> str:
+    """The file's stem as a name that can stand in a branch."""
+    return re.sub(r"[^a-z0-9_-]+", "-", path.stem.lower()).strip("-_") or "workflow"
+
+
+def _arguments(flow: model.Workflow, options: Options) -> dict[str, Any]:
+    from_file = None
+    if options.args_file is not None:
+        source = sys.stdin.buffer.read() if options.args_file == "-" else library.read_bytes(Path(options.args_file), shown=options.args_file)
+        from_file = load(source, options.args_file).data
+    return read_arguments(flow.args, options.arguments, from_file, lambda name: library.read_text(Path(name), shown=name))
+
+
+def _copies(plan: Plan, lookup: Lookup) -> tuple[dict[str, bytes], dict[str, str]]:
+    """The files that steps name (scripts of the scripted agent), and the names of their copies."""
+    named: dict[str, str] = {}
+    copies: dict[str, bytes] = {}
+    configs = [plan.workflow.config, *(step.step.config for step in plan if step.step.config)]
+    for script in dict.fromkeys(config.script for config in configs if config.script):
+        named[script] = f"{len(named)}-{Path(script).name}"
+        copies[named[script]] = lookup.file(script)
+    return copies, named
+
+
+def _check_agents(taken: Inputs, lookup: Lookup, environment: Mapping[str, str]) -> None:
+    """Every agent that a step asks for must be able to start here. Raises InvalidInput with all that cannot."""
+    problems: list[Problem] = []
+    seen = set()
+    for step in taken.plan:
+        if step.agent is None:
+            continue
+        config = step_settings(taken, step).model_copy(update={"agent": step.agent})
+        key = (step.agent, config.script, config.command)
+        if key in seen:
+            continue
+        seen.add(key)
+        if config.script is not None:
+            config = config.model_copy(update={"script": str(lookup.path(config.script))})
+        try:
+            agents.ADAPTERS[step.agent].check(config, environment)
+        except InvalidInput as error:
+            problems += error.problems
+    if problems:
+        raise InvalidInput(dict.fromkeys(problems))
+
+
+def step_settings(taken: Inputs, step: PlannedStep) -> model.AgentConfig:
+    """The agent settings of a step, merged, its templates not rendered yet."""
+    return settings.merge(taken.layers(step.step, step.name)).config
+
+
+async def _place(taken: Inputs, options: Options, run_id: str, environment: Mapping[str, str]) -> tuple[Isolation, events.PlaceOpened]:
+    git = our_git(environment)
+    flow = taken.workflow
+    directory = Path(taken.directory)
+    isolation = await choose_isolation(git, directory, options.isolation or flow.isolation, flow.include_changes, taken.plan)
+    return isolation, await plan_place(git, isolation, flow, taken.name, run_id, directory, environment)
+
+
+class Preview:
+    """What is known of a run's values before it starts. A text that needs a step's output is shown as it was written."""
+
+    def __init__(self, taken: Inputs, given: frozenset[str] = frozenset()) -> None:
+        self._taken = taken
+        self._given = given
+        env = taken.workflow.env
+        self._scope: dict[str, object] = {"args": wrap(dict(taken.args)), "env": Record(dict(env)), "context": wrap(dict(taken.workflow.context))}
+
+    def source(self, argument: str) -> str:
+        """Where an argument's value comes from."""
+        declared = self._taken.workflow.args[argument]
+        value = self._taken.args[argument]
+        return "default" if "default" in declared and declared["default"] == value else "given" if value is not None else "not given"
+
+    def text(self, step: PlannedStep) -> str:
+        """The command or prompt, rendered where all its values are known."""
+        body = step.step.run if step.step.run is not None else step.step.prompt
+        if body is None:
+            return f"skill {step.step.skill} with {json.dumps(step.step.with_ or {}, ensure_ascii=False)}"
+        if not isinstance(body, str):
+            return " ".join(self._rendered(word) for word in body)
+        return body if step.step.kind == "run" else self._rendered(body)
+
+    def foreach(self, step: PlannedStep) -> Any:
+        """The literal list, or the expression that is asked when the step's needs have ended."""
+        return list(step.step.foreach) if isinstance(step.step.foreach, tuple) else step.step.foreach
+
+    def agent(self, step: PlannedStep) -> dict[str, dict[str, Any]]:
+        """The merged agent settings, each with the layer it comes from."""
+        merged = settings.merge(self._taken.layers(step.step, step.name))
+        values = merged.config.model_dump(exclude_none=True, mode="json")
+        shown = {name: {"value": value, "source": merged.sources.get(name, "several layers")} for name, value in values.items()}
+        override = "--agent" if self._taken.agent else merged.sources.get("agent", "default")
+        return {**shown, "agent": {"value": step.agent, "source": override}, **_default_mode(shown)}
+
+    def _rendered(self, text: str) -> str:
+        try:
+            return template.parse(text).render(self._scope, _NoHost()) if "{" in text else text
+        except RenderError:
+            return text
+
+
+class _NoHost:
+    """A plan writes no file: where a value would go to one, the text stays as it was written."""
+
+    def write_file(self, text: str) -> str:
+        raise RenderError("known when the run starts")
+
+    def nonce(self) -> str:
+        raise RenderError("known when the run starts")
+
+
+def _default_mode(shown: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    return {} if "permission_mode" in shown else {"permission_mode": {"value": "default", "source": "default"}}
