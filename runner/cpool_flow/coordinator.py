@@ -19,9 +19,9 @@ from cpool_flow import agents, events, faults
 from cpool_flow.engine import Engine, Follow
 from cpool_flow.executor.context import RunContext, display, find_shell
 from cpool_flow.executor.local import LocalSlots
-from cpool_flow.executor.outcome import merge_stderr
+from cpool_flow.executor.logs import collect
 from cpool_flow.executor.shell_step import run_logged
-from cpool_flow.executor.work import Work, tail
+from cpool_flow.executor.work import Work
 from cpool_flow.guardian import sweep
 from cpool_flow.history import fold
 from cpool_flow.inputs import Inputs
@@ -64,7 +64,13 @@ def run_masker(inputs: Inputs, secret_values: Mapping[str, str], environment: Ma
 
 class _Coordinator:
     def __init__(
-        self, folder: RunFolder, inputs: Inputs, environment: Mapping[str, str], secret_values: Mapping[str, str], follow: Follow, wishes: Wishes
+        self,
+        folder: RunFolder,
+        inputs: Inputs,
+        environment: Mapping[str, str],
+        secret_values: Mapping[str, str],
+        follow: Follow,
+        wishes: Wishes,
     ) -> None:
         self._folder = folder
         self._inputs = inputs
@@ -119,7 +125,9 @@ class _Coordinator:
         """What another coordinator has left: its running attempts are lost, what had failed is open again."""
         state = engine.state
         for task in list(state.running.values()):
-            number = task.attempts[-1].started.number
+            started = task.attempts[-1].started
+            number = started.number
+            collect(self._folder.logs / started.log, started.slot)
             engine.note(events.AttemptFinished(task.id, number, "lost", error=_LOST, reason=_LOST, interrupted=True))
         engine.note(events.RunResumed(state.status in ("failed", "cancelled") or state.stopping is not None, mark))
         for task_id, choice in self._wishes.decisions.items():
@@ -166,10 +174,9 @@ class _Coordinator:
             script, values = context.script(text, scope)
             command = Command((*context.default_shell, script), str(context.place.directory), context.setup_environment() | values)
             log = self._folder.logs / f"setup.{number}.log"
-            ended = await run_logged(command, log, context, work, None)
-            last = merge_stderr(log) or tail(log)
-            if ended.exit.code != 0 or ended.how != "ended":
-                return f"`{display(text)}` ended with {ended.text}\n{last}"
+            ran = await run_logged(command, log, None, context, work)
+            if ran.ended.exit.code != 0 or ran.ended.how != "ended":
+                return f"`{display(text)}` ended with {ran.ended.text}\n{ran.last}"
         return ""
 
     async def _finish(self, engine: Engine, place: RunPlace, values: RunValues) -> None:

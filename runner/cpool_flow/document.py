@@ -15,7 +15,8 @@ from typing import Any
 import yaml
 
 from cpool_flow.errors import InvalidInput, Location, Problem
-from cpool_flow.nodes import Document, JsonValue, Node, Path, line_starts, place
+from cpool_flow.json_value import JsonValue
+from cpool_flow.nodes import Document, Node, Path, line_starts, place
 from cpool_flow.scalars import BadScalar, is_core_tag, resolve, resolve_tagged
 from cpool_flow.yaml_complaints import QUOTE_TEMPLATE, explain
 

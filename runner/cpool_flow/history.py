@@ -51,4 +51,3 @@ def fold(plan: Plan, journal: Journal) -> State:
     if state.created is None:
         raise InvalidInput(f"`{journal.path.parent.name}` was never started")
     return state
-

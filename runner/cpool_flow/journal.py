@@ -106,7 +106,9 @@ class Journal:
     def read(self, after: int = 0) -> Iterator[Recorded]:
         """The events recorded after number `after`, in order. Raises InvalidInput where one cannot be read."""
         try:
-            for seq, at, kind, data in self._connection.execute("SELECT seq, at, type, data FROM events WHERE seq > ? ORDER BY seq", (after,)):
+            for seq, at, kind, data in self._connection.execute(
+                "SELECT seq, at, type, data FROM events WHERE seq > ? ORDER BY seq", (after,)
+            ):
                 yield Recorded(seq, at, events.from_json(kind, json.loads(data)))
         except (sqlite3.Error, ValueError) as error:
             raise InvalidInput(f"the journal `{self.path}` is damaged ({error})") from error
@@ -152,7 +154,7 @@ class Lock:
 
     def __enter__(self) -> Lock:
         """Raises InvalidInput while another process holds it."""
-        file = open(self._directory / LOCK, "a+", encoding="ascii")  # noqa: SIM115 - held until __exit__
+        file = open(self._directory / LOCK, "a+", encoding="ascii")
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

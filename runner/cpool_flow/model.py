@@ -7,7 +7,7 @@ Durations are seconds, money is US dollars. Text that may hold a template keeps 
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 from pydantic import (
     BaseModel,
@@ -18,6 +18,7 @@ from pydantic import (
     WithJsonSchema,
     model_validator,
 )
+from pydantic_core import PydanticCustomError
 
 STEP_NAME = r"^[a-z][a-z0-9_-]*$"
 VARIABLE_NAME = r"^[A-Za-z_][A-Za-z0-9_]*$"
@@ -44,6 +45,17 @@ LATER_KEYS: dict[str, frozenset[str]] = {
     ),
     "config": frozenset({"fallback", "recording"}),
 }
+
+if TYPE_CHECKING:
+    from typing import Optional as Maybe
+else:
+
+    class Maybe:
+        """A key that may be left out, and then is None. A key without a value (`needs:`) is a mistake: null is refused."""
+
+        def __class_getitem__(cls, kind: object) -> object:
+            return kind
+
 
 ErrorKind = Literal[
     "failed", "bad_output", "timeout", "rate_limited", "overloaded", "auth", "permission_denied",
@@ -99,6 +111,19 @@ def _list_as_tuple(value: object) -> object:
 Item = TypeVar("Item")
 # A YAML list, kept as a tuple.
 ListOf = Annotated[tuple[Item, ...], BeforeValidator(_list_as_tuple)]
+
+
+def _whole(value: object) -> object:
+    """`2.0` is an integer for JSON Schema: then it is one here."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _no_boolean(value: object) -> object:
+    """To Python `true` is 1."""
+    return str(value) if isinstance(value, bool) else value
+
+
+Integer = Annotated[int, BeforeValidator(_whole)]
 # Any YAML value, templates inside its texts included.
 Value = Any
 
@@ -112,32 +137,32 @@ class Model(BaseModel):
 class AgentConfig(Model):
     """Settings of an agent step. Every field unset means: what the layer below says."""
 
-    agent: Literal["claude", "command", "scripted"] | None = Field(
+    agent: Maybe[Literal["claude", "command", "scripted"]] = Field(
         None, description="Which agent: `claude` (default), `command`, `scripted`."
     )
-    model: NonEmpty | None = Field(None, description="Model name, as the agent knows it.")
-    fallback_model: NonEmpty | None = Field(None, description="Model that the agent takes when the first is overloaded.")
-    effort: Literal["low", "medium", "high", "xhigh", "max"] | None = Field(None, description="How hard the model thinks.")
-    permission_mode: Literal["default", "acceptEdits", "plan", "dontAsk", "bypassPermissions", "auto"] | None = Field(
+    model: Maybe[NonEmpty] = Field(None, description="Model name, as the agent knows it.")
+    fallback_model: Maybe[NonEmpty] = Field(None, description="Model that the agent takes when the first is overloaded.")
+    effort: Maybe[Literal["low", "medium", "high", "xhigh", "max"]] = Field(None, description="How hard the model thinks.")
+    permission_mode: Maybe[Literal["default", "acceptEdits", "plan", "dontAsk", "bypassPermissions", "auto"]] = Field(
         None, description="What the agent may do without asking. `default` reads and refuses writes."
     )
-    max_turns: Annotated[int, Field(ge=1)] | None = Field(None, description="Most turns of one attempt.")
-    max_budget_usd: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = Field(
+    max_turns: Maybe[Annotated[Integer, Field(ge=1)]] = Field(None, description="Most turns of one attempt.")
+    max_budget_usd: Maybe[Annotated[float, Field(gt=0, allow_inf_nan=False)]] = Field(
         None, description="Most US dollars that one attempt may spend."
     )
-    system_prompt: str | None = Field(None, description="Added to the agent's own system prompt.")
-    replace_system_prompt: str | None = Field(None, description="Replaces the agent's own system prompt.")
-    allowed_tools: ListOf[NonEmpty] | None = Field(None, description="Tools allowed without asking; adds up over the layers.")
-    disallowed_tools: ListOf[NonEmpty] | None = Field(None, description="Tools taken away for good.")
-    mcp_servers: dict[str, dict[str, Value]] | None = Field(None, description="MCP servers by name; the last layer wins whole.")
-    strict_mcp_config: bool | None = Field(None, description="Only the MCP servers named here (default true).")
-    add_dirs: ListOf[NonEmpty] | None = Field(None, description="More folders that the agent may use.")
-    settings: dict[str, Value] | None = Field(None, description="Settings handed to the agent CLI.")
-    env: dict[Variable, Text] | None = Field(None, description="More environment variables of the agent process.")
-    command: Annotated[ListOf[Text], Field(min_length=1)] | None = Field(
+    system_prompt: Maybe[str] = Field(None, description="Added to the agent's own system prompt.")
+    replace_system_prompt: Maybe[str] = Field(None, description="Replaces the agent's own system prompt.")
+    allowed_tools: Maybe[ListOf[NonEmpty]] = Field(None, description="Tools allowed without asking; adds up over the layers.")
+    disallowed_tools: Maybe[ListOf[NonEmpty]] = Field(None, description="Tools taken away for good.")
+    mcp_servers: Maybe[dict[str, dict[str, Value]]] = Field(None, description="MCP servers by name; the last layer wins whole.")
+    strict_mcp_config: Maybe[bool] = Field(None, description="Only the MCP servers named here (default true).")
+    add_dirs: Maybe[ListOf[NonEmpty]] = Field(None, description="More folders that the agent may use.")
+    settings: Maybe[dict[str, Value]] = Field(None, description="Settings handed to the agent CLI.")
+    env: Maybe[dict[Variable, Text]] = Field(None, description="More environment variables of the agent process.")
+    command: Maybe[Annotated[ListOf[Text], Field(min_length=1)]] = Field(
         None, description="For `agent: command`: the program and its arguments; the prompt comes on its stdin."
     )
-    script: NonEmpty | None = Field(None, description="For `agent: scripted`: a YAML file of answers, relative to this file.")
+    script: Maybe[NonEmpty] = Field(None, description="For `agent: scripted`: a YAML file of answers, relative to this file.")
 
 
 class Retry(Model):
@@ -149,17 +174,17 @@ class Retry(Model):
     )
     max_delay: Duration = Field(60.0, description="Longest wait.")
     jitter: bool = Field(True, description="Spread the waits by up to a quarter.")
-    on: ListOf[ErrorKind] | None = Field(None, description="Only failures of these kinds are tried again.")
-    exit_codes: ListOf[Annotated[int, Field(ge=0, le=255)]] | None = Field(None, description="Only these exit codes are tried again.")
-    timeout: PositiveDuration | None = Field(None, description="All attempts together.")
+    on: Maybe[ListOf[ErrorKind]] = Field(None, description="Only failures of these kinds are tried again.")
+    exit_codes: Maybe[ListOf[Annotated[Integer, Field(ge=0, le=255)]]] = Field(None, description="Only these exit codes are tried again.")
+    timeout: Maybe[PositiveDuration] = Field(None, description="All attempts together.")
 
 
 class Expect(Model):
     """What the step promises about its place; checked after it ended well."""
 
-    changes: bool | None = Field(None, description="Whether files must have changed (`true`) or must not (`false`).")
-    commit: bool | None = Field(None, description="The step itself must have made a commit on the run's branch.")
-    files: Annotated[ListOf[NonEmpty], Field(min_length=1)] | None = Field(
+    changes: Maybe[bool] = Field(None, description="Whether files must have changed (`true`) or must not (`false`).")
+    commit: Maybe[bool] = Field(None, description="The step itself must have made a commit on the run's branch.")
+    files: Maybe[Annotated[ListOf[NonEmpty], Field(min_length=1)]] = Field(
         None, description="Each pattern must match a file in the step's place."
     )
 
@@ -182,64 +207,60 @@ class Step(Model):
 
     model_config = ConfigDict(json_schema_extra=_exactly_one_kind)
 
-    name: Name | None = Field(None, description="Unique; default `step_N`.")
-    description: str | None = Field(None, description="For people.")
-    run: NonEmpty | Annotated[ListOf[Text], Field(min_length=1)] | None = Field(
+    name: Maybe[Name] = Field(None, description="Unique; default `step_N`.")
+    description: Maybe[str] = Field(None, description="For people.")
+    run: Maybe[NonEmpty | Annotated[ListOf[Text], Field(min_length=1)]] = Field(
         None, description="A command: text goes to the shell, a list is executed without one."
     )
-    prompt: NonEmpty | None = Field(None, description="One agent task with this text.")
-    skill: NonEmpty | None = Field(None, description="An agent task from the template of this skill.")
-    with_: dict[Variable, Value] | None = Field(None, alias="with", description="Arguments of the skill.")
-    needs: Names | None = Field(None, description="Steps that must have ended first; default: the step above.")
-    join: Literal["success", "done", "any"] | None = Field(
+    prompt: Maybe[NonEmpty] = Field(None, description="One agent task with this text.")
+    skill: Maybe[NonEmpty] = Field(None, description="An agent task from the template of this skill.")
+    with_: Maybe[dict[Variable, Value]] = Field(None, alias="with", description="Arguments of the skill.")
+    needs: Maybe[Names] = Field(None, description="Steps that must have ended first; default: the step above.")
+    join: Maybe[Literal["success", "done", "any"]] = Field(
         None, description="When `needs` are met: all well (`success`), all ended (`done`), or the first (`any`)."
     )
-    when: NonEmpty | bool | None = Field(None, description="An expression; false skips the step.")
-    foreach: NonEmpty | ListOf[Value] | None = Field(None, description="One task per item of this list or expression.")
-    as_: Variable | None = Field(None, alias="as", description="Name of the item (default `item`).")
-    max_parallel: Annotated[int, Field(ge=1)] | None = Field(None, description="Most items at once.")
-    max_items: Annotated[int, Field(ge=0, le=100_000)] | None = Field(None, description="Longest list taken (default 1000).")
-    fail_fast: bool | None = Field(None, description="Stop the other items after the first failure.")
-    config: AgentConfig | None = Field(None, description="Settings of the agent for this step.")
-    timeout: PositiveDuration | None = Field(None, description="Longest time of one attempt with its `verify` (default 1h).")
-    idle_timeout: PositiveDuration | None = Field(
+    when: Maybe[NonEmpty | bool] = Field(None, description="An expression; false skips the step.")
+    foreach: Maybe[NonEmpty | ListOf[Value]] = Field(None, description="One task per item of this list or expression.")
+    as_: Maybe[Variable] = Field(None, alias="as", description="Name of the item (default `item`).")
+    max_parallel: Maybe[Annotated[Integer, Field(ge=1)]] = Field(None, description="Most items at once.")
+    max_items: Maybe[Annotated[Integer, Field(ge=0, le=100_000)]] = Field(None, description="Longest list taken (default 1000).")
+    fail_fast: Maybe[bool] = Field(None, description="Stop the other items after the first failure.")
+    config: Maybe[AgentConfig] = Field(None, description="Settings of the agent for this step.")
+    timeout: Maybe[PositiveDuration] = Field(None, description="Longest time of one attempt with its `verify` (default 1h).")
+    idle_timeout: Maybe[PositiveDuration] = Field(
         None, description="Longest silence (default 10m for agents; it stands still while a tool runs)."
     )
-    retries: Annotated[int, Field(ge=0, le=1000)] | None = Field(None, description="Up to this many more attempts.")
-    retry: Retry | None = Field(None, description="Waits and classes of retries.")
-    recovery_prompt: NonEmpty | None = Field(None, description="An agent task after the last attempt failed; `{{ error }}` says why.")
-    recoveries: Annotated[int, Field(ge=1, le=1000)] | None = Field(None, description="Most rounds of recovery (default 1).")
-    verify: Commands | None = Field(None, description="The step succeeds only if these commands exit 0.")
-    expect: Expect | None = Field(None, description="What must be true of the step's place afterwards.")
-    effects: Literal["none", "workspace", "external"] | None = Field(
+    retries: Maybe[Annotated[Integer, Field(ge=0, le=1000)]] = Field(None, description="Up to this many more attempts.")
+    retry: Maybe[Retry] = Field(None, description="Waits and classes of retries.")
+    recovery_prompt: Maybe[NonEmpty] = Field(None, description="An agent task after the last attempt failed; `{{ error }}` says why.")
+    recoveries: Maybe[Annotated[Integer, Field(ge=1, le=1000)]] = Field(None, description="Most rounds of recovery (default 1).")
+    verify: Maybe[Commands] = Field(None, description="The step succeeds only if these commands exit 0.")
+    expect: Maybe[Expect] = Field(None, description="What must be true of the step's place afterwards.")
+    effects: Maybe[Literal["none", "workspace", "external"]] = Field(
         None, description="What a second execution could harm; `external` is never repeated on its own after a crash."
     )
-    on_failure: Literal["fail", "continue", "stop"] | None = Field(None, description="What a failure means for the run.")
-    output: Literal["text", "json", "lines"] | None = Field(None, description="How the output is read.")
-    output_schema: dict[str, Value] | NonEmpty | None = Field(None, description="JSON Schema of the output, or a file that holds it.")
-    output_vars: dict[Variable, NonEmpty | OutputVariable] | None = Field(None, description="Variables taken from the output by path.")
-    env: dict[Variable, Text] | None = Field(None, description="Environment variables of this step.")
-    secrets: ListOf[Variable] | None = Field(None, description="Declared secrets that this step gets.")
-    cwd: NonEmpty | None = Field(None, description="Folder inside the run's place.")
-    stdin: str | None = Field(None, description="Text for the command's standard input.")
-    shell: Annotated[ListOf[NonEmpty], Field(min_length=1)] | NonEmpty | None = Field(
+    on_failure: Maybe[Literal["fail", "continue", "stop"]] = Field(None, description="What a failure means for the run.")
+    output: Maybe[Literal["text", "json", "lines"]] = Field(None, description="How the output is read.")
+    output_schema: Maybe[dict[str, Value] | NonEmpty] = Field(None, description="JSON Schema of the output, or a file that holds it.")
+    output_vars: Maybe[dict[Variable, NonEmpty | OutputVariable]] = Field(None, description="Variables taken from the output by path.")
+    env: Maybe[dict[Variable, Text]] = Field(None, description="Environment variables of this step.")
+    secrets: Maybe[ListOf[Variable]] = Field(None, description="Declared secrets that this step gets.")
+    cwd: Maybe[NonEmpty] = Field(None, description="Folder inside the run's place.")
+    stdin: Maybe[str] = Field(None, description="Text for the command's standard input.")
+    shell: Maybe[Annotated[ListOf[NonEmpty], Field(min_length=1)] | NonEmpty] = Field(
         None, description="Shell for text commands; the script is its last argument."
     )
-    ok_codes: Annotated[ListOf[Annotated[int, Field(ge=0, le=255)]], Field(min_length=1)] | None = Field(
+    ok_codes: Maybe[Annotated[ListOf[Annotated[Integer, Field(ge=0, le=255)]], Field(min_length=1)]] = Field(
         None, description="Exit codes that are success (default 0)."
     )
-    allow_denials: bool | None = Field(None, description="A refused tool is no failure.")
-    slot: Literal["none"] | None = Field(None, description="`none`: a trivial command that takes no slot.")
+    allow_denials: Maybe[bool] = Field(None, description="A refused tool is no failure.")
+    slot: Maybe[Literal["none"]] = Field(None, description="`none`: a trivial command that takes no slot.")
 
-    @model_validator(mode="before")
-    @classmethod
-    def _one_kind(cls, data: object) -> object:
-        if isinstance(data, dict):
-            kinds = [kind for kind in KINDS if kind in data]
-            if len(kinds) != 1:
-                found = f"has {' and '.join(f'`{kind}`' for kind in kinds)}" if kinds else "does nothing"
-                raise ValueError(f"a step has exactly one of `run`, `prompt`, `skill`; this one {found}")
-        return data
+    @model_validator(mode="after")
+    def _one_kind(self) -> Step:
+        if len([kind for kind in KINDS if getattr(self, kind) is not None]) != 1:
+            raise PydanticCustomError("step_kind", "a step has exactly one of `run`, `prompt`, `skill`")
+        return self
 
     @property
     def kind(self) -> Literal["run", "prompt", "skill"]:
@@ -256,7 +277,13 @@ Argument = Annotated[
         {
             "type": "object",
             "description": "A JSON Schema (draft 2020-12). `required: false` or a `default` makes it optional.",
-            "properties": {"required": {"type": "boolean"}, "description": {"type": "string"}},
+            "properties": {
+                "type": {"description": "`string`, `integer`, `number`, `boolean`, `array`, `object`, or a list of them."},
+                "enum": {"description": "The values that are allowed."},
+                "default": {"description": "Taken where the argument is not given."},
+                "required": {"description": "`false`: may be left out, and is null then."},
+                "description": {"description": "For people; shown where the argument is missing."},
+            },
         }
     ),
 ]
@@ -265,23 +292,23 @@ Argument = Annotated[
 class Workflow(Model):
     """A workflow file."""
 
-    version: Literal[1] = Field(1, description="Version of this format.")
-    requires: NonEmpty | None = Field(None, description='Which cpool-flow versions can run this file: ">=0.1".')
-    name: Name | None = Field(None, description="Default: the file's stem.")
-    description: str | None = Field(None, description="For people; shown by `cpool-flow list`.")
+    version: Annotated[Literal[1], BeforeValidator(_no_boolean)] = Field(1, description="Version of this format.")
+    requires: Maybe[NonEmpty] = Field(None, description='Which cpool-flow versions can run this file: ">=0.1".')
+    name: Maybe[Name] = Field(None, description="Default: the file's stem.")
+    description: Maybe[str] = Field(None, description="For people; shown by `cpool-flow list`.")
     args: dict[Variable, Argument] = Field({}, description="Typed arguments, each a JSON Schema.")
     env: dict[Variable, Text] = Field({}, description="Plain values for shell steps and agents.")
     secrets: ListOf[Variable] = Field((), description="Environment variables: required at start, masked everywhere.")
     context: dict[str, Value] = Field({}, description="Shared context, added to every agent's system prompt.")
     config: AgentConfig = Field(AgentConfig(), description="Defaults for agent steps.")
-    slots: Annotated[int, Field(ge=1, le=1000)] | None = Field(None, description="Size of the slot pool (default 4).")
-    timeout: PositiveDuration | None = Field(None, description="Whole run.")
-    isolation: Literal["none", "worktree"] | None = Field(
+    slots: Maybe[Annotated[Integer, Field(ge=1, le=1000)]] = Field(None, description="Size of the slot pool (default 4).")
+    timeout: Maybe[PositiveDuration] = Field(None, description="Whole run.")
+    isolation: Maybe[Literal["none", "worktree"]] = Field(
         None, description="Where steps work; default: `worktree` where an agent may write in a git repository."
     )
-    base: NonEmpty | None = Field(None, description="Commit that the run's branch starts from (default `HEAD`).")
+    base: Maybe[NonEmpty] = Field(None, description="Commit that the run's branch starts from (default `HEAD`).")
     include_changes: bool = Field(False, description="Take uncommitted changes of the checkout along.")
-    setup: Commands | None = Field(None, description="Commands run once in a fresh place.")
+    setup: Maybe[Commands] = Field(None, description="Commands run once in a fresh place.")
     keep: Literal["branch", "worktree", "none"] = Field("branch", description="What stays of the run's place.")
     steps: Annotated[ListOf[Step], Field(min_length=1)] = Field(description="The steps, a chain unless `needs` says otherwise.")
     finally_: ListOf[Step] = Field((), alias="finally", description="Steps run at the end whatever happened.")

@@ -12,9 +12,9 @@ from functools import cached_property
 from typing import Any
 
 from cpool_flow.errors import Location
+from cpool_flow.json_value import JsonValue
 from cpool_flow.positions import place_in_source
 
-JsonValue = None | bool | int | float | str | list["JsonValue"] | dict[str, "JsonValue"]
 Path = tuple[str | int, ...]
 
 # An anchor or a tag, with the comments that may follow it.

@@ -1,6 +1,6 @@
 """A run as the JSON document of `run --json` and `status --json`, computed from its journal.
 
-Pure: texts above 64 kB are fetched by a function that is handed in. Shape: `schemas/result.schema.json`.
+Texts above 64 kB are fetched by a function that is handed in. Shape: `schemas/result.schema.json`.
 """
 
 from __future__ import annotations
@@ -112,6 +112,10 @@ class Result:
             return {"output": stored.text if stored else None}
         return {"output": None, "output_file": str(self._logs.parent / stored.file), "output_bytes": stored.bytes}
 
+    def _log(self, name: str) -> str | None:
+        """The absolute path of an attempt's log; None where it printed nothing."""
+        return str(self._logs / name) if (self._logs / name).exists() else None
+
     def _attempt(self, attempt: Attempt) -> JsonObject:
         started, finished = attempt.started, attempt.finished
         return {
@@ -129,7 +133,7 @@ class Result:
             "turns": finished.turns if finished else None,
             "started_at": iso_time(attempt.started_at),
             "ended_at": iso_time(attempt.ended_at),
-            "log": str(self._logs / started.log) if started.log else None,
+            "log": self._log(started.log) if finished else None,
         }
 
 

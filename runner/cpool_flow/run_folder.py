@@ -19,8 +19,151 @@ from cpool_flow.events import Stored
 RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 INLINE_BYTES = 64 * 1024
 
-_ADJECTIVES = ["amber", "bold", "brave", "brisk", "calm", "clear", "clever", "cool", "crisp", "dry", "eager", "early", "fair", "fast", "fine", "fresh", "glad", "gold", "good", "grand", "green", "happy", "keen", "kind", "late", "light", "loud", "lucky", "mild", "neat", "new", "noble", "odd", "old", "open", "pink", "plain", "plum", "proud", "quick", "quiet", "rare", "red", "ripe", "rosy", "round", "sharp", "shy", "silent", "silver", "sleek", "slow", "small", "smart", "soft", "spare", "steady", "still", "sunny", "swift", "tall", "tidy", "true", "vivid", "warm", "wide", "wild", "wise", "young"]
-_NOUNS = ["ant", "badger", "bat", "bear", "bee", "bird", "bison", "boar", "cat", "crane", "crow", "deer", "dove", "duck", "eagle", "eel", "elk", "falcon", "finch", "fish", "fox", "frog", "gecko", "goat", "goose", "gull", "hare", "hawk", "hen", "heron", "horse", "ibex", "jay", "koala", "lark", "lion", "lizard", "llama", "lynx", "mole", "moose", "moth", "mouse", "newt", "otter", "owl", "ox", "panda", "pony", "puma", "quail", "rabbit", "raven", "robin", "seal", "shark", "sheep", "snail", "sparrow", "squid", "stork", "swan", "tiger", "toad", "trout", "turtle", "wasp", "whale", "wolf", "wren", "yak", "zebra"]
+_ADJECTIVES = [
+    "amber",
+    "bold",
+    "brave",
+    "brisk",
+    "calm",
+    "clear",
+    "clever",
+    "cool",
+    "crisp",
+    "dry",
+    "eager",
+    "early",
+    "fair",
+    "fast",
+    "fine",
+    "fresh",
+    "glad",
+    "gold",
+    "good",
+    "grand",
+    "green",
+    "happy",
+    "keen",
+    "kind",
+    "late",
+    "light",
+    "loud",
+    "lucky",
+    "mild",
+    "neat",
+    "new",
+    "noble",
+    "odd",
+    "old",
+    "open",
+    "pink",
+    "plain",
+    "plum",
+    "proud",
+    "quick",
+    "quiet",
+    "rare",
+    "red",
+    "ripe",
+    "rosy",
+    "round",
+    "sharp",
+    "shy",
+    "silent",
+    "silver",
+    "sleek",
+    "slow",
+    "small",
+    "smart",
+    "soft",
+    "spare",
+    "steady",
+    "still",
+    "sunny",
+    "swift",
+    "tall",
+    "tidy",
+    "true",
+    "vivid",
+    "warm",
+    "wide",
+    "wild",
+    "wise",
+    "young",
+]
+_NOUNS = [
+    "ant",
+    "badger",
+    "bat",
+    "bear",
+    "bee",
+    "bird",
+    "bison",
+    "boar",
+    "cat",
+    "crane",
+    "crow",
+    "deer",
+    "dove",
+    "duck",
+    "eagle",
+    "eel",
+    "elk",
+    "falcon",
+    "finch",
+    "fish",
+    "fox",
+    "frog",
+    "gecko",
+    "goat",
+    "goose",
+    "gull",
+    "hare",
+    "hawk",
+    "hen",
+    "heron",
+    "horse",
+    "ibex",
+    "jay",
+    "koala",
+    "lark",
+    "lion",
+    "lizard",
+    "llama",
+    "lynx",
+    "mole",
+    "moose",
+    "moth",
+    "mouse",
+    "newt",
+    "otter",
+    "owl",
+    "ox",
+    "panda",
+    "pony",
+    "puma",
+    "quail",
+    "rabbit",
+    "raven",
+    "robin",
+    "seal",
+    "shark",
+    "sheep",
+    "snail",
+    "sparrow",
+    "squid",
+    "stork",
+    "swan",
+    "tiger",
+    "toad",
+    "trout",
+    "turtle",
+    "wasp",
+    "whale",
+    "wolf",
+    "wren",
+    "yak",
+    "zebra",
+]
 
 
 class RunFolder:
@@ -122,7 +265,9 @@ def find(project: Path, reference: str) -> RunFolder:
     if len(found) == 1:
         return found[0]
     if found:
-        raise InvalidInput(f"`{reference}` means {len(found)} runs: {', '.join(folder.run_id for folder in found[:5])}", help="give more of the id")
+        raise InvalidInput(
+            f"`{reference}` means {len(found)} runs: {', '.join(folder.run_id for folder in found[:5])}", help="give more of the id"
+        )
     near = did_you_mean(reference, [*(folder.run_id for folder in folders), *(short_name(folder.run_id) for folder in folders), "last"])
     raise InvalidInput(f"there is no run `{reference[:80]}`{f', {near}' if near else ''}", help="see `cpool-flow runs`")
 
@@ -134,7 +279,9 @@ def all_runs(project: Path) -> Iterator[RunFolder]:
     with suppress(FileNotFoundError, NotADirectoryError), os.scandir(runs) as entries:
         for entry in entries:
             with suppress(OSError):
-                found.append((os.stat(Path(entry.path, "journal.db")).st_ino and os.stat(Path(entry.path, "inputs")).st_mtime_ns, entry.name))
+                found.append(
+                    (os.stat(Path(entry.path, "journal.db")).st_ino and os.stat(Path(entry.path, "inputs")).st_mtime_ns, entry.name)
+                )
     return iter([RunFolder(runs / name) for _, name in sorted(found)])
 
 

@@ -35,8 +35,8 @@ GIT_TIMEOUT_SECONDS = 600.0
 def our_git(environment: Mapping[str, str]) -> Git:
     """git as we call it: by `process.py`, in a thread, so that the loop goes on."""
 
-    async def run(argv: Sequence[str], directory: str, variables: Mapping[str, str], stdin: bytes | None = None) -> Completed:
-        command = Command(tuple(argv), directory, variables, stdin)
+    async def run(argv: Sequence[str], directory: str, environment: Mapping[str, str], stdin: bytes | None = None) -> Completed:
+        command = Command(tuple(argv), directory, environment, stdin)
         return await asyncio.to_thread(run_to_end, command, timeout_seconds=GIT_TIMEOUT_SECONDS)
 
     return safe_git(run, environment)
@@ -61,11 +61,18 @@ async def choose_isolation(git: Git, directory: Path, asked: str | None, include
         warning = "an agent may change files, and works in this directory" if writes else ""
         return Isolation(kind, repository, f"works in {directory}", warning)
     if repository is None:
-        raise InvalidInput(f"`isolation: worktree` needs a git repository, and {directory} is in none", help="run `git init`, or set `isolation: none`")
+        raise InvalidInput(
+            f"`isolation: worktree` needs a git repository, and {directory} is in none", help="run `git init`, or set `isolation: none`"
+        )
     if repository.bare:
-        raise InvalidInput(f"{directory} is a bare repository: a worktree cannot be had there", help="set `isolation: none`, or start in a clone")
+        raise InvalidInput(
+            f"{directory} is a bare repository: a worktree cannot be had there", help="set `isolation: none`, or start in a clone"
+        )
     if repository.head is None:
-        raise InvalidInput("the repository has no commit yet, so a worktree has nothing to start from", help="make a first commit, or set `isolation: none`")
+        raise InvalidInput(
+            "the repository has no commit yet, so a worktree has nothing to start from",
+            help="make a first commit, or set `isolation: none`",
+        )
     return Isolation(kind, repository, f"works in a git worktree of its own{_unseen(repository, include_changes)}")
 
 

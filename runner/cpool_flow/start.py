@@ -30,6 +30,9 @@ from cpool_flow.secrets import check_secrets
 from cpool_flow.validate import Checked, validate
 from cpool_flow.values import Record, RenderError, wrap
 
+# The folders in which skills are looked up, for a workflow file in a folder.
+SkillPlaces = Callable[[Path], tuple[Place, ...]]
+
 
 @dataclass(frozen=True)
 class Options:
@@ -57,9 +60,9 @@ class Prepared:
     warnings: tuple[Problem, ...] = ()
 
 
-def check_file(path: Path, shown: str, skill_places: tuple[Place, ...], project: Path) -> Checked:
+def check_file(path: Path, project: Path, skill_places: SkillPlaces) -> Checked:
     """A workflow file that is valid, with the skills and schemas that it names. Raises InvalidInput with all its problems."""
-    return validate(library.read_bytes(path, shown=shown), shown, Lookup(path.parent, project, skill_places))
+    return validate(library.read_bytes(path, shown=_shown(path)), _shown(path), Lookup(path.parent, project, skill_places(path.parent)))
 
 
 class Lookup:
@@ -90,14 +93,14 @@ def prepare(
     workflow: str,
     project: Path,
     workflow_places: tuple[Place, ...],
-    skill_places: Callable[[Path], tuple[Place, ...]],
+    skill_places: SkillPlaces,
     options: Options,
     environment: Mapping[str, str],
 ) -> Prepared:
     """Everything that a start needs, read and checked. Nothing is written. Raises InvalidInput."""
     found = library.find_workflow(workflow, Path.cwd(), workflow_places)
-    lookup = Lookup(found.path.parent, project, skill_places(found.path.parent))
-    checked = validate(library.read_bytes(found.path), _shown(found.path), lookup)
+    checked = check_file(found.path, project, skill_places)
+    lookup = Lookup(found.path.parent, project, ())
     flow = checked.workflow
     values = _arguments(flow, options)
     check_secrets(flow.secrets, environment)
@@ -107,7 +110,7 @@ def prepare(
         file=str(found.path.resolve()),
         name=flow.name or _name_of(found.path),
         source=checked.document.text,
-        data=checked.document.data,  # type: ignore[arg-type]
+        data=checked.document.data,
         args=values,
         slots=options.slots or flow.slots or model.DEFAULT_SLOTS,
         isolation="",
@@ -181,7 +184,9 @@ def _name_of(path: Path) -> str:
 def _arguments(flow: model.Workflow, options: Options) -> dict[str, Any]:
     from_file = None
     if options.args_file is not None:
-        source = sys.stdin.buffer.read() if options.args_file == "-" else library.read_bytes(Path(options.args_file), shown=options.args_file)
+        source = (
+            sys.stdin.buffer.read() if options.args_file == "-" else library.read_bytes(Path(options.args_file), shown=options.args_file)
+        )
         from_file = load(source, options.args_file).data
     return read_arguments(flow.args, options.arguments, from_file, lambda name: library.read_text(Path(name), shown=name))
 
@@ -239,7 +244,11 @@ class Preview:
         self._taken = taken
         self._given = given
         env = taken.workflow.env
-        self._scope: dict[str, object] = {"args": wrap(dict(taken.args)), "env": Record(dict(env)), "context": wrap(dict(taken.workflow.context))}
+        self._scope: dict[str, object] = {
+            "args": wrap(dict(taken.args)),
+            "env": Record(dict(env)),
+            "context": wrap(dict(taken.workflow.context)),
+        }
 
     def source(self, argument: str) -> str:
         """Where an argument's value comes from."""

@@ -356,10 +356,32 @@ JSON = st.recursive(
     lambda children: st.lists(children, max_size=3) | st.dictionaries(st.text(max_size=8), children, max_size=3),
     max_leaves=8,
 )
-KEYS = (
-    "subtype result is_error num_turns session_id total_cost_usd usage permission_denials errors message content id model error patch"
-    " task_id tasks rate_limit_info model_usage_since_last_result structured_output api_error_status status resetsAt parent_tool_use_id"
-).split()
+KEYS = [
+    "subtype",
+    "result",
+    "is_error",
+    "num_turns",
+    "session_id",
+    "total_cost_usd",
+    "usage",
+    "permission_denials",
+    "errors",
+    "message",
+    "content",
+    "id",
+    "model",
+    "error",
+    "patch",
+    "task_id",
+    "tasks",
+    "rate_limit_info",
+    "model_usage_since_last_result",
+    "structured_output",
+    "api_error_status",
+    "status",
+    "resetsAt",
+    "parent_tool_use_id",
+]
 TYPES = st.sampled_from(["system", "assistant", "user", "result", "rate_limit_event", "other"])
 SUBTYPES = st.sampled_from(["init", "success", "task_started", "task_updated", "background_tasks_changed", "error_during_execution", "x"])
 EVENTS = st.builds(

@@ -22,7 +22,12 @@ class Ended:
 
 async def run_git(argv: Sequence[str], directory: str, environment: Mapping[str, str], stdin: bytes | None = None) -> Ended:
     process = await asyncio.create_subprocess_exec(
-        *argv, cwd=directory, env=dict(environment), stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+        *argv,
+        cwd=directory,
+        env=dict(environment),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
     )
     stdout, stderr = await process.communicate(stdin or b"")
     return Ended(process.returncode or 0, stdout, stderr)
@@ -73,7 +78,9 @@ class Scratch:
         assert found is not None
         return found
 
-    async def plan(self, run_id: str = "r1", *, base: str = "HEAD", include_changes: bool = False, at: Path | None = None) -> WorktreeRecord:
+    async def plan(
+        self, run_id: str = "r1", *, base: str = "HEAD", include_changes: bool = False, at: Path | None = None
+    ) -> WorktreeRecord:
         repository = await self.repository(at)
         return await plan_worktree(
             self.git, repository, run_id=run_id, workflow="review", root=self.worktrees, base=base, include_changes=include_changes

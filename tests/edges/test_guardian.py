@@ -21,7 +21,12 @@ COORDINATOR = """
 import asyncio, json, os, sys
 from cpool_flow.process import Command, Processes
 mark, folder, commands = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
+async def note_sessions():
+    while not processes.known_sessions:
+        await asyncio.sleep(0.02)
+    open(folder + "/sessions seen", "w").close()
 async def story():
+    noting = asyncio.create_task(note_sessions())
     running = [processes.spawn(Command(tuple(command), "/", os.environ), stdout=folder + "/log") for command in commands]
     print("started", flush=True)
     for process in running:
@@ -182,9 +187,7 @@ def test_a_session_that_was_seen_while_the_coordinator_lived_is_found_without_an
     outer = f"env -i setsid sh -c '{inner}' >/dev/null 2>&1 & until [ -e {tmp_path}/go ]; do sleep 0.01; done; exec sleep 1000"
     coordinator = run(tmp_path, ["bash", "-c", f"({outer}) & sleep 1000"])
     pid = pid_in(file)
-    guardian = psutil.Process(coordinator.guardian())
-    read_before = guardian.io_counters().read_count
-    assert eventually(lambda: guardian.io_counters().read_count > read_before)  # the look of the coordinator has told it
+    assert eventually(lambda: (tmp_path / "sessions seen").exists())
     os.kill(psutil.Process(pid).ppid(), signal.SIGKILL)
     coordinator.killed()
     assert coordinator.nothing_left(pid)

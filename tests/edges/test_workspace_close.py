@@ -110,8 +110,9 @@ def test_removing_never_follows_a_link(scratch: Scratch) -> None:
 
 def test_what_a_step_wrote_beside_its_place_stays(scratch: Scratch) -> None:
     place = opened(scratch)
+    asyncio.run(scratch.open("r2"))
     write(place.directory, {"../outside.txt": "1"})
-    close(place)
+    assert close(place).notes[0] == f"a step wrote outside of its place, which stays: {place.directory.parent / 'outside.txt'}"
     assert (place.directory.parent / "outside.txt").exists()
 
 
@@ -300,7 +301,9 @@ def test_our_own_folder_may_be_lost(scratch: Scratch) -> None:
 # -- kill -9 before any change that we make
 
 
-CHANGES = frozenset({"os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.symlink", "os.link", "os.chmod", "os.utime", "shutil.rmtree", "subprocess.Popen"})
+CHANGES = frozenset(
+    {"os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.symlink", "os.link", "os.chmod", "os.utime", "shutil.rmtree", "subprocess.Popen"}
+)
 
 
 def is_change(event: str, arguments: tuple[object, ...]) -> bool:

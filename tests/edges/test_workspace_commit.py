@@ -46,7 +46,15 @@ def plant(scratch: Scratch, place: Worktree) -> None:
     }  # fmt: skip
     write(scratch.root, {"attributes": "* filter=evil diff=evil merge=evil\n", "everything": "*\n", "included": "[core]\n\tbare = true\n"})
     for folder in (scratch.root / "hooks", scratch.repo / ".git/hooks"):
-        for hook in ("post-checkout", "post-index-change", "reference-transaction", "pre-commit", "commit-msg", "post-commit", "prepare-commit-msg"):
+        for hook in (
+            "post-checkout",
+            "post-index-change",
+            "reference-transaction",
+            "pre-commit",
+            "commit-msg",
+            "post-commit",
+            "prepare-commit-msg",
+        ):
             write(folder, {hook: f"#!/bin/sh\ntouch '{scratch.root}/PWNED'\nexit 1\n"})
             (folder / hook).chmod(0o755)
     for key, value in settings.items():
@@ -64,7 +72,10 @@ def test_what_a_step_left_is_one_commit_on_the_branch(scratch: Scratch) -> None:
     assert found.changed_files == ("README", "a/b c", "src/app.py")
     assert found.notes == ()
     assert git(scratch.repo, "rev-parse", place.branch) == found.sha == asyncio.run(place.head())
-    assert git(scratch.repo, "log", "-1", "--format=%s|%an <%ae>|%cn", place.branch) == "review: fix|cpool-flow <cpool-flow@localhost>|cpool-flow"
+    assert (
+        git(scratch.repo, "log", "-1", "--format=%s|%an <%ae>|%cn", place.branch)
+        == "review: fix|cpool-flow <cpool-flow@localhost>|cpool-flow"
+    )
     assert scratch.files(place.branch) == [".gitignore", "README", "a/b c"]
     assert git(place.directory, "status", "--porcelain") == ""
     assert scratch.state() == before
@@ -489,7 +500,20 @@ def test_names_that_are_no_utf8_and_hold_line_breaks_are_committed(scratch: Scra
     assert commit(place).changed_files == ("*", "-dash", ":(exclude)x", r"byte-\xff", "new\nline")
 
 
-@pytest.mark.parametrize("case", ["edits", "commits-on-wrong-branch", "detaches-head", "deletes-git-file", "leaves-index-lock", "plants-git-commands", "links-outside", "writes-outside", "edits-then-fails"])
+@pytest.mark.parametrize(
+    "case",
+    [
+        "edits",
+        "commits-on-wrong-branch",
+        "detaches-head",
+        "deletes-git-file",
+        "leaves-index-lock",
+        "plants-git-commands",
+        "links-outside",
+        "writes-outside",
+        "edits-then-fails",
+    ],
+)
 def test_the_misbehaving_agents_lose_nothing_and_harm_nobody(scratch: Scratch, case: str) -> None:
     agent = case_path("misbehaving_agents") / "fake_agent.py"
     before = scratch.state()
@@ -498,7 +522,11 @@ def test_the_misbehaving_agents_lose_nothing_and_harm_nobody(scratch: Scratch, c
         [sys.executable, str(agent), case],
         cwd=place.directory, env=nobody(scratch.home), stdin=subprocess.DEVNULL, capture_output=True, check=False,
     )  # fmt: skip
-    left = {path.relative_to(place.directory) for path in place.directory.rglob("*") if path.name != ".git" and not path.is_symlink() and path.is_file()}
+    left = {
+        path.relative_to(place.directory)
+        for path in place.directory.rglob("*")
+        if path.name != ".git" and not path.is_symlink() and path.is_file()
+    }
     closed = asyncio.run(place.close("branch"))
     assert closed.directory is None
     assert not place.directory.exists()

@@ -43,7 +43,9 @@ def test_named_files_that_git_ignores_are_copied_with_mode_and_time(scratch: Scr
 def test_patterns_are_those_of_git(scratch: Scratch) -> None:
     write(scratch.repo, {"a.log": "1", "b.log": "2", "deep/c.log": "3", "build/keep/x": "4", "build/other": "5"})
     place = opened(scratch, "*.log\n!b.log\nbuild/keep\n")
-    found = sorted(str(path.relative_to(place.directory)) for path in place.directory.rglob("*") if path.suffix == ".log" or path.name in "x other")
+    found = sorted(
+        str(path.relative_to(place.directory)) for path in place.directory.rglob("*") if path.suffix == ".log" or path.name in "x other"
+    )
     assert found == ["a.log", "build/keep/x", "deep/c.log"]
 
 

@@ -15,7 +15,10 @@ from edges.git_runner import write
 @pytest.fixture
 def place(tmp_path: Path) -> PlainPlace:
     directory = tmp_path / "a place"
-    write(directory, {"README": "", "src/app.py": "", "src/deep/er/x.py": "", ".hidden": "", "[odd]": "", ".git": "gitdir: x", "sub/.git/config": ""})
+    write(
+        directory,
+        {"README": "", "src/app.py": "", "src/deep/er/x.py": "", ".hidden": "", "[odd]": "", ".git": "gitdir: x", "sub/.git/config": ""},
+    )
     write(tmp_path, {"outside.txt": "", "outside/x.py": ""})
     (directory / "link").symlink_to("/")
     (directory / "near").symlink_to("../outside")
@@ -27,7 +30,27 @@ def place(tmp_path: Path) -> PlainPlace:
     return PlainPlace(directory)
 
 
-@pytest.mark.parametrize("pattern", ["README", "*.md*", "READ??", "src/*.py", "**/x.py", "src/**", "**", "./README", "inner/er/x.py", "inn*/er/*.py", "file-in", ".hid*", "[[]odd]", "*", "**/**/app.py", "loop/loop/README"])
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        "README",
+        "*.md*",
+        "READ??",
+        "src/*.py",
+        "**/x.py",
+        "src/**",
+        "**",
+        "./README",
+        "inner/er/x.py",
+        "inn*/er/*.py",
+        "file-in",
+        ".hid*",
+        "[[]odd]",
+        "*",
+        "**/**/app.py",
+        "loop/loop/README",
+    ],
+)
 def test_a_pattern_that_matches(place: PlainPlace, pattern: str) -> None:
     write(place.directory, {"x.md": ""})
     assert place.unmatched([pattern]) == ()

@@ -125,7 +125,10 @@ def test_a_run_in_a_linked_worktree_has_its_head_as_base(scratch: Scratch) -> No
     assert (place.directory / "topic").exists()
 
 
-@pytest.mark.parametrize("base", ["--upload-pack=touch PWNED", "HEAD; touch PWNED", "refs/heads/nope", ":/first", "", "HEAD^{/first}", "HEAD:README", "a\0b", "-"])
+@pytest.mark.parametrize(
+    "base",
+    ["--upload-pack=touch PWNED", "HEAD; touch PWNED", "refs/heads/nope", ":/first", "", "HEAD^{/first}", "HEAD:README", "a\0b", "-"],
+)
 def test_a_base_that_is_no_commit_is_refused_before_anything_is_made(scratch: Scratch, base: str) -> None:
     with pytest.raises(InvalidInput, match="`base`"):
         asyncio.run(scratch.plan(base=base))

@@ -14,7 +14,10 @@ from edges.git_runner import git
 texts = st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters="\0\r"), max_size=20)
 keys = st.one_of(
     st.sampled_from(["core.autocrlf", "user.name", "filter.lfs.clean"]),
-    st.builds("filter.{}.clean".format, st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters="\0\n\r"), min_size=1, max_size=10)),
+    st.builds(
+        "filter.{}.clean".format,
+        st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters="\0\n\r"), min_size=1, max_size=10),
+    ),
 )
 
 

@@ -85,7 +85,9 @@ def _find(directory: Path, name: str) -> Entry:
 
 def _line(entry: Entry) -> str:
     text = f"cannot be read: {entry.problem}" if entry.problem else entry.description
-    arguments = " ".join(f"{name}={'…' if _is_required(declaration) else declaration.get('default')}" for name, declaration in entry.arguments.items())
+    arguments = " ".join(
+        f"{name}={'…' if _is_required(declaration) else declaration.get('default')}" for name, declaration in entry.arguments.items()
+    )
     overrides = f" (overrides {', '.join(other.source for other in entry.found.overrides)})" if entry.found.overrides else ""
     return printable(f"{_called(entry):<24} {arguments}{'  ' if arguments else ''}{text} [{entry.found.source}]{overrides}")
 

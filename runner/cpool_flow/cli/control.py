@@ -22,7 +22,9 @@ def cancel_command(project: str | None, run: str, from_inside: bool) -> int:
     """Stop a run in order: what runs is ended, `finally` runs, and `cpool-flow resume` can go on."""
     folder = find_run(project, run)
     if os.environ.get("CPOOL_RUN_ID") == folder.run_id and not from_inside:
-        raise InvalidInput("this is called from inside the same run: it would stop itself", help=f"cpool-flow cancel {folder.run_id} --self")
+        raise InvalidInput(
+            "this is called from inside the same run: it would stop itself", help=f"cpool-flow cancel {folder.run_id} --self"
+        )
     state = history.read(folder).state
     if state.finished:
         print(f"run {folder.run_id} has ended already: {state.status}", file=sys.stderr)

@@ -18,6 +18,7 @@ from cpool_flow import history, run_folder
 from cpool_flow.cli.outcome import exit_code
 from cpool_flow.cli.project import find_run, project_directory
 from cpool_flow.errors import FlowError, InvalidInput, did_you_mean, printable
+from cpool_flow.executor.logs import spools
 from cpool_flow.journal import Journal, is_alive
 from cpool_flow.result import iso_time
 from cpool_flow.state import State
@@ -49,7 +50,15 @@ def _run_row(folder: run_folder.RunFolder) -> dict[str, Any]:
     try:
         run = history.read(folder)
     except FlowError as error:
-        return {**row, "workflow": None, "status": "unreadable", "started_at": None, "duration_seconds": None, "tags": [], "error": str(error)}
+        return {
+            **row,
+            "workflow": None,
+            "status": "unreadable",
+            "started_at": None,
+            "duration_seconds": None,
+            "tags": [],
+            "error": str(error),
+        }
     state = run.state
     return {
         **row,
@@ -175,14 +184,17 @@ def _log_files(folder: run_folder.RunFolder, step: str | None) -> Iterator[tuple
     """The logs in the order in which their attempts started, with what is shown above each."""
     state = history.read(folder).state
     if step is not None and step not in state.steps and step not in state.tasks:
-        raise InvalidInput(f"the run has no step `{step[:80]}`", help=did_you_mean(step, [*state.steps, *state.tasks]) or f"it has {', '.join(state.steps)}")
+        raise InvalidInput(
+            f"the run has no step `{step[:80]}`",
+            help=did_you_mean(step, [*state.steps, *state.tasks]) or f"it has {', '.join(state.steps)}",
+        )
     yield from (("setup", path) for path in sorted(folder.logs.glob("setup.*.log")) if step is None)
     attempts = [(attempt.started_at, task, attempt) for task in _tasks(state, step) for attempt in task.attempts]
     for _, task, attempt in sorted(attempts, key=lambda entry: entry[0]):
         log = folder.logs / attempt.started.log
         title = f"{task.id} attempt {attempt.started.number}{' (recovery)' if attempt.started.kind == 'recovery' else ''}"
-        yield title, log
-        yield f"{title} stderr", log.with_suffix(".err")
+        # While it runs, stdout is shown as it comes; stderr follows when the attempt has ended.
+        yield title, log if attempt.finished else spools(log, attempt.started.slot)[0]
         for verify in sorted(folder.logs.glob(f"{log.stem}.verify*.log")):
             yield f"{title} verify", verify
 
@@ -194,7 +206,7 @@ def _tasks(state: State, step: str | None) -> list[Any]:
 
 
 def _print_log(title: str, path: Path, shown: dict[str, int]) -> None:
-    start = shown.get(path.name, 0)
+    start = shown.get(title, 0)
     with suppress(FileNotFoundError), open(path, "rb") as file:
         if os.fstat(file.fileno()).st_size <= start:
             return
@@ -202,7 +214,7 @@ def _print_log(title: str, path: Path, shown: dict[str, int]) -> None:
         print(f"── {title}" if start == 0 else f"── {title} (continued)")
         while chunk := file.read(CHUNK):
             print_foreign(chunk)
-        shown[path.name] = file.tell()
+        shown[title] = file.tell()
 
 
 def print_foreign(chunk: bytes) -> None:

@@ -38,5 +38,7 @@ def init_command(file: str, example: str) -> int:
     except OSError as error:
         raise InvalidInput(f"cannot write `{path}`: {(error.strerror or '').lower()}") from error
     print(f"wrote {target} and {answers} (the answers of a scripted agent: no key is needed)", file=sys.stderr)
-    print(f"  cpool-flow plan {target}       what would run\n  cpool-flow run {target}        run it\n  cpool-flow logs last           what the steps printed")
+    print(
+        f"  cpool-flow plan {target}       what would run\n  cpool-flow run {target}        run it\n  cpool-flow logs last           what the steps printed"
+    )
     return 0

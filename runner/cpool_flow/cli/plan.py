@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from cpool_flow.cli.project import project_directory, searched
+from cpool_flow.cli.project import project_directory, searched, skill_places
 from cpool_flow.cli.run import _warn
 from cpool_flow.errors import InvalidInput, printable
 from cpool_flow.executor.outcome import seconds_text
@@ -30,10 +30,12 @@ def plan_command(
     from cpool_flow import start
 
     if diff is not None or form in ("mermaid", "dot"):
-        raise InvalidInput(f"`{'--diff' if diff is not None else f'--format {form}'}` is not supported by this version", help="use --format text or json")
+        raise InvalidInput(
+            f"`{'--diff' if diff is not None else f'--format {form}'}` is not supported by this version", help="use --format text or json"
+        )
     directory = project_directory(project)
     options = start.Options(arguments=arguments, args_file=args_file)
-    prepared = start.prepare(workflow, directory, searched("workflow", directory), lambda beside: searched("skill", directory, beside), options, os.environ)
+    prepared = start.prepare(workflow, directory, searched("workflow", directory), skill_places(directory), options, os.environ)
     document = plan_document(prepared)
     if form == "json" or as_json:
         print(json.dumps(document, ensure_ascii=False))
@@ -101,7 +103,9 @@ def text_lines(document: dict[str, Any]) -> list[str]:
 
 
 def _step_lines(number: int, step: dict[str, Any]) -> list[str]:
-    after = f" after {', '.join(step['needs'])}{'' if step['join'] == 'success' else ' (join: ' + step['join'] + ')'}" if step["needs"] else ""
+    after = (
+        f" after {', '.join(step['needs'])}{'' if step['join'] == 'success' else ' (join: ' + step['join'] + ')'}" if step["needs"] else ""
+    )
     phase = " · finally" if step["phase"] == "finally" else ""
     lines = [f"{number}. {step['name']} ({step['kind']}){after}{phase}"]
     if step["when"] is not None:
@@ -116,5 +120,3 @@ def _step_lines(number: int, step: dict[str, Any]) -> list[str]:
         limits.append(f"idle {seconds_text(step['idle_timeout_seconds'])}")
     limits += [f"{step[key]} {key}" for key in ("retries", "recoveries") if step[key]]
     return [*lines, f"     {' · '.join(limits)}"]
-
-

@@ -120,7 +120,11 @@ def _failure(step: StepState) -> list[str]:
     lines = []
     for task in [task for task in step.tasks if task.status == "failed"][:3]:
         shown = task.error.strip().split("\n")
-        cut = [shown[0], f"… {len(shown) - SHOWN_ERROR_LINES} lines", *shown[-SHOWN_ERROR_LINES + 1 :]] if len(shown) > SHOWN_ERROR_LINES else shown
+        cut = (
+            [shown[0], f"… {len(shown) - SHOWN_ERROR_LINES} lines", *shown[-SHOWN_ERROR_LINES + 1 :]]
+            if len(shown) > SHOWN_ERROR_LINES
+            else shown
+        )
         lines.append(f"failed {task.id}: {task.reason}")
         lines += [f"    {line}" for line in cut[1:]]
     return lines
@@ -153,4 +157,3 @@ def totals(state: State, now: float | None) -> str:
 
         parts.append(seconds_text(round(now - state.created_at, 1)))
     return " · ".join(parts)
-

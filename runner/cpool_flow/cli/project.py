@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from cpool_flow import library, run_folder
@@ -28,8 +29,13 @@ def find_run(option: str | None, reference: str) -> RunFolder:
 
 
 def searched(kind: Kind, project: Path, beside: Path | None = None) -> tuple[Place, ...]:
-    """The folders in which a name is looked up."""
-    return library.places(kind, project, config_home(), beside)
+    """The folders in which a name is looked up; `beside` is the folder of the workflow file that names something."""
+    return library.places(kind, project, beside or project, config_home())
+
+
+def skill_places(project: Path) -> Callable[[Path], tuple[Place, ...]]:
+    """The folders in which skills are looked up, for a workflow file in a folder."""
+    return lambda beside: searched("skill", project, beside)
 
 
 def config_home() -> Path:

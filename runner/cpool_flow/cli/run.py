@@ -12,7 +12,7 @@ import click
 
 from cpool_flow import events as facts
 from cpool_flow.cli.outcome import exit_code
-from cpool_flow.cli.project import find_run, project_directory, searched
+from cpool_flow.cli.project import find_run, project_directory, searched, skill_places
 from cpool_flow.errors import InvalidInput, Problem, did_you_mean
 from cpool_flow.journal import Recorded
 from cpool_flow.model import AGENTS, LATER_AGENTS, parse_duration
@@ -22,7 +22,7 @@ from cpool_flow.state import State
 LATER_OPTIONS = ("budget", "pool", "only", "auto-approve", "wait-max", "record", "allow-unpriced", "trust", "allow-untrusted-checkout")
 
 
-class Duration(click.ParamType):
+class Duration(click.ParamType[float]):
     name = "duration"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
@@ -33,14 +33,18 @@ class Duration(click.ParamType):
         return seconds
 
 
-class Agent(click.ParamType):
+class Agent(click.ParamType[str]):
     name = "agent"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if value in LATER_AGENTS:
             self.fail(f"agent `{value}` is not supported by this version", param, ctx)
         if value not in AGENTS:
-            self.fail(f"no agent `{value}`{f', {near}' if (near := did_you_mean(value, AGENTS)) else ''}; known are {', '.join(AGENTS)}", param, ctx)
+            self.fail(
+                f"no agent `{value}`{f', {near}' if (near := did_you_mean(value, AGENTS)) else ''}; known are {', '.join(AGENTS)}",
+                param,
+                ctx,
+            )
         return value
 
 
@@ -81,7 +85,7 @@ def _output_options(command: Any) -> Any:
 @_output_options
 @_later
 @click.pass_obj
-def run_command(project: str | None, workflow: str, quiet: bool, as_events: bool, as_json: bool, detach: bool, **options: Any) -> int:
+def run_command(project: str | None, /, workflow: str, quiet: bool, as_events: bool, as_json: bool, detach: bool, **options: Any) -> int:
     """Start a run of a workflow and follow it to its end.
 
     \b
@@ -102,7 +106,7 @@ def run_command(project: str | None, workflow: str, quiet: bool, as_events: bool
         run_id=options["run_id"],
         tags=options["tags"],
     )
-    prepared = start.prepare(workflow, directory, searched("workflow", directory), lambda beside: searched("skill", directory, beside), settings, os.environ)
+    prepared = start.prepare(workflow, directory, searched("workflow", directory), skill_places(directory), settings, os.environ)
     _warn(prepared.warnings, quiet)
     folder = start.create(prepared, directory)
     return _work(folder, starting=True, quiet=quiet, as_events=as_events, as_json=as_json, detach=detach)
@@ -201,13 +205,20 @@ def _decisions(given: tuple[str, ...], state: State) -> dict[str, facts.Choice]:
             raise InvalidInput(f"`--decide {text}`: a decision is `rerun`, `skip` or `fail`", help=f"--decide {task or text}=rerun")
         if task not in asking:
             waiting = ", ".join(f"`{name}`" for name in sorted(asking))
-            raise InvalidInput(f"`--decide {text}`: step `{task}` waits for no decision", help=f"waiting: {waiting}" if waiting else "no step does")
+            raise InvalidInput(
+                f"`--decide {text}`: step `{task}` waits for no decision", help=f"waiting: {waiting}" if waiting else "no step does"
+            )
         chosen[task] = choice  # type: ignore[assignment]
     return chosen
 
 
 def _may_be_asked(task: Any) -> bool:
-    return task.status == "waiting" and bool(task.attempts) and task.attempts[-1].finished is not None and task.attempts[-1].finished.interrupted
+    return (
+        task.status == "waiting"
+        and bool(task.attempts)
+        and task.attempts[-1].finished is not None
+        and task.attempts[-1].finished.interrupted
+    )
 
 
 def _detach(folder: RunFolder, starting: bool, decisions: tuple[str, ...], as_json: bool) -> int:

@@ -10,13 +10,15 @@ from typing import Any
 import click
 
 from cpool_flow.cli.complain import sources
-from cpool_flow.cli.project import project_directory, searched
+from cpool_flow.cli.project import project_directory, searched, skill_places
 from cpool_flow.errors import InvalidInput, Problem, render_problems
 
 
 @click.command("validate", short_help="Find all problems of workflow files, without running them.")
 @click.argument("files", nargs=-1, required=True, metavar="FILE…")
-@click.option("--format", "form", type=click.Choice(["text", "json", "github"]), default="text", show_default=True, help="How problems are shown.")
+@click.option(
+    "--format", "form", type=click.Choice(["text", "json", "github"]), default="text", show_default=True, help="How problems are shown."
+)
 @click.option("--strict", is_flag=True, help="Warnings fail too.")
 @click.pass_obj
 def validate_command(project: str | None, files: tuple[str, ...], form: str, strict: bool) -> int:
@@ -45,7 +47,7 @@ def problems_of(file: str, project: str | None) -> tuple[Problem, ...]:
     directory = project_directory(project)
     try:
         found = library.find_workflow(file, Path.cwd(), searched("workflow", directory))
-        return start.check_file(found.path, directory, lambda beside: searched("skill", directory, beside)).warnings
+        return start.check_file(found.path, directory, skill_places(directory)).warnings
     except InvalidInput as error:
         return error.problems
 

@@ -12,8 +12,9 @@ from cpool_flow import agents, settings
 from cpool_flow.agents.protocol import AgentRequest, AgentResult, Ending, Reader, private_files
 from cpool_flow.executor import Assignment
 from cpool_flow.executor.context import RunContext
-from cpool_flow.executor.outcome import Outcome, err_path, merge_stderr, seconds_text, with_output
-from cpool_flow.executor.work import Ended, Log, Watch, Work, tail
+from cpool_flow.executor.logs import Log, collect, spools, tail
+from cpool_flow.executor.outcome import Outcome, seconds_text, with_output
+from cpool_flow.executor.work import Ended, Watch, Work
 from cpool_flow.inputs import copy_path
 from cpool_flow.model import DEFAULT_AGENT_IDLE_TIMEOUT_SECONDS, AgentConfig
 from cpool_flow.outputs import BadOutput, read_output
@@ -29,12 +30,13 @@ async def run_agent(assignment: Assignment, context: RunContext, work: Work) -> 
     command = Command(invocation.argv, invocation.directory, invocation.environment, invocation.stdin)
     idle = assignment.step.idle_timeout_seconds or DEFAULT_AGENT_IDLE_TIMEOUT_SECONDS
     watch = Watch(idle, lambda: reader.tool_running, lambda: reader.turn_over, reader.stopping)
-    with private_files(invocation), Log(assignment.log, context.masker) as log, Log(err_path(assignment.log), context.masker) as errors:
+    spool_out, spool_err = spools(assignment.log, assignment.slot)
+    with private_files(invocation), Log(spool_out, context.masker) as log, Log(spool_err, context.masker) as errors:
         lines = _Lines(log, reader)
         ended = await work.run(command, lines, errors, ladder=adapter.ladder, watch=watch)
         lines.end()
-    result = reader.finish(_ending(ended, tail(err_path(assignment.log))))
-    merge_stderr(assignment.log)
+    result = reader.finish(_ending(ended, tail(spool_err)))
+    collect(assignment.log, assignment.slot)
     return _outcome(result, ended, assignment, context, work, request)
 
 
@@ -66,9 +68,7 @@ def _ending(ended: Ended, stderr: str) -> Ending:
     return Ending(exit_code=ended.exit.code, signal=ended.exit.signal, stderr=stderr, now=time.time(), ended_by_us=ended.ended_by_us)
 
 
-def _outcome(
-    result: AgentResult, ended: Ended, assignment: Assignment, context: RunContext, work: Work, request: AgentRequest
-) -> Outcome:
+def _outcome(result: AgentResult, ended: Ended, assignment: Assignment, context: RunContext, work: Work, request: AgentRequest) -> Outcome:
     mask = context.masker.mask
     answer = mask(result.answer)
     outcome = Outcome(

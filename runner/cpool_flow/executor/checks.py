@@ -10,9 +10,9 @@ from pathlib import Path
 
 from cpool_flow.executor import Assignment
 from cpool_flow.executor.context import RunContext, display
-from cpool_flow.executor.outcome import Outcome, merge_stderr, seconds_text, stopped
+from cpool_flow.executor.outcome import Outcome, seconds_text, stopped
 from cpool_flow.executor.shell_step import run_logged
-from cpool_flow.executor.work import Work, tail
+from cpool_flow.executor.work import Work
 from cpool_flow.process import Command
 
 
@@ -33,13 +33,12 @@ async def _verify(text: str, number: int, assignment: Assignment, context: RunCo
     environment = context.shell_environment(assignment) | values
     command = Command((*context.default_shell, script), context.directory(step, assignment.scope), environment)
     log = _verify_log(assignment.log, number)
-    ended = await run_logged(command, log, context, work, None)
-    last = merge_stderr(log) or tail(log)
-    halted = stopped(ended, work.stopped, seconds_text(assignment.timeout_seconds), "")
+    ran = await run_logged(command, log, assignment.slot, context, work)
+    halted = stopped(ran.ended, work.stopped, seconds_text(assignment.timeout_seconds), "")
     if halted:
-        return halted.error_kind or "failed", f"verify `{display(text)}`: {halted.reason}", last
-    if ended.exit.code != 0:
-        return "failed", f"verify `{display(text)}` ended with {ended.text}", last
+        return halted.error_kind or "failed", f"verify `{display(text)}`: {halted.reason}", ran.last
+    if ran.ended.exit.code != 0:
+        return "failed", f"verify `{display(text)}` ended with {ran.ended.text}", ran.last
     return None
 
 
@@ -55,9 +54,13 @@ async def expected(outcome: Outcome, assignment: Assignment, context: RunContext
     if expect.changes is not None:
         changed = (await context.place.tree()) != assignment.tree
         if changed != expect.changes:
-            return outcome.failed("failed", "expected changes, but no file has changed" if expect.changes else "expected no changes, but files have changed")
+            return outcome.failed(
+                "failed", "expected changes, but no file has changed" if expect.changes else "expected no changes, but files have changed"
+            )
     if expect.commit is not None and ((await context.place.head()) != head) != expect.commit:
-        return outcome.failed("failed", "expected a commit, but the run's branch has none" if expect.commit else "expected no commit, but there is one")
+        return outcome.failed(
+            "failed", "expected a commit, but the run's branch has none" if expect.commit else "expected no commit, but there is one"
+        )
     missing = context.place.unmatched(expect.files or ())
     if missing:
         return outcome.failed("failed", f"expected files are missing: {', '.join(f'`{pattern}`' for pattern in missing)}")

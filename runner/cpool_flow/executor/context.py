@@ -115,5 +115,3 @@ def display(command: str | tuple[str, ...]) -> str:
     """A command as its author wrote it, cut to one short line; no value is in it."""
     text = command.strip().split("\n", 1)[0] if isinstance(command, str) else " ".join(command)
     return text if len(text) <= 80 else f"{text[:77]}..."
-
-

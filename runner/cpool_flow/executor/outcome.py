@@ -6,14 +6,11 @@ Knows how an error reads to people; not how the work was done.
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from cpool_flow.events import AttemptFinished, Stored
 from cpool_flow.executor import Assignment
-from cpool_flow.executor.work import TAIL_BYTES, Ended, tail
+from cpool_flow.executor.work import Ended
 from cpool_flow.outputs import Output
 from cpool_flow.run_folder import RunFolder
 
@@ -103,25 +100,3 @@ def seconds_text(seconds: float | None) -> str:
     hours, minutes = divmod(minutes, 60)
     parts = [f"{hours}h" if hours else "", f"{minutes}m" if minutes else "", f"{rest}s" if rest else ""]
     return "".join(parts)
-
-
-def err_path(log: Path) -> Path:
-    """Where the standard error stands while an attempt runs."""
-    return log.with_suffix(".err")
-
-
-def merge_stderr(log: Path) -> str:
-    """Add what came on stderr to the end of the log. Returns the end of both, stderr last; empty where there was none."""
-    errors = err_path(log)
-    try:
-        if os.path.getsize(errors) == 0:
-            errors.unlink()
-            return ""
-    except OSError:
-        return ""
-    last = tail(errors)
-    before = tail(log, max(0, TAIL_BYTES - len(last.encode())))
-    with open(errors, "rb") as source, open(log, "ab") as target:
-        shutil.copyfileobj(source, target)
-    errors.unlink()
-    return "\n".join(part for part in (before, last) if part)

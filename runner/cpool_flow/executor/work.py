@@ -6,21 +6,17 @@ Knows time-outs and logs; not what a step or an agent is. All times are seconds.
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from types import TracebackType
-from typing import BinaryIO, Literal
+from typing import Literal
 
 from cpool_flow import faults
-from cpool_flow.process import KILL_LADDER, TERM_LADDER, Command, Exit, Ladder, Process, Processes, Sink
-from cpool_flow.secrets import Masker
+from cpool_flow.process import KILL_LADDER, TERM_LADDER, Command, Exit, Ladder, Process, Processes
+from cpool_flow.streams import Sink
 
 # An agent that has given its whole result and does not leave is ended after this long.
 RESULT_GRACE_SECONDS = 5.0
-TAIL_BYTES = 4096
 
 How = Literal["ended", "cancelled", "timeout", "idle"]
 
@@ -130,41 +126,3 @@ class Work:
 
     def _end(self, process: Process, ladder: Ladder) -> None:
         self._stopping = self._loop.create_task(process.stop(ladder))
-
-
-class Log:
-    """A log file that takes bytes as they come and never holds a secret. A context manager."""
-
-    def __init__(self, path: Path, masker: Masker) -> None:
-        self.path = path
-        self._stream = masker.stream() if masker else None
-        self._file: BinaryIO | None = None
-
-    def __enter__(self) -> Log:
-        self._file = open(self.path, "ab", buffering=0)
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if self._file:
-            if self._stream:
-                self._file.write(self._stream.flush())
-            self._file.close()
-            self._file = None
-
-    def __call__(self, data: bytes) -> None:
-        if self._file:
-            self._file.write(self._stream.feed(data) if self._stream else data)
-
-
-def tail(path: Path, limit: int = TAIL_BYTES) -> str:
-    """The last bytes of a file as text, from the beginning of a line where that is near."""
-    try:
-        with open(path, "rb") as file:
-            size = file.seek(0, os.SEEK_END)
-            file.seek(max(0, size - limit))
-            data = file.read(limit)
-    except OSError:
-        return ""
-    if size > limit and b"\n" in data[: limit // 4]:
-        data = data[data.index(b"\n") + 1 :]
-    return data.decode("utf-8", "replace").strip("\n")

@@ -34,7 +34,7 @@ def start(node: nodes.Node) -> int:
     return node.lineno
 
 
-def _operation(name: str, operand: nodes.Expr | None, offset: int, *arguments: object) -> nodes.Filter:
+def _operation(name: str, operand: nodes.Node | None, offset: int, *arguments: object) -> nodes.Filter:
     rest = [each if isinstance(each, nodes.Node) else nodes.Const(each, lineno=offset) for each in arguments]
     return nodes.Filter(operand, name, [nodes.Const(offset, lineno=offset), *rest], [], None, None, lineno=offset)
 
@@ -85,7 +85,7 @@ class _Lowering(NodeTransformer):
             return _operation("piece", self.visit(node.node), place, *bounds)
         return _operation("member", self.visit(node.node), place, self.visit(node.arg), written)
 
-    def visit_Call(self, node: nodes.Call) -> nodes.Expr:
+    def visit_Call(self, node: nodes.Call) -> nodes.Node:
         if not isinstance(node.node, nodes.Getattr):
             return self.generic_visit(node)
         place, subject, method = start(node), node.node.node, node.node.attr

@@ -25,7 +25,7 @@ from cpool_flow.values import Absent, Lazy, RenderError, kind
 Write = Callable[[Work, object, int], str]
 Code = Template
 
-MAX_TOKENS = 20_000
+MAX_TOKENS = 10_000
 MAX_BRACKETS = 30
 LOOP_NAMES = frozenset({"index", "index0", "revindex", "revindex0", "first", "last", "length", "depth", "depth0", "previtem", "nextitem"})
 TOO_DEEP = "the template is nested too deeply"

@@ -53,7 +53,7 @@ class Template:
 
     def render(self, scope: Mapping[str, object], host: Host, *, allow_nul: bool = False) -> str:
         """The text. `allow_nul` where it goes neither to an agent nor into an argument. Raises RenderError."""
-        text = execute(_text_code(self.text), scope, host, write_text)[0] if is_template(self.text) else self.text
+        text = execute(text_code(self.text), scope, host, write_text)[0] if is_template(self.text) else self.text
         if not allow_nul and "\0" in text:
             raise RenderError("a NUL character cannot stand in this text; give it to a command by `stdin:`, or its file with `| file`")
         return text
@@ -91,7 +91,7 @@ def _expression_tree(text: str) -> nodes.Expr:
 
 
 @lru_cache(KEPT_CODE)
-def _text_code(text: str) -> Code:
+def text_code(text: str) -> Code:
     return compile_tree(lower(parse_tree(text)))
 
 

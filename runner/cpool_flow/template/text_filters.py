@@ -69,7 +69,7 @@ def urlencode(work: Work, value: object) -> str:
 def untrusted(work: Work, value: object) -> str:
     text = written(work.meter, value)
     work.meter.spend(len(text) // 100)
-    work.meter.produce(2 * len(text))
+    work.meter.produce(len(text))
     return fence(text, work.host.nonce())
 
 

@@ -132,7 +132,9 @@ class RunBranch:
         return any(not name.startswith(self.record.reference) for name in await self._names_that_hold(tip))
 
     async def _names_that_hold(self, commit: str) -> list[str]:
-        listing = await self._git.output("for-each-ref", "--contains", commit, "--format=%(refname)", "refs/heads", "refs/remotes", "refs/tags")
+        listing = await self._git.output(
+            "for-each-ref", "--contains", commit, "--format=%(refname)", "refs/heads", "refs/remotes", "refs/tags"
+        )
         return listing.decode("utf-8", "replace").splitlines()
 
     async def _is_ancestor(self, old: str, new: str) -> bool:

@@ -47,13 +47,13 @@ async def plan_worktree(
         common_directory=repository.common_directory,
         include_changes=include_changes,
     )
-    await _refuse_taken_names(git.at(repository.directory), record)
+    await _refuse_taken_names(git, record)
     return record
 
 
 async def open_worktree(git: Git, record: WorktreeRecord) -> Worktree:
     """Make the planned worktree. Raises `InvalidInput` where its name is taken, `OperationFailed`; leaves nothing behind then."""
-    await _refuse_taken_names(git.at(record.common_directory), record)
+    await _refuse_taken_names(git, record)
     record.private.mkdir(mode=0o700, parents=True)
     _begin(record)
     try:
@@ -146,7 +146,7 @@ async def _abandon(git: Git, record: WorktreeRecord) -> None:
     """Remove what an opening that failed has left. Nobody has worked in it."""
     remove_directory(record.top_level)
     forget(record)
-    await git.at(record.common_directory).ask(*QUIET, "update-ref", "--no-deref", "-d", record.reference)
+    await git.at(record.common_directory, GIT_DIR=record.common_directory).ask(*QUIET, "update-ref", "--no-deref", "-d", record.reference)
     remove_directory(record.private)
 
 
@@ -173,7 +173,8 @@ def _checked_root(repository: Repository, root: Path) -> Path:
     return root / f"{name[:40]}-{hashlib.sha256(os.fsencode(common)).hexdigest()[:10]}"
 
 
-async def _refuse_taken_names(here: Git, record: WorktreeRecord) -> None:
+async def _refuse_taken_names(git: Git, record: WorktreeRecord) -> None:
+    here = git.at(record.common_directory, GIT_DIR=record.common_directory)
     if not await here.holds("check-ref-format", record.reference):
         raise InvalidInput(f"`{record.branch}` is no name for a git branch")
     folders = {"refs/heads/cpool", record.reference.rpartition("/")[0]}
@@ -181,7 +182,9 @@ async def _refuse_taken_names(here: Git, record: WorktreeRecord) -> None:
     for name in taken:
         if name in folders or name == record.reference or name.startswith(f"{record.reference}/"):
             branch = name.removeprefix("refs/heads/")
-            raise InvalidInput(f"the branch `{branch}` stands in the way of the run's branch `{record.branch}`", help=f"git branch -m {branch} …")
+            raise InvalidInput(
+                f"the branch `{branch}` stands in the way of the run's branch `{record.branch}`", help=f"git branch -m {branch} …"
+            )
     for path in (record.top_level, record.private):
         if os.path.lexists(path):
             raise InvalidInput(f"there is a worktree of the run `{record.run_id}` already: {path}")

@@ -103,7 +103,7 @@ def _require_commits(repository: Repository) -> None:
 
 
 async def _uncommitted_files(here: Git) -> int:
-    ended = await here.ask(*QUIET, "status", "--porcelain", "-z", "--untracked-files=all", "--no-renames")
+    ended = await here.ask(*QUIET, "status", "--porcelain", "-z", "--untracked-files=all", "--no-renames", "--ignore-submodules=dirty")
     if ended.code != 0:
         raise OperationFailed(f"`git status` failed in {here.directory}: {complaint(ended)}")
     return ended.stdout.count(b"\0")

@@ -73,7 +73,11 @@ async def freeze(git: Git, source: Path, git_directory: Path, common_directory: 
         settings = tuple(_frozen(_settings(listing)))
         shutil.rmtree(directory, ignore_errors=True)
         (directory / "info").mkdir(parents=True, mode=0o700)
-        for path in (common_directory / "info" / "exclude", common_directory / "info" / "attributes", git_directory / "info" / "sparse-checkout"):
+        for path in (
+            common_directory / "info" / "exclude",
+            common_directory / "info" / "attributes",
+            git_directory / "info" / "sparse-checkout",
+        ):
             if path.is_file():
                 shutil.copyfile(path, directory / "info" / path.name)
         if any(key.startswith("filter.lfs.") for key, _ in settings):
@@ -81,7 +85,9 @@ async def freeze(git: Git, source: Path, git_directory: Path, common_directory: 
         # Written last: a view that has it is whole.
         _write(configuration, configuration_text(settings))
     _link(common_directory, directory)
-    return View(directory, git.without_configuration().at(directory, GIT_DIR=directory, GIT_COMMON_DIR=directory, GIT_NO_REPLACE_OBJECTS="1"))
+    return View(
+        directory, git.without_configuration().at(directory, GIT_DIR=directory, GIT_COMMON_DIR=directory, GIT_NO_REPLACE_OBJECTS="1")
+    )
 
 
 def configuration_text(settings: Iterable[_Setting]) -> str:

@@ -77,12 +77,12 @@ class Worktree:
     async def close(self, keep: Keep, message: str = "what the steps left") -> Closed:
         """What cannot be committed or may be somebody's work keeps the directory, and the notes say so."""
         async with self._alone:
-            notes: list[str] = []
+            notes = _strangers(self.record)
             if os.path.lexists(self.record.top_level):
                 try:
                     commit, snapshot = await self._commit(message, None)
                 except OperationFailed as error:
-                    return await self._stay([f"the directory stays: {error}"])
+                    return await self._stay([*notes, f"the directory stays: {error}"])
                 notes += commit.notes if commit else ()
                 reasons = self._reasons_to_stay(snapshot)
                 if keep == "worktree" or reasons:
@@ -127,7 +127,9 @@ class Worktree:
     def _reasons_to_stay(self, snapshot: Snapshot) -> list[str]:
         reasons = ["some files could not be committed"] if snapshot.left_out else []
         repositories = {path for path in snapshot.repositories if _holds_commits(path)} | set(worktrees_inside(self.record))
-        reasons += [f"{path.relative_to(self.record.top_level)} is a git repository with commits of its own" for path in sorted(repositories)]
+        reasons += [
+            f"{path.relative_to(self.record.top_level)} is a git repository with commits of its own" for path in sorted(repositories)
+        ]
         if has_own_repository(self.record):
             reasons.append("a step put a git repository of its own in the place of the worktree's")
         admin = admin_directory(self.record)
@@ -166,6 +168,13 @@ class Worktree:
 def removed_directory(record: WorktreeRecord) -> Path:
     """Where the worktree goes in one rename before it is removed."""
     return record.private / "removed"
+
+
+def _strangers(record: WorktreeRecord) -> list[str]:
+    """What some step wrote beside its place: it stays, and we say so."""
+    beside = record.top_level.parent
+    names = [name for name in sorted(os.listdir(beside)) if not name.startswith(".") and not (beside / f".{name}").exists()]
+    return [f"a step wrote outside of its place, which stays: {beside / name}" for name in names if name != record.top_level.name]
 
 
 def _holds_commits(repository: Path) -> bool:

@@ -1,0 +1,106 @@
+"""`doctor`: what is installed, what is missing, and how to get it. Reads no credential, only whether there is one."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+from typing import Any
+
+import click
+
+from cpool_flow import __version__
+
+
+@click.command("doctor", short_help="Say what is installed, what is missing, and how to get it.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+@click.pass_obj
+def doctor_command(project: str | None, as_json: bool) -> int:
+    """Say what is installed and what is missing. Exit code 0: workflows can run here; agents may still be missing."""
+    checks = [_python(), _platform(), _git(), _shell(), *_agents(), *_repository(project)]
+    if as_json:
+        print(json.dumps({"checks": checks}, ensure_ascii=False))
+    else:
+        for check in checks:
+            print(f"{'ok     ' if check['ok'] else 'missing' if check['needed'] else 'no     '} {check['name']:<18} {check['found']}")
+            if check["help"] and not check["ok"]:
+                print(f"        help: {check['help']}")
+    return 0 if all(check["ok"] for check in checks if check["needed"]) else 1
+
+
+def _check(name: str, ok: bool, found: str, help: str = "", *, needed: bool = True) -> dict[str, Any]:
+    return {"name": name, "ok": ok, "needed": needed, "found": found, "help": help}
+
+
+def _python() -> dict[str, Any]:
+    return _check("cpool-flow", True, f"{__version__} on Python {sys.version.split()[0]}")
+
+
+def _platform() -> dict[str, Any]:
+    system = sys.platform
+    if system.startswith("linux"):
+        return _check("system", True, "Linux")
+    return _check("system", system == "darwin", f"{system}: processes are found by their group only", "on Windows, use WSL")
+
+
+def _git() -> dict[str, Any]:
+    from cpool_flow.process import Command, ProcessNotStarted, run_to_end
+
+    try:
+        text = run_to_end(Command(("git", "--version"), "/", dict(os.environ)), timeout_seconds=20).stdout.decode().strip()
+    except ProcessNotStarted:
+        return _check("git", False, "not found", "install git; without it runs have `isolation: none`", needed=False)
+    return _check("git", True, text)
+
+
+def _shell() -> dict[str, Any]:
+    found = shutil.which("bash")
+    return _check("bash", found is not None, found or "not found: `run:` uses `sh -eu`", "install bash", needed=False)
+
+
+def _agents() -> list[dict[str, Any]]:
+    from cpool_flow.agents.presence import Presence, agents_present
+    from cpool_flow.errors import FlowError
+    from cpool_flow.process import Command, run_to_end
+
+    def version(agent: Presence) -> str:
+        if agent.version_command is None:
+            return "not found"
+        try:
+            ended = run_to_end(Command(agent.version_command, "/", dict(os.environ)), timeout_seconds=60)
+        except FlowError as error:
+            return str(error)
+        signed_in = "" if agent.signed_in is None else ", signed in" if agent.signed_in else ", not signed in"
+        return f"{ended.stdout.decode('utf-8', 'replace').strip()} ({agent.program}){signed_in}"
+
+    found = agents_present(os.environ)
+    return [
+        _check(f"agent {agent.agent}", agent.program is not None and agent.signed_in is not False, version(agent), agent.help or "", needed=False)
+        for agent in found
+    ]
+
+
+def _repository(project: str | None) -> list[dict[str, Any]]:
+    import asyncio
+
+    from cpool_flow.cli.project import project_directory
+    from cpool_flow.errors import FlowError
+    from cpool_flow.run_place import our_git
+    from cpool_flow.workspace import survey
+
+    directory = project_directory(project)
+    try:
+        repository = asyncio.run(survey(our_git(os.environ), directory))
+    except FlowError as error:
+        return [_check("repository", False, str(error), needed=False)]
+    if repository is None:
+        return [_check("repository", True, f"{directory} is no git repository: runs work in place", needed=False)]
+    notes = [
+        note
+        for note, holds in (("bare", repository.bare), ("shallow clone", repository.shallow), ("no commit yet", repository.head is None))
+        if holds
+    ]
+    help = "a worktree needs a commit and a checkout" if repository.bare or repository.head is None else ""
+    found = f"{repository.top_level} ({', '.join(notes)})" if notes else str(repository.top_level)
+    return [_check("repository", not help, found, help, needed=False)]

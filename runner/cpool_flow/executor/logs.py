@@ -1,0 +1,89 @@
+"""The log of an attempt: stdout, then what came on stderr. A step that prints nothing leaves none.
+
+While an attempt runs its output stands in two spool files of its slot, which the slot's attempts use in turn: to make
+a file for each attempt costs more than to start its process. Nothing in a log or a spool holds a secret.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO
+
+from cpool_flow.secrets import Masker
+
+TAIL_BYTES = 4096
+
+
+def spools(log: Path, slot: str | None) -> tuple[Path, Path]:
+    """Where stdout and stderr stand while the attempt of `log` runs."""
+    return (log.with_name(f".{slot}.out"), log.with_name(f".{slot}.err")) if slot else (log.with_suffix(".out"), log.with_suffix(".err"))
+
+
+def collect(log: Path, slot: str | None) -> tuple[int, str]:
+    """Make the log out of the spools. Returns the bytes of stdout in it, and the end of both for people, stderr last."""
+    out, err = spools(log, slot)
+    out_bytes, err_bytes = _size(out), _size(err)
+    last = tail(err) if err_bytes else ""
+    before = tail(out, max(0, TAIL_BYTES - len(last.encode()))) if out_bytes else ""
+    if out_bytes:
+        out.rename(log)
+    if err_bytes and not out_bytes:
+        err.rename(log)
+    elif err_bytes:
+        with open(err, "rb") as source, open(log, "ab") as target:
+            shutil.copyfileobj(source, target)
+        os.truncate(err, 0)
+    if slot is None:
+        for spool in (out, err):
+            with suppress(FileNotFoundError):
+                spool.unlink()
+    return out_bytes, "\n".join(part for part in (before, last) if part)
+
+
+def _size(path: Path) -> int:
+    try:
+        return os.stat(path).st_size
+    except FileNotFoundError:
+        return 0
+
+
+class Log:
+    """A log file that takes bytes as they come and never holds a secret. A context manager."""
+
+    def __init__(self, path: Path, masker: Masker) -> None:
+        self.path = path
+        self._stream = masker.stream() if masker else None
+        self._file: BinaryIO | None = None
+
+    def __enter__(self) -> Log:
+        self._file = open(self.path, "ab", buffering=0)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._file:
+            if self._stream:
+                self._file.write(self._stream.flush())
+            self._file.close()
+            self._file = None
+
+    def __call__(self, data: bytes) -> None:
+        if self._file:
+            self._file.write(self._stream.feed(data) if self._stream else data)
+
+
+def tail(path: Path, limit: int = TAIL_BYTES) -> str:
+    """The last bytes of a file as text, from the beginning of a line where that is near."""
+    try:
+        with open(path, "rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - limit))
+            data = file.read(limit)
+    except OSError:
+        return ""
+    if size > limit and b"\n" in data[: limit // 4]:
+        data = data[data.index(b"\n") + 1 :]
+    return data.decode("utf-8", "replace").strip("\n")

@@ -1,0 +1,282 @@
+"""Whether a document has the shape of a workflow, and what is wrong with it in our own words.
+
+pydantic decides (`model.py`); here its complaints are brought back to keys and values of the file. Knows no names of steps,
+no templates.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from cpool_flow import model
+from cpool_flow.errors import did_you_mean
+from cpool_flow.findings import MOST, Findings
+from cpool_flow.json_value import shown
+from cpool_flow.nodes import Path
+
+_LATER_KINDS = frozenset({"workflow", "steps", "approve", "end"})
+
+
+def read_shape(findings: Findings) -> model.Workflow | None:
+    """The workflow in the document, its problems noted. With no more than unknown keys wrong, it is the workflow without them."""
+    data = findings.document.data
+    if not isinstance(data, dict):
+        findings.error((), f"a workflow is a mapping with `steps`, and this is {_kind(data)}")
+        return None
+    _check_kinds(data, findings)
+    try:
+        return model.Workflow.model_validate(data)
+    except ValidationError as error:
+        complaints = _complaints(error, data)
+    for path, found in complaints.items():
+        _explain(path, found, data, findings)
+    if len(complaints) > MOST or any(kind != "extra_forbidden" for found in complaints.values() for kind, _ in found):
+        return None
+    return model.Workflow.model_validate(_without(data, complaints))
+
+
+# ---- from pydantic to the document ----
+
+Complaint = tuple[str, Mapping[str, Any]]
+
+
+def _complaints(error: ValidationError, data: object) -> dict[Path, list[Complaint]]:
+    """What pydantic says, by the path in the document. Of a union, the branch that got furthest counts."""
+    found: dict[Path, list[Complaint]] = {}
+    for each in error.errors(include_url=False, include_input=False):
+        path = _document_path(each["loc"], data)
+        found.setdefault(path, []).append((each["type"], {"loc": each["loc"], **each.get("ctx", {})}))
+    inner = {path[:length] for path in found for length in range(len(path))}
+    return {path: kinds for path, kinds in found.items() if not (path in inner and all(_is_type(kind) for kind, _ in kinds))}
+
+
+def _document_path(place: tuple[str | int, ...], data: object) -> Path:
+    """pydantic's place without the names of union branches."""
+    path: list[str | int] = []
+    for part in place:
+        if isinstance(data, dict) and part in data:
+            data = data[part]
+        elif isinstance(data, list) and isinstance(part, int) and part < len(data):
+            data = data[part]
+        else:
+            continue
+        path.append(part)
+    return tuple(path)
+
+
+def _without(data: Any, paths: Iterable[Path]) -> Any:
+    """A copy of `data` without the keys at `paths`."""
+    for path in paths:
+        data = _without_one(data, path)
+    return data
+
+
+def _without_one(data: Any, path: Path) -> Any:
+    part = path[0]
+    copy = list(data) if isinstance(data, list) else dict(data)
+    if len(path) == 1:
+        del copy[part]
+    else:
+        copy[part] = _without_one(data[part], path[1:])
+    return copy
+
+
+# ---- explanations ----
+
+
+def _explain(path: Path, found: list[Complaint], data: Any, findings: Findings) -> None:
+    value = _at(data, path)
+    kind, context = found[0]
+    name = _label(path)
+    if kind == "extra_forbidden":
+        _unknown_key(path, findings)
+    elif kind == "missing":
+        missing = str(context["loc"][-1])
+        findings.error(path, f"`{missing}` is missing{'' if not path else f' in {name}'}", help=_MISSING.get(missing))
+    elif value is None and _is_type(kind):
+        findings.error(path, f"{name} has no value", key=True, help="give it one, or remove the key")
+    elif _is_later(path, value):
+        findings.error(path, f"`{path[-1]}: {value if isinstance(value, str) else '[…]'}` is not supported by this version")
+    elif kind == "literal_error":
+        _not_allowed(path, value, context["expected"], findings)
+    elif "[key]" in context["loc"]:
+        findings.error(path, f"`{path[-1]}` cannot be a name here: {_NAMES[model.VARIABLE_NAME]}", key=True)
+    elif _is_type(kind):
+        wanted = list(dict.fromkeys(_WANTED[kind] for kind, _ in found if kind in _WANTED))
+        findings.error(path, f"{name} must be {_or(wanted)}, and this is {_kind(value)}")
+    elif kind != "step_kind":
+        findings.error(path, _message(name, kind, context, value))
+
+
+def _message(name: str, kind: str, context: Mapping[str, Any], value: object) -> str:
+    match kind:
+        case "string_too_short" | "too_short":
+            return f"{name} is empty"
+        case "string_too_long":
+            return f"{name} is longer than {context['max_length']} characters"
+        case "string_pattern_mismatch":
+            return f"{shown_name(value)} is no name: {_NAMES[context['pattern']]}"
+        case "value_error":
+            return f"{name}: {context['error']}"
+    if kind in _BOUNDS:
+        word, key = _BOUNDS[kind]
+        return f"{name} must be {word} {context[key]:,}, and this is {shown(value)}"  # type: ignore[arg-type]
+    raise AssertionError(f"BUG: no text for what pydantic calls {kind}")
+
+
+def _unknown_key(path: Path, findings: Findings) -> None:
+    key, parent = str(path[-1]), path[:-1]
+    place = _model_of(parent)
+    if key in model.LATER_KEYS.get(_PLACES[place], ()):
+        findings.error(path, f"`{key}` is not supported by this version", key=True)
+        return
+    known = _keys(place)
+    near = did_you_mean(key, known)
+    help = None if near else _belongs(key, place)
+    findings.error(path, f"unknown key `{shown_name(key)[1:-1]}` {_IN[place]}", key=True, hint=near, help=help)
+
+
+def _belongs(key: str, place: type[BaseModel]) -> str | None:
+    """Where a key that means nothing here would mean something."""
+    if place is model.Step and key in _keys(model.AgentConfig):
+        return f"settings of the agent stand under `config:`, as `config: {{{key}: …}}`"
+    if place is model.Workflow and key in _keys(model.Step):
+        return f"`{key}` is a key of a step"
+    if place is model.Step and key in _keys(model.Workflow):
+        return f"`{key}` is a key of the file, not of a step"
+    return None
+
+
+def _not_allowed(path: Path, value: object, expected: str, findings: Findings) -> None:
+    if path == ("version",):
+        findings.error(path, f"this cpool-flow reads version 1 of the format, not {shown(value)}")  # type: ignore[arg-type]
+        return
+    choices = re.findall(r"'([^']*)'", expected)
+    message = f"{_label(path)} must be {_or([f'`{choice}`' for choice in choices])}, not {shown(value)}"  # type: ignore[arg-type]
+    findings.error(path, message, hint=did_you_mean(value, choices) if isinstance(value, str) else None)
+
+
+def _check_kinds(data: Mapping[str, Any], findings: Findings) -> None:
+    """Each step does exactly one thing. Asked here, and not of pydantic, so that its other problems are found as well."""
+    for phase in ("steps", "finally"):
+        steps = data.get(phase)
+        for index, step in enumerate(steps if isinstance(steps, list) else ()):
+            if isinstance(step, dict):
+                _check_kind(step, (phase, index), findings)
+
+
+def _check_kind(step: Mapping[str, Any], path: Path, findings: Findings) -> None:
+    kinds = [kind for kind in step if kind in model.KINDS]
+    if len(kinds) == 1:
+        return
+    rule = "a step has exactly one of `run`, `prompt`, `skill`"
+    if kinds:
+        findings.error((*path, kinds[1]), f"{rule}; this one has {_and([f'`{kind}`' for kind in kinds])}", key=True)
+    elif not _LATER_KINDS & step.keys() and not any(did_you_mean(key, model.KINDS) for key in step if key not in _keys(model.Step)):
+        findings.error(path, f"{rule}; this one does nothing")
+
+
+def _is_later(path: Path, value: object) -> bool:
+    key = path[-1] if path else None
+    later = {"isolation": value == "clone", "agent": value in model.LATER_AGENTS} if isinstance(value, str) else {}
+    return bool(
+        later.get(str(key))
+        or (path == ("slots",) and isinstance(value, list))
+        or (key == "slot" and len(path) == 3 and isinstance(value, str) and re.match(model.STEP_NAME, value))
+    )
+
+
+# ---- words ----
+
+_WANTED = {
+    "string_type": "text",
+    "int_type": "a whole number",
+    "float_type": "a number",
+    "bool_type": "true or false",
+    "tuple_type": "a list",
+    "list_type": "a list",
+    "dict_type": "a mapping",
+    "model_type": "a mapping",
+}
+_BOUNDS = {
+    "greater_than_equal": ("at least", "ge"),
+    "greater_than": ("greater than", "gt"),
+    "less_than_equal": ("at most", "le"),
+    "less_than": ("less than", "lt"),
+}
+_NAMES = {
+    model.STEP_NAME: "lower-case letters, digits, `-` and `_`, a letter first",
+    model.VARIABLE_NAME: "letters, digits and `_`, no digit first",
+}
+_MISSING = {"steps": "a workflow begins with `steps:` and a list of steps", "path": "write `{path: a.b, default: …}`"}
+_PLACES: dict[type[BaseModel], str] = {
+    model.Workflow: "workflow",
+    model.Step: "step",
+    model.AgentConfig: "config",
+    model.Retry: "retry",
+    model.Expect: "expect",
+    model.OutputVariable: "output_vars",
+}
+_IN: dict[type[BaseModel], str] = {
+    model.Workflow: "in a workflow",
+    model.Step: "in a step",
+    model.AgentConfig: "in `config`",
+    model.Retry: "in `retry`",
+    model.Expect: "in `expect`",
+    model.OutputVariable: "in a variable of `output_vars`",
+}
+
+
+def shown_name(value: object) -> str:
+    """A name as the file gives it, in backticks, cut to a length that fits a message."""
+    text = str(value)
+    return f"`{text if len(text) <= 60 else text[:59] + '…'}`"
+
+
+def _model_of(path: Path) -> type[BaseModel]:
+    """The class of the mapping at `path`."""
+    if not path:
+        return model.Workflow
+    if path[-1] in ("config", "retry", "expect"):
+        return {"config": model.AgentConfig, "retry": model.Retry, "expect": model.Expect}[str(path[-1])]
+    return model.OutputVariable if len(path) > 3 else model.Step
+
+
+def _keys(place: type[BaseModel]) -> list[str]:
+    return [field.alias or name for name, field in place.model_fields.items()]
+
+
+def _label(path: Path) -> str:
+    """What a value is called: its key, or its number in a list."""
+    if not path:
+        return "the workflow"
+    if isinstance(path[-1], int):
+        return f"step {path[-1] + 1}" if len(path) == 2 and path[0] in ("steps", "finally") else f"item {path[-1] + 1} of `{path[-2]}`"
+    return shown_name(path[-1])
+
+
+def _at(data: Any, path: Path) -> Any:
+    for part in path:
+        data = data[part]
+    return data
+
+
+def _is_type(kind: str) -> bool:
+    return kind.endswith("_type")
+
+
+def _kind(value: object) -> str:
+    kinds = {bool: "true or false", int: "a number", float: "a number", str: "text", list: "a list", dict: "a mapping", type(None): "empty"}
+    return kinds[type(value)]
+
+
+def _or(words: list[str]) -> str:
+    return " or ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
+
+
+def _and(words: list[str]) -> str:
+    return " and ".join(filter(None, [", ".join(words[:-1]), words[-1]]))

@@ -1,0 +1,137 @@
+"""The house plan, read from the imports: who may know whom. `ARCHITECTURE.md` shows the same layers to people."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from functools import cache
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parents[2] / "runner" / "cpool_flow"
+
+# A module imports only from its own layer and those above it. A package stands for all its modules.
+LAYERS = {
+    "vocabulary": "errors model events",
+    "core": """positions scalars yaml_complaints nodes document json_value json_answer pattern schema_bundle schema_errors
+        schema_keywords schema values template shell shell_frames shell_words shell_hazards placeholders arguments settings
+        permissions skill_text skill plan validate state policy outputs scope result secrets event_schema""",
+    "edges": """faults descendants streams orphans guardian process git workspace library catalog run_folder journal inputs
+        history agents""",
+    "run": "run_place run_values executor engine coordinator start",
+    "faces": "cli __main__",
+}
+ONLY_IN = {
+    "subprocess": {"process"},
+    "yaml": {"document", "nodes", "scalars"},
+    "jinja2": {"template"},
+    "networkx": {"plan"},
+    "jsonschema": {"schema", "schema_keywords", "schema_errors"},
+    "sqlite3": {"journal"},
+    "click": {"cli"},
+}
+# Clock, disk, chance, environment, processes: the core gets as values what they say.
+OUTSIDE = {"asyncio", "glob", "io", "multiprocessing", "os", "random", "secrets", "shutil", "signal", "socket", "subprocess"}
+OUTSIDE |= {"sys", "tempfile", "threading", "time", "uuid"}
+OUTSIDE_CALLS = {"open", "now", "today", "utcnow", "read_text", "read_bytes", "write_text", "write_bytes"}
+HEAVY = {"jsonschema", "networkx", "psutil", "referencing", "rich"}
+
+
+@cache
+def modules() -> dict[str, ast.Module]:
+    """Every module of the package, by its name."""
+    found = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = ast.parse(path.read_text(encoding="utf-8"), str(path))
+    return found
+
+
+def imports(name: str, *, at_start: bool = False) -> Iterator[str]:
+    """The modules that a module imports: ours with their whole name, others with their first.
+
+    `at_start`: only those that are imported with it, not later inside a function.
+    """
+    is_package = any(other.startswith(f"{name}.") for other in modules())
+    package = name.split(".") if is_package else name.split(".")[:-1]
+    for node in modules()[name].body if at_start else ast.walk(modules()[name]):
+        if isinstance(node, ast.Import):
+            yield from (_module(alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            start = [*package[: len(package) - node.level + 1]] if node.level else []
+            yield from (_module(".".join([*start, *filter(None, [node.module]), alias.name])) for alias in node.names)
+
+
+def _module(path: str) -> str:
+    if not path.startswith("cpool_flow"):
+        return path.split(".")[0]
+    while path not in modules():
+        path = path.rpartition(".")[0]
+    return path
+
+
+def ours(name: str) -> set[str]:
+    return {other for other in imports(name) if other in modules()} - {name}
+
+
+def room(name: str) -> str:
+    """The module or package of the first level: `agents` for `cpool_flow.agents.claude`."""
+    return name.split(".")[1] if "." in name else ""
+
+
+def layer(name: str) -> int:
+    return next((number for number, listed in enumerate(LAYERS.values()) if room(name) in listed.split()), 0)
+
+
+def test_every_module_has_its_layer_and_every_layer_its_modules() -> None:
+    listed = [name for names in LAYERS.values() for name in names.split()]
+    assert sorted(listed) == sorted({room(name) for name in modules()} - {""}), "change LAYERS here, and ARCHITECTURE.md"
+
+
+@pytest.mark.parametrize("name", modules())
+def test_a_module_imports_only_from_its_own_layer_or_one_above(name: str) -> None:
+    assert {other for other in ours(name) if layer(other) > layer(name)} == set()
+
+
+def test_no_module_imports_itself_in_a_circle() -> None:
+    TopologicalSorter({name: ours(name) for name in modules()}).prepare()
+
+
+@pytest.mark.parametrize("library", ONLY_IN)
+def test_a_library_is_imported_only_where_its_idea_lives(library: str) -> None:
+    assert {room(name) for name in modules() if library in imports(name)} <= ONLY_IN[library]
+
+
+@pytest.mark.parametrize("name", [name for name in modules() if layer(name) < 2])
+def test_the_core_has_no_clock_disk_chance_or_environment(name: str) -> None:
+    assert OUTSIDE & set(imports(name)) == set()
+    for node in ast.walk(modules()[name]):
+        if isinstance(node, ast.Call):
+            called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+            assert called not in OUTSIDE_CALLS, f"line {node.lineno}"
+        if isinstance(node, ast.ImportFrom) and node.module == "pathlib":
+            assert {alias.name for alias in node.names} <= {"PurePath", "PurePosixPath"}
+
+
+@pytest.mark.parametrize("name", [name for name in modules() if room(name) == "cli"])
+def test_no_command_pays_for_a_heavy_library_before_it_needs_it(name: str) -> None:
+    assert HEAVY & started_with(name) == set()
+
+
+def test_the_version_pays_for_nothing_but_click() -> None:
+    assert {"pydantic", "yaml", "jinja2", "sqlite3", "asyncio"} & started_with("cpool_flow.cli.main") == set()
+
+
+def started_with(name: str) -> set[str]:
+    """Everything of ours, and what that imports at its start, as soon as a module is imported."""
+    found: set[str] = set()
+    waiting = [name]
+    while waiting:
+        module = waiting.pop()
+        if module not in found:
+            found.add(module)
+            if module in modules():
+                waiting += [*imports(module, at_start=True), *filter(None, [module.rpartition(".")[0]])]
+    return found

@@ -1,0 +1,99 @@
+"""Texts of usage limits, and when they say that the limit ends."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cpool_flow.agents.limits import names_limit, reset_time
+
+# A Tuesday, 18:00 in Berlin.
+NOW = datetime(2026, 11, 24, 17, 0, tzinfo=UTC).timestamp()
+
+
+def ends(text: str, zone: str = "UTC") -> str | None:
+    moment = reset_time(text, NOW, ZoneInfo(zone))
+    return None if moment is None else datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [
+        ("Claude AI usage limit reached|1762952400", "2025-11-12 13:00:00"),
+        ("Claude usage limit reached. Your limit will reset at 3pm (America/Santiago).", "2026-11-24 18:00:00"),
+        ("5-hour limit reached ∙ resets 1am", "2026-11-25 01:00:00"),
+        ("Session limit reached ∙ resets 9:30pm", "2026-11-24 21:30:00"),
+        ("Weekly limit reached · resets 10am (Asia/Seoul) · /upgrade for more", "2026-11-25 01:00:00"),
+        ("Opus weekly limit reached", None),
+        ("You've hit your limit · resets 11pm (America/Anchorage)", "2026-11-25 08:00:00"),
+        ("You've hit your limit · resets Feb 16, 11am (Europe/Berlin)", "2027-02-16 10:00:00"),
+        ("You've hit your session limit · resets 8:30pm (Asia/Tokyo)", "2026-11-25 11:30:00"),
+        ("You've hit your 5-hour limit · resets 6:18pm (Europe/Berlin)", "2026-11-24 17:18:00"),
+        ("You’ve hit your weekly limit • resets Nov 26, 4:18pm (Europe/Berlin)", "2026-11-26 15:18:00"),
+        ("You're out of extra usage · resets May 2, 2pm (Asia/Jerusalem)", "2027-05-02 11:00:00"),
+        ("You’re out of usage credits", None),
+        ("You’ve hit your monthly spend limit.", None),
+        ("You've reached your Fable 5 limit.", None),
+        ("You've hit your usage limit. Upgrade to Pro (…) or try again in 5 days 22 hours 11 minutes.", "2026-11-30 15:11:00"),
+        ("You’ve hit your usage limit. Visit … or try again at Nov 25th, 2026 6:00 AM.", "2026-11-25 06:00:00"),
+        ("rate limit exceeded: Please try again in 1.898s.", "2026-11-24 17:00:01"),
+        ("exceeded retry limit, last status: 429 Too Many Requests", None),
+        ("Quota exceeded. Check your plan and billing details.", None),
+        ("You have exhausted your capacity on this model. Your quota will reset after 8h44m7s.", "2026-11-25 01:44:07"),
+        ("You have exhausted your daily quota on this model.", None),
+        ("Resource exhausted. Please try again later.", None),
+    ],
+)
+def test_a_limit_is_known_by_its_text_and_names_its_end(text: str, moment: str | None) -> None:
+    assert names_limit(text)
+    assert ends(text) == moment
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Server is temporarily limiting requests (not your usage limit)",
+        "API Error: 529 Overloaded. This is a server-side issue, usually temporary — try again in a moment.",
+        "Invalid API key · Please run /login",
+        "the array index is over its limit",
+    ],
+)
+def test_other_errors_are_no_limits(text: str) -> None:
+    assert not names_limit(text)
+    assert ends(text) is None
+
+
+def test_a_clock_time_without_a_zone_is_in_that_of_the_process() -> None:
+    assert ends("resets 9pm", "Europe/Berlin") == "2026-11-24 20:00:00"
+    assert ends("resets 5am", "Europe/Berlin") == "2026-11-25 04:00:00"
+
+
+def test_noon_and_midnight() -> None:
+    assert ends("resets 12am") == "2026-11-25 00:00:00"
+    assert ends("resets 12pm") == "2026-11-25 12:00:00"
+
+
+def test_a_limit_that_has_just_ended_does_not_come_back_a_day_or_a_year_later() -> None:
+    late = NOW + 30
+    assert reset_time("resets 5pm (UTC)", late) == NOW
+    assert reset_time("resets Nov 24, 5pm (UTC)", late) == NOW
+    assert reset_time("resets 5pm (UTC)", NOW + 600) == NOW + 86_400
+
+
+@pytest.mark.parametrize("text", ["resets Feb 31, 1pm", "resets 25pm", "resets 0am", "resets Abc 3, 1pm", "resets 3pm (Not/AZone)"])
+def test_a_time_that_does_not_exist_is_no_time(text: str) -> None:
+    assert ends(text) is None
+
+
+def test_a_leap_day_is_the_next_one() -> None:
+    assert ends("resets Feb 29, 1pm") == "2028-02-29 13:00:00"
+
+
+@given(st.text(alphabet="0123456789 :.,|/()apmdhsreset tryagin JFeb", max_size=60), st.floats(0, 4e9))
+def test_no_text_breaks_it(text: str, now: float) -> None:
+    for words in (text, f"resets {text}", f"try again in {text}", f"limit reached|{text}"):
+        assert reset_time(words, now) is None or names_limit(words) in (True, False)
