@@ -38,7 +38,20 @@ def best(*measures: Callable[[], float], rounds: int = 3) -> list[float]:
 def row(identity: str, ours: float, peer: float, target: float, **more: object) -> None:
     """Print one row: what we took, what the peer took in the same run, and whether the ratio keeps the target."""
     ratio = ours / peer
-    print(json.dumps({"id": identity, "ours": round(ours, 6), "peer": round(peer, 6), "ratio": round(ratio, 2), "target": target, "ok": ratio <= target, **more}), flush=True)
+    print(
+        json.dumps(
+            {
+                "id": identity,
+                "ours": round(ours, 6),
+                "peer": round(peer, 6),
+                "ratio": round(ratio, 2),
+                "target": target,
+                "ok": ratio <= target,
+                **more,
+            }
+        ),
+        flush=True,
+    )
 
 
 def absolute(identity: str, ours: float, target: float, unit: str) -> None:
@@ -74,10 +87,10 @@ def peak_megabytes(command: Sequence[str], directory: str | Path) -> float:
         "_,status,usage=os.wait4(pid,0)\n"
         "print(usage.ru_maxrss, os.waitstatus_to_exitcode(status))\n"
     )
-    found = subprocess.run((sys.executable, "-c", script, *command), cwd=directory, env=ENVIRONMENT, capture_output=True, text=True, check=True)
+    found = subprocess.run(
+        (sys.executable, "-c", script, *command), cwd=directory, env=ENVIRONMENT, capture_output=True, text=True, check=True
+    )
     kilobytes, code = found.stdout.split()
     if code != "0":
         raise SystemExit(f"the measured command ended with {code}: {found.stderr[-1000:]}")
     return int(kilobytes) * 1024 / 1e6
-
-

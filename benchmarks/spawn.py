@@ -1,6 +1,6 @@
 """Milliseconds per `true`, two at a time: our process layer alone (no journal, no engine) over `xargs -P2 -n1 true`.
 
-    python benchmarks/spawn.py [COUNT]      one JSON line per row; best of five, alternating
+python benchmarks/spawn.py [COUNT]      one JSON line per row; best of five, alternating
 """
 
 from __future__ import annotations
@@ -63,7 +63,14 @@ def main() -> None:
                 best[row] = min(best[row], run())
     for row, seconds in best.items():
         print(
-            json.dumps({"id": f"spawn: {row}", "ours": round(1000 * seconds / count, 3), "peer": round(1000 * peer / count, 3), "ratio": round(seconds / peer, 2)})
+            json.dumps(
+                {
+                    "id": f"spawn: {row}",
+                    "ours": round(1000 * seconds / count, 3),
+                    "peer": round(1000 * peer / count, 3),
+                    "ratio": round(seconds / peer, 2),
+                }
+            )
         )
 
 

@@ -41,7 +41,12 @@ def memory_rows() -> None:
         folder.file("flow.yaml", FAN_OUT)
         for count, target in ((1000, 60), (10000, 120)):
             folder.file("args.json", json.dumps({"n": list(range(count))}))
-            absolute(f"P5 coordinator, {count} steps", peak_megabytes((*FLOW, "run", "flow.yaml", "--quiet", "--args-file", "args.json"), folder.path), target, "MB")
+            absolute(
+                f"P5 coordinator, {count} steps",
+                peak_megabytes((*FLOW, "run", "flow.yaml", "--quiet", "--args-file", "args.json"), folder.path),
+                target,
+                "MB",
+            )
         folder.file("one.yaml", ONE)
         folder.file("big.yaml", 'version: 1\nisolation: none\nsteps:\n  - run: ["head", "-c", "1000000000", "/dev/zero"]\n')
         small = peak_megabytes((*FLOW, "run", "one.yaml", "--quiet"), folder.path)

@@ -52,7 +52,9 @@ def chain_row() -> None:
         folder.file("chain.yaml", f"{PREAMBLE}steps:\n{steps}")
         folder.file("one.yaml", f'{PREAMBLE}steps:\n  - run: ["/bin/true"]\n')
         loop = f"i=0; while [ $i -lt {count} ]; do /bin/true; i=$((i+1)); done"
-        ours, start, peer = best(lambda: folder.run("chain.yaml"), lambda: folder.run("one.yaml"), lambda: seconds(("sh", "-c", loop)), rounds=5)
+        ours, start, peer = best(
+            lambda: folder.run("chain.yaml"), lambda: folder.run("one.yaml"), lambda: seconds(("sh", "-c", loop)), rounds=5
+        )
     row("P2 chain of 200, start-up left out, s", ours - start, peer, 3.0)
 
 

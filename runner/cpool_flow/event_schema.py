@@ -63,7 +63,7 @@ def _event(kind: type[events.Event]) -> JsonObject:
             "at": {"type": "string", "format": "date-time"},
             **{field.name: _of(hints[field.name]) for field in fields(kind)},
         },
-        "required": ["seq", "type", "at", *(field.name for field in fields(kind) if _is_required(field))],
+        "required": list(dict.fromkeys(("seq", "type", "at", *(field.name for field in fields(kind) if _is_required(field))))),
         "additionalProperties": False,
     }
 

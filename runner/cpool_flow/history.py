@@ -25,7 +25,7 @@ class Run:
 
     def document(self) -> dict[str, Any]:
         """The JSON document of `status --json`."""
-        return Result(self.state, self.folder.load, self.inputs.args, self.folder.logs).document()
+        return Result(self.state, self.folder.load, self.inputs.args, self.folder.find).document()
 
 
 def read(folder: RunFolder) -> Run:

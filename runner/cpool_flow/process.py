@@ -353,6 +353,12 @@ def run_to_end(command: Command, *, timeout_seconds: float | None = None) -> Com
     return Completed(popen.returncode, stdout, stderr)
 
 
+def start_detached(argv: tuple[str, ...], log: str, directory: str, environment: Mapping[str, str]) -> int:
+    """Start a program that outlives us, in a session of its own and with its output in a file. Returns its process id."""
+    with open(os.devnull, "rb") as nothing, open(log, "ab") as output:
+        return _start(Command(argv, directory, environment), environment, nothing.fileno(), output.fileno(), output.fileno()).pid
+
+
 def _launch_guardian(argv: list[str], pipe: int, died: Callable[[], None]) -> Callable[[], None]:
     """Start it with the pipe as its standard input; what is returned kills it."""
     # A minimal environment: no secret, and of the marks only those of runs around this one.

@@ -1,6 +1,6 @@
 """A run as the JSON document of `run --json` and `status --json`, computed from its journal.
 
-Texts above 64 kB are fetched by a function that is handed in. Shape: `schemas/result.schema.json`.
+Texts above 64 kB and the places of files come from functions that are handed in. Shape: `schemas/result.schema.json`.
 """
 
 from __future__ import annotations
@@ -8,24 +8,24 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from cpool_flow.events import AttemptFinished, Stored
 from cpool_flow.state import Attempt, State, StepState, Task
 
 Load = Callable[[Stored], str]
+Find = Callable[[str], str | None]
 JsonObject = dict[str, Any]
 
 
 class Result:
-    """Makes the document of one run. `logs`: the folder of its logs."""
+    """Makes the document of one run. `find`: the absolute path of a file of the run, by its path there; None if there is none."""
 
-    def __init__(self, state: State, load: Load, args: Mapping[str, Any], logs: Path) -> None:
+    def __init__(self, state: State, load: Load, args: Mapping[str, Any], find: Find) -> None:
         self._state = state
         self._load = load
         self._args = args
-        self._logs = logs
+        self._find = find
 
     def document(self) -> JsonObject:
         state = self._state
@@ -110,11 +110,7 @@ class Result:
         stored = finished.output
         if stored is None or stored.file is None:
             return {"output": stored.text if stored else None}
-        return {"output": None, "output_file": str(self._logs.parent / stored.file), "output_bytes": stored.bytes}
-
-    def _log(self, name: str) -> str | None:
-        """The absolute path of an attempt's log; None where it printed nothing."""
-        return str(self._logs / name) if (self._logs / name).exists() else None
+        return {"output": None, "output_file": self._find(stored.file), "output_bytes": stored.bytes}
 
     def _attempt(self, attempt: Attempt) -> JsonObject:
         started, finished = attempt.started, attempt.finished
@@ -133,7 +129,7 @@ class Result:
             "turns": finished.turns if finished else None,
             "started_at": iso_time(attempt.started_at),
             "ended_at": iso_time(attempt.ended_at),
-            "log": self._log(started.log) if finished else None,
+            "log": self._find(f"logs/{started.log}") if finished else None,  # none where it printed nothing
         }
 
 

@@ -185,6 +185,11 @@ class RunFolder:
         item = "" if index is None else f".{index}"
         return self.logs / f"{step}{item}.{number}.log"
 
+    def find(self, name: str) -> str | None:
+        """The absolute path of a file of the run, by its path in the folder; None where there is none."""
+        path = self.path / name
+        return str(path) if path.exists() else None
+
     def keep(self, text: str, name: str) -> Stored:
         """`text` for the journal: inline up to 64 kB, above that in a file called `name`. Raises OperationFailed."""
         data = text.encode("utf-8", "surrogatepass")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 from jsonschema import Draft202012Validator, validators
@@ -112,7 +112,7 @@ def _squared(keyword: Callable[..., Any]) -> Callable[..., _Errors]:
     return squared
 
 
-@cache
+@lru_cache(maxsize=256)
 def _pattern(source: str) -> Pattern:
     return Pattern(source)
 

@@ -43,7 +43,8 @@ def merge(layers: Iterable[Layer]) -> Settings:
         for key in AgentConfig.model_fields:
             value = getattr(layer.config, key)
             if value is not None:
-                _RULES.get(key, _last_wins)(values, sources, key, value, layer.source)
+                rule: Rule = _RULES.get(key, _last_wins)
+                rule(values, sources, key, value, layer.source)
     if values.get("allowed_tools"):
         taken = values.get("disallowed_tools", ())
         values["allowed_tools"] = tuple(tool for tool in values["allowed_tools"] if not _is_taken(tool, taken))
@@ -73,7 +74,8 @@ def _adds_up(values: dict[str, Any], sources: dict[str, str], key: str, value: t
     sources[key] = ", ".join(dict.fromkeys((*filter(None, (sources.get(key),)), source)))
 
 
-_RULES: dict[str, Callable[[dict[str, Any], dict[str, str], str, Any, str], None]] = {
+Rule = Callable[[dict[str, Any], dict[str, str], str, Any, str], None]
+_RULES: dict[str, Rule] = {
     "env": _by_name,
     "settings": _by_name,
     "mcp_servers": _by_name,

@@ -36,7 +36,10 @@ def read_shape(findings: Findings) -> model.Workflow | None:
         _explain(path, found, data, findings)
     if len(complaints) > MOST or any(kind != "extra_forbidden" for found in complaints.values() for kind, _ in found):
         return None
-    return model.Workflow.model_validate(_without(data, complaints))
+    try:
+        return model.Workflow.model_validate(_without(data, complaints))
+    except ValidationError:
+        return None  # steps that do not do exactly one thing
 
 
 # ---- from pydantic to the document ----
@@ -51,16 +54,15 @@ def _complaints(error: ValidationError, data: object) -> dict[Path, list[Complai
         path = _document_path(each["loc"], data)
         found.setdefault(path, []).append((each["type"], {"loc": each["loc"], **each.get("ctx", {})}))
     inner = {path[:length] for path in found for length in range(len(path))}
-    return {path: kinds for path, kinds in found.items() if not (path in inner and all(_is_type(kind) for kind, _ in kinds))}
+    told = {path: [each for each in kinds if not _is_type(each[0])] for path, kinds in found.items()}
+    return {path: told[path] or kinds for path, kinds in found.items() if told[path] or path not in inner}
 
 
 def _document_path(place: tuple[str | int, ...], data: object) -> Path:
     """pydantic's place without the names of union branches."""
     path: list[str | int] = []
     for part in place:
-        if isinstance(data, dict) and part in data:
-            data = data[part]
-        elif isinstance(data, list) and isinstance(part, int) and part < len(data):
+        if (isinstance(data, dict) and part in data) or (isinstance(data, list) and isinstance(part, int) and part < len(data)):
             data = data[part]
         else:
             continue
@@ -76,8 +78,8 @@ def _without(data: Any, paths: Iterable[Path]) -> Any:
 
 
 def _without_one(data: Any, path: Path) -> Any:
-    part = path[0]
-    copy = list(data) if isinstance(data, list) else dict(data)
+    part: Any = path[0]
+    copy: Any = list(data) if isinstance(data, list) else dict(data)
     if len(path) == 1:
         del copy[part]
     else:
@@ -242,7 +244,7 @@ def _model_of(path: Path) -> type[BaseModel]:
     if not path:
         return model.Workflow
     if path[-1] in ("config", "retry", "expect"):
-        return {"config": model.AgentConfig, "retry": model.Retry, "expect": model.Expect}[str(path[-1])]
+        return next(place for place, name in _PLACES.items() if name == path[-1])
     return model.OutputVariable if len(path) > 3 else model.Step
 
 

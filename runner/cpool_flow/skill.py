@@ -51,8 +51,8 @@ def _split(source: bytes, file: str) -> tuple[bytes, str, int]:
     try:
         text = source.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        line = source.count(b"\n", 0, error.start) + 1
-        raise InvalidInput(Problem("a skill is UTF-8 text", Location(file, line, 1))) from None
+        place = Location(file, source.count(b"\n", 0, error.start) + 1, 1)
+        raise InvalidInput(Problem("a skill is UTF-8 text", place)) from None
     lines = text.replace("\r\n", "\n").split("\n")
     if lines[0].rstrip() != "---":
         raise InvalidInput(Problem("a skill begins with front matter between two lines `---`", Location(file, 1, 1)))

@@ -16,7 +16,7 @@ from cpool_flow.errors import InvalidInput, Problem
 from cpool_flow.json_value import JsonValue
 from cpool_flow.model import AgentConfig
 from cpool_flow.template import Host
-from cpool_flow.values import Record, text_of
+from cpool_flow.values import Record, RenderError, text_of
 
 MAX_CHARACTERS = 64 * 1024 * 1024
 
@@ -41,7 +41,7 @@ class Skill:
         return [*self._undeclared(names), *self._without_value(len(names))]
 
     def render(self, values: Mapping[str, JsonValue], host: Host) -> str:
-        """The prompt for `values`, in the order of `with`. Raises InvalidInput, template.RenderError."""
+        """The prompt for `values`, in the order of `with`. Raises InvalidInput, RenderError."""
         completed = self._completed(values)
         texts = [text_of(value) for value in values.values()]
         if len(self.body) + placeholders.count(self.body) * sum(map(len, texts)) > MAX_CHARACTERS:
@@ -52,6 +52,8 @@ class Skill:
             prompt = self._rendered(completed, texts, host)
         if texts and not self._uses_values():
             prompt += f"\n\nARGUMENTS: {' '.join(texts)}"
+        if "\0" in prompt:
+            raise RenderError(f"a value for skill `{self.name}` holds a NUL character, which cannot stand in a prompt")
         return prompt
 
     def _completed(self, values: Mapping[str, JsonValue]) -> Mapping[str, JsonValue]:

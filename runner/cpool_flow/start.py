@@ -110,7 +110,7 @@ def prepare(
         file=str(found.path.resolve()),
         name=flow.name or _name_of(found.path),
         source=checked.document.text,
-        data=checked.document.data,
+        data=_mapping(checked.document.data),
         args=values,
         slots=options.slots or flow.slots or model.DEFAULT_SLOTS,
         isolation="",
@@ -161,6 +161,12 @@ def _created(folder: RunFolder, prepared: Prepared, tags: tuple[str, ...]) -> ev
         version=__version__,
         secrets=taken.workflow.secrets,
     )
+
+
+def _mapping(data: object) -> Mapping[str, Any]:
+    if not isinstance(data, dict):
+        raise AssertionError("BUG: a valid workflow is a mapping")
+    return data
 
 
 def _new_id() -> str:

@@ -6,6 +6,7 @@ import heapq
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any
 
 from cpool_flow import events, model, plan, policy
@@ -46,6 +47,7 @@ class Simulation:
         self.state = State(self.plan)
         self.ends: list[tuple[float, int, events.AttemptFinished]] = []
         self.stopped: set[str] = set()
+        self.tickets = count()
         if self.journal:
             self._replay()
         else:
@@ -115,12 +117,12 @@ class Simulation:
                 started = events.AttemptStarted(action.task, action.number, action.kind, action.slot, agent=self._agent(action))
                 self.note(started)
                 seconds, result = self.outcome(started)
-                heapq.heappush(self.ends, (self.now + seconds, len(self.journal), result))
+                heapq.heappush(self.ends, (self.now + seconds, next(self.tickets), result))
             elif isinstance(action, policy.Stop) and action.task not in self.stopped:
                 self.stopped.add(action.task)
                 number = self.state.tasks[action.task].attempts[-1].started.number
                 self.ends = [entry for entry in self.ends if entry[2].task != action.task]
-                heapq.heappush(self.ends, (self.now, len(self.journal), finished(action.task, number, "cancelled")))
+                heapq.heappush(self.ends, (self.now, next(self.tickets), finished(action.task, number, "cancelled")))
         self.most_running = max(self.most_running, len(self.state.slots))
 
     def _agent(self, start: policy.Start) -> str | None:

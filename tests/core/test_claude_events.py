@@ -282,7 +282,8 @@ def test_a_cost_that_is_no_amount_is_unknown(cost: Any) -> None:
 
 def test_the_cost_of_two_results_is_the_running_total_and_the_last_answer_counts() -> None:
     found = read([result("first", total_cost_usd=0.01), result("second", total_cost_usd=0.03)])
-    assert (found.answer, found.cost_usd) == ("second", pytest.approx(0.03))
+    assert found.answer == "second"
+    assert found.cost_usd == pytest.approx(0.03)
 
 
 def test_a_model_without_a_price_makes_the_cost_unknown() -> None:
@@ -307,6 +308,36 @@ def test_a_tool_that_never_reported_does_not_run_on_after_the_result() -> None:
     reader.feed(result())
     assert reader.turn_over
     assert not reader.tool_running
+
+
+def test_a_turn_that_the_cli_began_after_a_background_task_is_waited_for() -> None:
+    reader = ClaudeReader()
+    for line, over in ((INIT, False), (result("started"), True), (INIT, False), (result("done"), True)):
+        reader.feed(line)
+        assert reader.turn_over is over
+    assert reader.finish(ending()).answer == "done"
+
+
+def test_a_running_total_that_falls_makes_the_cost_unknown() -> None:
+    assert read([result(total_cost_usd=0.03), result(total_cost_usd=0.01)]).cost_usd is None
+
+
+def test_a_usage_limit_is_known_by_its_field_alone() -> None:
+    fields = {"is_error": True, "api_error": "usage_limit_reached", "api_error_status": 400}
+    assert read([result("new words for it", **fields)], ending(1)).kind == "rate_limited"
+
+
+def test_the_live_view_is_told_what_happens() -> None:
+    reader = ClaudeReader()
+    told = [
+        (event(type="system", subtype="init", mcp_servers=[{"name": "github", "status": "failed"}]), "MCP servers that failed: github"),
+        (event(type="assistant", message={"content": [{"type": "text", "text": "\n I will look.\nThen"}]}), "I will look."),
+        (event(type="system", subtype="api_retry", error="overloaded"), "the API asks to wait: overloaded"),
+        (event(type="system", subtype="model_fallback", fallback_model="haiku"), "falls back to haiku"),
+        (event(type="system", subtype="permission_denied", tool_name="Write"), "refused: Write"),
+        (result(), None),
+    ]
+    assert [reader.feed(line) for line, _ in told] == [words for _, words in told]
 
 
 def test_events_after_the_result_change_nothing() -> None:

@@ -6,10 +6,11 @@ import json
 from pathlib import Path
 
 import pytest
+from jsonschema import Draft202012Validator
+
 from cpool_flow import events
 from cpool_flow.event_schema import event_schema
 from golden import check_golden
-from jsonschema import Draft202012Validator
 
 SCHEMA = Path(__file__).resolve().parents[2] / "schemas" / "events.schema.json"
 TEXT = events.Stored(text="hello")

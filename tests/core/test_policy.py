@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
-from cpool_flow import events
 from simulation import Outcome, Simulation, finished, workflow
+
+from cpool_flow import events
 
 
 def fails(*tasks: str, kind: str = "failed", times: int = 1000) -> Outcome:
@@ -116,7 +119,7 @@ def test_waits_grow_by_the_factor_up_to_the_longest_and_hold_no_slot():
     step = {"run": "x", "retries": 4, "retry": {"delay": "1s", "max_delay": "5s", "jitter": False}}
     run = Simulation(workflow(step), fails("step_1")).run()
     begun = [attempt.started_at for attempt in run.state.tasks["step_1"].attempts]
-    assert [after - before - 1.0 for before, after in zip(begun, begun[1:], strict=False)] == [1.0, 2.0, 4.0, 5.0]
+    assert [after - before - 1.0 for before, after in pairwise(begun)] == [1.0, 2.0, 4.0, 5.0]
 
 
 def test_retries_end_when_all_attempts_together_have_had_their_time():

@@ -5,10 +5,11 @@ from __future__ import annotations
 import zlib
 from typing import Any
 
-from cpool_flow import events, model
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from simulation import Simulation, finished, workflow
+
+from cpool_flow import events, model
 
 KINDS = ("failed", "overloaded", "lost", "timeout", "bad_output", "auth")
 
@@ -121,7 +122,7 @@ def _finished_once(run: Simulation) -> bool:
         if (
             isinstance(event, events.AttemptStarted)
             and event.task in done
-            and not run.plan[run.state.tasks[event.task].step].phase == "finally"
+            and run.plan[run.state.tasks[event.task].step].phase != "finally"
         ):
             return False
         if isinstance(event, events.AttemptFinished) and event.error_kind is None and run.state.tasks[event.task].status == "success":

@@ -14,6 +14,7 @@ from cases import cases
 from cpool_flow.errors import InvalidInput, render_problems
 from cpool_flow.library import bundled
 from cpool_flow.skill import Skill, parse_skill
+from cpool_flow.values import RenderError
 
 FILE = "skills/fix/SKILL.md"
 
@@ -212,12 +213,15 @@ HOSTILE = [
     "{#",
     "\\1",
     "\\g<0>",
-    "\x00",
 ]
 BODIES = ["<$0|$1>", "<$ARGUMENTS[0]|$ARGUMENTS[1]>", "<{{ args.a }}|{{ args.b }}>", "<{{ args.a }}|$1>", "<$0|{{ args.b }}>"]
 
 
-@given(st.sampled_from(BODIES), st.lists(st.sampled_from(HOSTILE) | st.text(max_size=8), max_size=3), st.sampled_from(HOSTILE))
+@given(
+    st.sampled_from(BODIES),
+    st.lists(st.sampled_from(HOSTILE) | st.text(st.characters(exclude_characters="\0"), max_size=8), max_size=3),
+    st.sampled_from(HOSTILE),
+)
 def test_a_value_is_never_expanded_again(body: str, parts: list[str], other: str) -> None:
     value = "".join(parts)
     assert skill(body, "{arguments: {a: {}, b: {}}}").render({"a": value, "b": other}, NonceHost()) == f"<{value}|{other}>"
@@ -258,6 +262,12 @@ def test_a_placeholder_without_a_value_is_told() -> None:
     ]
     with pytest.raises(InvalidInput, match=r"ARGUMENTS\[2\]"):
         found.render({"a": 1}, HOST)
+
+
+@pytest.mark.parametrize("body", ["$0", "{{ args.v }}"])
+def test_a_value_with_nul_is_refused(body: str) -> None:
+    with pytest.raises(RenderError, match="NUL"):
+        skill(body, "{arguments: {v: {}}}").render({"v": "a\0"}, HOST)
 
 
 def test_values_that_would_fill_the_memory_are_refused() -> None:

@@ -55,7 +55,9 @@ class Attempt:
                 stderr=asyncio.subprocess.PIPE,
                 start_new_session=True,
             )
-            assert process.stdin and process.stdout and process.stderr
+            assert process.stdin
+            assert process.stdout
+            assert process.stderr
             self.last_output = time.monotonic()
             errors = asyncio.ensure_future(process.stderr.read())
             output = asyncio.ensure_future(self._read(process.stdout, reader))

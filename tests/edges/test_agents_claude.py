@@ -179,10 +179,12 @@ def test_doctor_sees_programs_and_accounts_by_name_only(tmp_path: Path, path: st
     (home / ".claude").mkdir(parents=True)
     (missing,) = agents_present({"PATH": "/nowhere", "HOME": str(home)})
     assert (missing.program, missing.version_command, missing.signed_in) == (None, None, False)
-    assert missing.help is not None and "npm install" in missing.help
+    assert missing.help is not None
+    assert "npm install" in missing.help
     (stranger,) = agents_present({"PATH": path, "HOME": str(home)})
     assert stranger.version_command == (f"{path}/claude", "--version")
-    assert stranger.help is not None and "/login" in stranger.help
+    assert stranger.help is not None
+    assert "/login" in stranger.help
     (home / ".claude" / ".credentials.json").touch()
     assert agents_present({"PATH": path, "HOME": str(home)})[0].signed_in
     assert agents_present({"PATH": path, "ANTHROPIC_API_KEY": "k"})[0].signed_in

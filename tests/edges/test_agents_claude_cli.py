@@ -52,7 +52,8 @@ def test_an_answer_comes_with_its_cost_turns_and_session(desk: Desk) -> None:
         found = desk.run(server, system_prompt="Shared context:\n- team: payments", config={"effort": "high", "max_turns": 3})
     assert desk.attempt is not None
     assert (found.kind, found.answer, found.turns, found.session_id) == (None, "hello", 1, desk.attempt.request.session_id)
-    assert found.cost_usd is not None and found.cost_usd > 0
+    assert found.cost_usd is not None
+    assert found.cost_usd > 0
     assert found.model is not None
     assert "- team: payments" in json.dumps(server.requests[0]["system"])
 
@@ -134,7 +135,8 @@ def test_turns_and_budget_are_capped(desk: Desk) -> None:
         assert desk.run(server, config={"max_turns": 2, "allowed_tools": ["Bash"]}).kind == "max_turns"
         found = desk.run(server, config={"max_budget_usd": 100, "allowed_tools": ["Bash"]}, budget_usd=0.05)
     assert found.kind == "budget"
-    assert found.cost_usd is not None and found.cost_usd > 0.05
+    assert found.cost_usd is not None
+    assert found.cost_usd > 0.05
 
 
 def test_stopping_it_while_a_tool_runs_leaves_no_tool(desk: Desk) -> None:
@@ -183,7 +185,8 @@ def test_long_prompts_and_settings_go_by_files_that_are_gone_afterwards(desk: De
         )
     assert found.kind is None
     system = json.dumps(server.requests[0]["system"])
-    assert "FIRST LINE" in system and "LAST LINE" in system
+    assert "FIRST LINE" in system
+    assert "LAST LINE" in system
     assert (desk.place / "out.txt").read_text() == "seen\n"
     assert os.listdir(desk.place.parent / "private") == []
 

@@ -117,7 +117,8 @@ def test_the_cost_is_what_can_be_known(fake: FakeClaude, case: str, cost: float 
 @needs_cases
 def test_two_results_are_a_running_total(fake: FakeClaude) -> None:
     found = fake.run("two-results")
-    assert (found.answer, found.cost_usd) == ("second", pytest.approx(0.03))
+    assert found.answer == "second"
+    assert found.cost_usd == pytest.approx(0.03)
 
 
 @needs_cases
@@ -127,8 +128,10 @@ def test_limits_say_when_they_end(fake: FakeClaude) -> None:
     assert fake.run("limit-relative").resets_at == pytest.approx(now + 125 * 60, abs=60)
     assert fake.run("limit-no-time").resets_at is None
     clock, date = fake.run("limit-clock").resets_at, fake.run("limit-date").resets_at
-    assert clock is not None and now - 120 < clock < now + 86_400 + 3600
-    assert date is not None and datetime.fromtimestamp(date, UTC).strftime("%m-%d %H:%M") == "10-09 10:30"
+    assert clock is not None
+    assert now - 120 < clock < now + 86_400 + 3600
+    assert date is not None
+    assert datetime.fromtimestamp(date, UTC).strftime("%m-%d %H:%M") == "10-09 10:30"
 
 
 @needs_cases

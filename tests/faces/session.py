@@ -68,11 +68,22 @@ class Session:
         """Start a command and leave it running. Its output goes to `out.txt` and `err.txt` in the home."""
         with open(self.home / "out.txt", "ab") as out, open(self.home / "err.txt", "ab") as err:
             return subprocess.Popen(
-                self.command(*arguments), cwd=self.path, env={**self.environment, **environment}, stdin=subprocess.DEVNULL, stdout=out, stderr=err
+                self.command(*arguments),
+                cwd=self.path,
+                env={**self.environment, **environment},
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
             )
 
     def git(self, *arguments: str) -> str:
-        environment = {**self.environment, "GIT_AUTHOR_NAME": "t", "GIT_AUTHOR_EMAIL": "t@t", "GIT_COMMITTER_NAME": "t", "GIT_COMMITTER_EMAIL": "t@t"}
+        environment = {
+            **self.environment,
+            "GIT_AUTHOR_NAME": "t",
+            "GIT_AUTHOR_EMAIL": "t@t",
+            "GIT_COMMITTER_NAME": "t",
+            "GIT_COMMITTER_EMAIL": "t@t",
+        }
         ended = subprocess.run(["git", *arguments], cwd=self.path, env=environment, capture_output=True, text=True, check=False)
         assert ended.returncode == 0, ended.stderr
         return ended.stdout

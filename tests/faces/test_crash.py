@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cpool_flow.faults import POINTS
 from session import Session
+
+from cpool_flow.faults import POINTS
 
 COUNTS = (1, 2, 3, 4, 6, 9)
 

@@ -57,7 +57,7 @@ class Transcript:
     def _system(self, event: Mapping[str, Any]) -> str | None:
         match event.get("subtype"):
             case "init":
-                self._init(event)
+                return self._init(event)
             case "task_started":
                 self.open_tasks.add(_text(event.get("task_id")))
             case "task_updated" if _text(_mapping(event.get("patch")).get("status")) in _ENDED_TASKS:
@@ -74,12 +74,15 @@ class Transcript:
                 return f"refused: {_text(event.get('tool_name'))}"
         return None
 
-    def _init(self, event: Mapping[str, Any]) -> None:
+    def _init(self, event: Mapping[str, Any]) -> str | None:
         self.in_turn = True
         self.open_tools.clear()
         self.session_id = _text(event.get("session_id")) or self.session_id
         self.model = _text(event.get("model")) or self.model
         self.version = _text(event.get("claude_code_version")) or self.version
+        servers = map(_mapping, _list(event.get("mcp_servers")))
+        failed = [_text(server.get("name")) for server in servers if server.get("status") == "failed"]
+        return f"MCP servers that failed: {', '.join(failed)}" if failed else None  # it goes on without a word
 
     def _assistant(self, event: Mapping[str, Any]) -> str | None:
         message = _mapping(event.get("message"))

@@ -76,7 +76,13 @@ def _agents() -> list[dict[str, Any]]:
 
     found = agents_present(os.environ)
     return [
-        _check(f"agent {agent.agent}", agent.program is not None and agent.signed_in is not False, version(agent), agent.help or "", needed=False)
+        _check(
+            f"agent {agent.agent}",
+            agent.program is not None and agent.signed_in is not False,
+            version(agent),
+            agent.help or "",
+            needed=False,
+        )
         for agent in found
     ]
 

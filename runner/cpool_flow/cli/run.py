@@ -229,7 +229,7 @@ def _detach(folder: RunFolder, starting: bool, decisions: tuple[str, ...], as_js
     arguments = ["--project", str(project), "resume", folder.run_id, "--quiet", *(["--starting"] if starting else [])]
     for decision in decisions:
         arguments += ["--decide", decision]
-    start_detached((sys.executable, "-m", "cpool_flow", *arguments), str(folder.path / "coordinator.log"))
+    start_detached((sys.executable, "-m", "cpool_flow", *arguments), str(folder.path / "coordinator.log"), os.getcwd(), os.environ)
     if as_json:
         print(json.dumps({"run_id": folder.run_id}))
     else:

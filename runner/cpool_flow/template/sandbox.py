@@ -6,6 +6,7 @@ something through, Jinja's own sandbox still refuses attributes of Python. Knows
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
@@ -19,7 +20,7 @@ from jinja2.utils import Namespace
 from cpool_flow.template import operations
 from cpool_flow.template.filters import FILTERS, TESTS
 from cpool_flow.template.limits import CALL_DEPTH, Meter
-from cpool_flow.template.work import Host, Work
+from cpool_flow.template.work import TAKES_ABSENT, Host, Work
 from cpool_flow.values import Absent, Lazy, RenderError, kind
 
 Write = Callable[[Work, object, int], str]
@@ -50,7 +51,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
 
     def _tokenize(self, source: str, name: str | None, filename: str | None = None, state: str | None = None) -> TokenStream:
         """Tokens that carry their character offset where Jinja's carry a line."""
-        return TokenStream(self.lexer.wrap(_placed(self.lexer, source, state)), name, filename)
+        return TokenStream(_LEXER.wrap(_placed(source, state)), name, filename)
 
     def call(self, context: Run, function: object, /, *arguments: Any, **named: Any) -> Any:  # type: ignore[override]
         """What a template may call by name: `range`, `namespace`, its own macros."""
@@ -101,12 +102,20 @@ def write_text(work: Work, value: object, offset: int) -> str:
 _FILENAME = "<template>"
 
 
-def _placed(lexer: Lexer, source: str, state: str | None) -> Iterator[tuple[int, str, str]]:
+def _shell_friendly(lexer: Lexer) -> Lexer:
+    """`${#` asks a shell for a length; it begins no comment."""
+    text, rest = lexer.rules["root"]
+    pattern = text.pattern.pattern.replace(re.escape("{#"), r"(?<!\$)" + re.escape("{#"))
+    lexer.rules["root"] = [text._replace(pattern=re.compile(pattern, text.pattern.flags)), rest]
+    return lexer
+
+
+def _placed(source: str, state: str | None) -> Iterator[tuple[int, str, str]]:
     """The lexer's tokens with offsets for lines; refuses what the parser could not take."""
     source = source.replace("\r\n", "\n").replace("\r", "\n")
     offset = brackets = 0
     try:
-        for count, (_, token, text) in enumerate(lexer.tokeniter(source, None, None, state)):
+        for count, (_, token, text) in enumerate(_LEXER.tokeniter(source, None, None, state)):
             if not source.startswith(text, offset):
                 offset = source.index(text, offset)  # blanks that `-` takes away are in no token
             brackets += (text in _OPENING) - (text in _CLOSING) if token == "operator" else 0
@@ -187,15 +196,18 @@ def _method(context: Run, value: object, name: str, *arguments: Any) -> object:
 
 
 def _apply(context: Run, value: object, name: str, *arguments: Any, **named: Any) -> object:
-    return context.work.apply(name, _absent(value), *arguments, **named)
+    return context.work.apply(name, _absent(value, name), *arguments, **named)
 
 
 def _test(context: Run, value: object, name: str, *arguments: Any) -> object:
-    return context.work.test(name, _absent(value), *arguments)
+    return context.work.test(name, _absent(value, name), *arguments)
 
 
-def _absent(value: object) -> object:
-    return Absent(value._undefined_message) if isinstance(value, Missing) else value
+def _absent(value: object, name: str) -> object:
+    """The value for a filter or test: those that ask for absence see it, to others it is an error where it arose."""
+    if not isinstance(value, Missing):
+        return value
+    return Absent(value._undefined_message) if name in TAKES_ABSENT else str(value)
 
 
 def _capture(context: Run, value: object) -> str:
@@ -226,6 +238,7 @@ def _range(*bounds: int) -> None:
 
 
 ENVIRONMENT = Sandbox(undefined=Missing, finalize=_finalize, autoescape=False, optimized=False, keep_trailing_newline=True, cache_size=0)
+_LEXER = _shell_friendly(Lexer(ENVIRONMENT))
 ENVIRONMENT.globals = {"range": _range, "namespace": Namespace}
 ENVIRONMENT.tests = {}
 ENVIRONMENT.filters = {

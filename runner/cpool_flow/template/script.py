@@ -6,9 +6,9 @@ cannot be proven is refused when the file is loaded.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial, reduce
 
 from jinja2 import nodes
 
@@ -46,12 +46,12 @@ class ShellScript:
 
 @dataclass(frozen=True, slots=True)
 class ShellTemplate:
-    """Shell text with templates in it. `places` are the shell states where values stand; None where `raw` opts out."""
+    """Shell text with templates in it. `places`: the reference that stands for the value there; None where `raw` opts out."""
 
     text: str
     references: tuple[Reference, ...] = ()
     warnings: tuple[TemplateWarning, ...] = ()
-    places: Mapping[int, shell.State | None] = field(default_factory=dict, repr=False)
+    places: Mapping[int, str | None] = field(default_factory=dict, repr=False)
 
     def render(self, scope: Mapping[str, object], host: Host) -> ShellScript:
         """The script for these values. Raises RenderError, also for a value that no variable can hold."""
@@ -69,10 +69,11 @@ def parse_shell(text: str) -> ShellTemplate:
     if not is_template(text):
         return ShellTemplate(text)
     tree = parse_tree(text)
-    scan = _Scan()
-    references = read(tree, text, frozenset(each.lineno for each in tree.find_all(nodes.Output) for each in map(_raw, each.nodes) if each))
-    scan.finish(scan.body(tree.body, shell.START), len(text))
-    return ShellTemplate(text, references, tuple(scan.warnings), scan.places)
+    outputs = (child for output in tree.find_all(nodes.Output) for child in output.nodes)
+    references = read(tree, text, frozenset(child.lineno for child in outputs if _raw(child)))
+    scan = _Scan(text)
+    scan.run(tree)
+    return ShellTemplate(text, references, scan.warnings, scan.places)
 
 
 def check_argument(text: str, what: str = "the value") -> None:
@@ -96,7 +97,7 @@ def _check(text: str, what: str, too_large: str, name: str = "") -> int:
 class _Variables:
     """The variables of one script, in the order in which their values are written."""
 
-    def __init__(self, places: Mapping[int, shell.State | None]) -> None:
+    def __init__(self, places: Mapping[int, str | None]) -> None:
         self._places = places
         self._bytes = 0
         self.environment: dict[str, str] = {}
@@ -104,80 +105,101 @@ class _Variables:
     def write(self, work: Work, value: object, offset: int) -> str:
         """What stands in the script for a value."""
         text = operations.written(work.meter, value)
-        state = self._places[offset]
-        if state is None:
+        reference = self._places[offset]
+        if reference is None:
             return text
         name = f"CPOOL_VALUE_{len(self.environment) + 1}"
-        self._bytes += _check(text, "the value", f"the value is too large for one variable (more than {MAX_STRING_BYTES // 1024} KiB)", name)
+        self._bytes += _check(
+            text, "the value", f"the value is too large for one variable (more than {MAX_STRING_BYTES // 1024} KiB)", name
+        )
         if self._bytes > MAX_VALUES_BYTES:
             raise RenderError(f"the values of this script are too large together (more than {MAX_VALUES_BYTES // 1024} KiB); {WAYS_OUT}")
         self.environment[name] = text
-        return shell.reference(state, name)[0]
+        return reference.replace(_VARIABLE, name)
 
 
 class _Scan:
-    """Follows the shell through the literal text of a template, all ways that its `if` and `for` can take."""
+    """Follows the shell through the literal text of a template, on all ways that its `if` and `for` can take."""
 
-    def __init__(self) -> None:
-        self.places: dict[int, shell.State | None] = {}
-        self.warnings: list[TemplateWarning] = []
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._warnings: dict[int, TemplateWarning] = {}
+        self.places: dict[int, str | None] = {}
 
-    def body(self, body: Iterable[nodes.Node], state: shell.State) -> shell.State:
+    @property
+    def warnings(self) -> tuple[TemplateWarning, ...]:
+        return tuple(self._warnings[place] for place in sorted(self._warnings))
+
+    def run(self, tree: nodes.Template) -> None:
+        """Note the places of all values. Raises TemplateError where one is not proved."""
+        try:
+            state = self._body(tree.body, shell.START)
+            if self.places:
+                shell.finish(state)
+        except shell.Unprovable as problem:
+            raise TemplateError(problem.reason, max(0, len(self._text.rstrip()) - 1)) from None
+
+    def _body(self, body: Iterable[nodes.Node], state: shell.State) -> shell.State:
         """The state after these statements."""
         for node in body:
             state = self._statement(node, state)
         return state
-
-    def finish(self, state: shell.State, end: int) -> None:
-        try:
-            shell.finish(state)
-        except shell.Unprovable as problem:
-            raise TemplateError(problem.reason, max(0, end - 1)) from None
 
     def _statement(self, node: nodes.Node, state: shell.State) -> shell.State:
         match node:
             case nodes.Output():
                 for child in node.nodes:
                     state = self._literal(child, state) if isinstance(child, nodes.TemplateData) else self._value(child, state)
+                return state
             case nodes.If():
-                self._branches(node, "if", [node.body, *(other.body for other in node.elif_), node.else_], state)
+                ways = [self._body(body, state) for body in (node.body, *(other.body for other in node.elif_), node.else_)]
+                return reduce(partial(self._join, node, "if"), ways)
             case nodes.For():
-                self._branches(node, "for", [node.body, node.else_], state)
+                return self._loop(node, state)
             case nodes.With():
-                return self.body(node.body, state)
+                return self._body(node.body, state)
             case nodes.Assign():
-                pass
-            case _:
-                name = _TAGS.get(type(node), "this")
-                raise TemplateError(f"`{name}` is not available in shell text: the place of its values would not be known", node.lineno, len(name))
-        return state
+                return state
+        tag = _TAGS.get(type(node), "this")
+        raise TemplateError(f"`{tag}` is not available in shell text: where its values stand would not be known", node.lineno, len(tag))
 
-    def _branches(self, node: nodes.Node, tag: str, bodies: Sequence[Sequence[nodes.Node]], state: shell.State) -> None:
-        for body in bodies:
-            if self.body(body, state) != state:
-                raise TemplateError(f"`{tag}` does not end in the shell state in which it began", node.lineno, len(tag))
+    def _loop(self, node: nodes.For, state: shell.State) -> shell.State:
+        """Round after round, until one more brings nothing new; `else` takes the way of no round."""
+        none = self._body(node.else_, state)
+        rounds = self._join(node, "for", state, self._body(node.body, state))
+        while rounds != state:
+            state = rounds
+            rounds = self._join(node, "for", state, self._body(node.body, state))
+        return self._join(node, "for", rounds, none)
+
+    def _join(self, node: nodes.Node, tag: str, first: shell.State, second: shell.State) -> shell.State:
+        try:
+            return shell.join(first, second)
+        except shell.Unprovable as problem:
+            raise TemplateError(problem.reason, node.lineno, len(tag)) from None
 
     def _literal(self, node: nodes.TemplateData, state: shell.State) -> shell.State:
         try:
             return shell.advance(state, node.data)
         except shell.Unprovable as problem:
-            raise TemplateError(problem.reason, node.lineno + problem.offset) from None
+            raise TemplateError(problem.reason, node.lineno + (problem.offset or 0)) from None
 
     def _value(self, node: nodes.Expr, state: shell.State) -> shell.State:
-        place, length = start(node), 1
-        raw = _raw(node)
-        if raw:
+        place, raw = start(node), _raw(node)
+        if raw is not None:
             self.places[place] = None
-            self.warnings.append(TemplateWarning("`raw` puts the value into the script as it is: the shell runs what it says", raw.lineno, 3))
-            return shell.advance(state, "x")
+            self._warnings[place] = TemplateWarning(
+                "`raw` puts the value into the script as it is: the shell runs what it says", raw.lineno, 3
+            )
+            return shell.vouched(state)
+        length = len(self._text[place : self._text.find("}}", place)].rstrip(" \n-"))
         try:
             hazard = shell.hazard(state)
-            _, after = shell.reference(state, "CPOOL_VALUE_1")
+            self.places[place], after = shell.reference(state, _VARIABLE)
         except shell.Unprovable as problem:
             raise TemplateError(problem.reason, place, length) from None
         if hazard:
-            self.warnings.append(TemplateWarning(hazard, place, length))
-        self.places[place] = state
+            self._warnings[place] = TemplateWarning(hazard, place, length)
         return after
 
 
@@ -186,6 +208,7 @@ def _raw(node: nodes.Node) -> nodes.Filter | None:
     return node if isinstance(node, nodes.Filter) and node.name == "raw" else None
 
 
+_VARIABLE = "CPOOL_VALUE_N"
 _TAGS: Mapping[type[nodes.Node], str] = {
     nodes.Macro: "macro",
     nodes.CallBlock: "call",

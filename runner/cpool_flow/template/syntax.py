@@ -108,18 +108,14 @@ def _lowered(message: str) -> str:
 
 
 def _sign(text: str, offset: int) -> str | None:
-    for sign, wish in (
-        ("&&", "write `and`"),
-        ("||", "write `or`"),
-        ("!", "write `not`"),
-        ("$", "names have no `$`"),
-        ("}", "close it with `}}`"),
-    ):
-        if text.startswith(sign, offset) or (sign == "||" and text.startswith(sign, offset - 1)):
-            return wish
-    return None
+    """What the author may have meant by the sign that Jinja does not take."""
+    if text.startswith(".", offset) and text[:offset].rstrip(" -").endswith("{{"):
+        return "for braces of another tool: `{% raw %}…{% endraw %}`"
+    start = offset - 1 if text.startswith("||", offset - 1) else offset
+    return next((wish for sign, wish in _SIGNS.items() if text.startswith(sign, start)), None)
 
 
+_SIGNS = {"&&": "write `and`", "||": "write `or`", "!": "write `not`", "$": "names have no `$`", "}": "close it with `}}`"}
 _LEFT_OUT: dict[type[nodes.Node], str] = {
     nodes.Include: "`include` is not available: a template sees no files",
     nodes.Import: "`import` is not available: a template sees no files",

@@ -5,6 +5,7 @@ One pass: what comes out of a template is never looked at again.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -21,10 +22,12 @@ from cpool_flow.values import RenderError, unwrap
 KEPT_TEXTS = 8192
 KEPT_CODE = 256
 
+_MARKS = re.compile(r"\{\{|\{%|(?<!\$)\{#")
+
 
 def is_template(text: str) -> bool:
     """Whether anything in the text is for Jinja."""
-    return "{{" in text or "{%" in text or "{#" in text
+    return _MARKS.search(text) is not None
 
 
 @dataclass(frozen=True, slots=True)

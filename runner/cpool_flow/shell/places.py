@@ -27,13 +27,14 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum
 
-from cpool_flow import shell_hazards, shell_words
-from cpool_flow.shell_frames import WORDS, Frame, Kind, Position, Redirect, Unprovable
-from cpool_flow.shell_scanner import NAMING, TEXT_BEFORE, Follows, Scanner
-
-__all__ = ["START", "Place", "State", "Unprovable", "advance", "finish", "hazard", "join", "place", "reference", "vouched"]
+from cpool_flow.shell import hazards, words
+from cpool_flow.shell.commands import NAMING, TEXT_BEFORE
+from cpool_flow.shell.frames import WORDS, Frame, Kind, Position, Redirect, Unprovable
+from cpool_flow.shell.scan import Reading, scan
+from cpool_flow.shell.scanner import Follows
 
 MOST_READINGS = 8
+
 
 class Place(Enum):
     """A kind of place where a value is proved to be safe."""
@@ -43,15 +44,6 @@ class Place(Enum):
     DOUBLE = "in double quotes"
     HERE_DOCUMENT = "in a here-document"
     COMMENT = "in a comment"
-
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """What is open at a place. `pending` is text that its end has cut off within a token; `lost` says why nothing is known."""
-
-    frames: tuple[Frame, ...]
-    pending: str = ""
-    lost: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +60,7 @@ def advance(state: State, text: str) -> State:
     """The state after the literal `text`. Raises Unprovable where it changes what a value before it means."""
     if not text:
         return state
-    return _state(_scanned(reading, text, Follows.TEXT) for reading in state.readings)
+    return _state(scan(reading, text, Follows.TEXT) for reading in state.readings)
 
 
 def place(state: State) -> Place:
@@ -80,20 +72,23 @@ def reference(state: State, variable: str) -> tuple[str, State]:
     """The text that puts the value of the environment variable `variable` here, and the state after it. Raises Unprovable."""
     state = _before_value(state)
     text = REFERENCES[_place(state)].replace("NAME", variable)
-    return text, _state(_marked(reading, shell_words.with_value) for reading in state.readings)
+    return text, _state(_marked(reading, words.with_value) for reading in state.readings)
 
 
 def vouched(state: State) -> State:
     """The state after text that is not known, of which the author says that it keeps the shell's state (`| raw`)."""
     try:
-        return _state(_marked(reading, shell_words.with_opaque) for reading in _before_value(state).readings)
+        return _state(_marked(reading, words.with_opaque) for reading in _before_value(state).readings)
     except Unprovable as error:
         return _state([Reading((), lost=error.reason)])
 
 
 def hazard(state: State) -> str | None:
     """The warning for a value that stands here: it is the command, a file to write, or will be parsed by something else."""
-    return next(filter(None, map(_danger, _before_value(state).readings)), None)
+    try:
+        return next(filter(None, map(_danger, _before_value(state).readings)), None)
+    except Unprovable:
+        return None
 
 
 def join(first: State, second: State) -> State:
@@ -115,7 +110,7 @@ def join(first: State, second: State) -> State:
 def finish(state: State) -> None:
     """Raises Unprovable where a script that holds values ends within quotes or another construct."""
     for reading in state.readings:
-        frames = _scanned(reading, "", Follows.END).frames
+        frames = scan(reading, "", Follows.END).frames
         still_open = frames[1:-1] if frames and frames[-1].kind is Kind.COMMENT else frames[1:]
         if still_open:
             raise Unprovable(f"the script ends inside {still_open[-1].kind}")
@@ -166,25 +161,12 @@ def _state(readings: Iterable[Reading]) -> State:
     return State(tuple(distinct))
 
 
-def _scanned(reading: Reading, text: str, follows: Follows) -> Reading:
-    if reading.lost is not None:
-        return reading
-    scanner = Scanner(reading.frames, reading.pending + text, follows)
-    try:
-        scanner.run()
-    except Unprovable as error:
-        raise Unprovable(error.reason, None if error.offset is None else max(0, error.offset - len(reading.pending))) from None
-    if scanner.lost is not None:
-        return Reading((), lost=scanner.lost)
-    return Reading(tuple(scanner.frames), scanner.pending)
-
-
 def _before_value(state: State) -> State:
     """The state in which a token that was cut off has ended, because a quoted reference follows."""
     if all(not reading.pending for reading in state.readings):
         return state
     try:
-        return _state(_scanned(reading, "", Follows.VALUE) for reading in state.readings)
+        return _state(scan(reading, "", Follows.VALUE) for reading in state.readings)
     except Unprovable as error:
         raise Unprovable(error.reason) from None
 
@@ -198,7 +180,7 @@ def _place(state: State) -> Place:
 
 def _proved(reading: Reading) -> Place:
     if reading.lost is not None:
-        raise Unprovable(f"a value after {reading.lost}: what follows it cannot be proved to be safe")
+        raise Unprovable(f"a value after {reading.lost}: what comes after that is not read alike by all shells")
     top = reading.frames[-1]
     if top.kind is Kind.COMMENT:
         return Place.COMMENT
@@ -219,13 +201,13 @@ def _refused_in_word(frame: Frame) -> str | None:
         return "a value right after `>&` or `<&` may be the number of a descriptor or a file: write `>file 2>&1`"
     if frame.redirect is None and frame.position in NOT_A_VALUE:
         return NOT_A_VALUE[frame.position]
-    if shell_words.in_braces(word):
+    if words.in_braces(word):
         return "a value inside `{…}`, which bash expands and sh does not: quote the braces"
-    if shell_words.in_tilde(word):
+    if words.in_tilde(word):
         return "a value right after `~`: no user's home is looked up then"
-    if frame.position in NAMING and shell_words.in_index(word) or frame.kind is Kind.ARRAY and shell_words.in_element_index(word):
+    if (frame.position in NAMING and words.in_index(word)) or (frame.kind is Kind.ARRAY and words.in_element_index(word)):
         return "a value in an array index is evaluated as arithmetic, which can run commands"
-    if isinstance(frame.watch, shell_hazards.Let):
+    if isinstance(frame.watch, hazards.Let):
         return "`let` evaluates this value as arithmetic, which can run commands"
     if frame.kind is Kind.CONDITION:
         return _refused_in_condition(frame.previous, word)
@@ -234,7 +216,8 @@ def _refused_in_word(frame: Frame) -> str | None:
 
 def _refused_in_condition(previous: str, word: str) -> str | None:
     if previous not in TEXT_BEFORE:
-        return f"a value after `{previous.strip() or 'a new line'}` in `[[ ]]`" + ("" if shell_words.OPAQUE in previous else ": it may be evaluated, or be a command in sh")
+        before = f"`{previous}`" if previous.isprintable() else "another operand or a new line"
+        return f"a value after {before} in `[[ ]]` may be evaluated, or be a command in sh"
     if previous == "=~" and ("[" in word or "(" in word):
         return "a value inside a bracket or group of a regular expression"
     return None
@@ -261,7 +244,8 @@ def _danger(reading: Reading) -> str | None:
     top = reading.frames[-1]
     if top.kind is Kind.HERE_DOCUMENT:
         return top.heredocs[0].program
-    return next(filter(None, (_danger_in_word(frame) for frame in reversed(reading.frames) if frame is top or frame.word is not None)), None)
+    parts = (_danger_in_word(frame) for frame in reversed(reading.frames) if frame is top or frame.word is not None)
+    return next(filter(None, parts), None)
 
 
 def _danger_in_word(frame: Frame) -> str | None:
@@ -272,8 +256,8 @@ def _danger_in_word(frame: Frame) -> str | None:
     if frame.redirect is Redirect.HERE_STRING:
         return "the command runs this value as a program" if frame.watch is not None and frame.watch.reads_program else None
     if frame.position in NAMING:
-        assigns = frame.word is not None and shell_words.ASSIGNMENT.match(frame.word)
-        return shell_hazards.assignment_danger(frame.word or "") if assigns else "this value is the command that runs"
+        assigns = frame.word is not None and words.ASSIGNMENT.match(frame.word)
+        return hazards.assignment_danger(frame.word or "") if assigns else "this value is the command that runs"
     return frame.watch.danger(frame.word) if frame.watch is not None else None
 
 

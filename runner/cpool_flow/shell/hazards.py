@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from cpool_flow.shell_words import OPAQUE, VALUE
+from cpool_flow.shell.words import OPAQUE, VALUE
 
 
 class Watch(Protocol):
@@ -190,7 +190,7 @@ class Test:
     reads_program: bool = False
 
     def after(self, word: str) -> Watch | None:
-        return Test(unary=word in ("-v", "-R") or VALUE == word)
+        return Test(unary=word in ("-v", "-R") or word == VALUE)
 
     def danger(self, word: str | None) -> str | None:
         return "`[ -v ]` evaluates this value as a variable's name" if self.unary else None
@@ -250,10 +250,10 @@ _JQ = {"--arg": 2, "--argjson": 2, "--slurpfile": 2, "--rawfile": 2, "--indent":
 
 COMMANDS: dict[str, Callable[[str], Watch]] = {
     **_each("eval", _everything("parses this value as shell text")),
-    **_each("trap alias watch", _everything("parses this value as shell text later")),
+    **_each("trap watch", _everything("parses this value as shell text later")),
     **_each("ssh", _everything("hands this value to a shell of the other machine, which parses it", reads_program=True)),
     **_each("source .", _everything("runs the file that this value names")),
-    **_each("read unset mapfile readarray getopts wait", _everything("evaluates this value as a variable's name")),
+    **_each("read unset mapfile readarray getopts", _everything("evaluates this value as a variable's name")),
     **_each("complete compgen", _everything("expands this value")),
     **_each(" ".join(sorted(SHELLS)), _interpreter("c")),
     **_each("python", _interpreter("c")),

@@ -52,7 +52,7 @@ def with_value(word: str | None) -> str:
 
 def in_braces(word: str) -> bool:
     """Whether what follows may be inside a brace expansion, which only bash knows."""
-    return "{" in word and (word.count("{") > word.count("}") or _OPEN_BRACE.search(word) is not None)
+    return "{" in word and (count_open(word, "{", "}") or _OPEN_BRACE.search(word) is not None)
 
 
 def in_tilde(word: str) -> bool:
@@ -60,9 +60,14 @@ def in_tilde(word: str) -> bool:
     return "~" in word and _TILDE.search(word) is not None
 
 
+def count_open(word: str, opening: str, closing: str) -> bool:
+    """Whether an `opening` character of the word has no `closing` one."""
+    return word.count(opening) > word.count(closing)
+
+
 def in_index(word: str) -> bool:
     """Whether what follows is an array index, as in `name[`."""
-    return INDEX.match(word) is not None and word.count("[") > word.count("]")
+    return INDEX.match(word) is not None and count_open(word, "[", "]")
 
 
 def in_element_index(word: str) -> bool:
@@ -77,4 +82,5 @@ def is_descriptor_with_value(word: str) -> bool:
 
 def names_variable_by_value(word: str) -> bool:
     """Whether `word` reads like an assignment to a variable that a value names."""
-    return VALUE in word.partition("=")[0] and "=" in word
+    name, equals, _ = word.partition("=")
+    return VALUE in name and equals == "="

@@ -1,6 +1,6 @@
 """The constructs of shell text that can be open at a place, as values.
 
-Knows their names and what is remembered of each; `shell_scanner.py` knows how text opens and closes them.
+Knows their names and what is remembered of each; `scan.py` knows how text opens and closes them.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from enum import StrEnum
 
-from cpool_flow.shell_hazards import Watch
+from cpool_flow.shell.hazards import Watch
 
 
 class Unprovable(Exception):
@@ -91,7 +91,7 @@ class Frame:
 
     kind: Kind
     position: Position = Position.START
-    word: str | None = None  # the word in progress, see shell_words.py
+    word: str | None = None  # the word in progress, see words.py
     redirect: Redirect | None = None
     watch: Watch | None = None
     heredocs: tuple[HereDocument, ...] = ()  # announced; in a here-document: this one, then those that follow it

@@ -1,0 +1,87 @@
+"""What is allowed and is rarely meant: warnings, for `validate` and the start of a run.
+
+Asked only of workflows in which nothing is wrong.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+
+from cpool_flow import model, template
+from cpool_flow.findings import Findings
+from cpool_flow.nodes import Path
+from cpool_flow.order import Order, Placed
+from cpool_flow.permissions import may_write
+from cpool_flow.template import Reference
+
+# What strangers can write: arguments that carry it are called like this, commands that print it look like that.
+_FOREIGN_ARGUMENT = re.compile(r"(?:^|_)(?:title|body|issue|issue_(?:text|body|title)|comment|comments|description_of_issue)$")
+_FOREIGN_COMMAND = re.compile(r"\b(?:gh\s+(?:issue|pr|api)|glab\s+(?:issue|mr|api)|curl|wget)\b")
+_TEXT_FIELDS = frozenset({"output", "json", "items", "vars"})
+
+Skills = Mapping[str, model.AgentConfig]
+
+
+def warn(workflow: model.Workflow, order: Order, used_arguments: frozenset[str], skills: Skills, findings: Findings) -> None:
+    """Note the warnings of a valid workflow. `skills`: the settings of the skills that it uses."""
+    for name in workflow.args:
+        if name not in used_arguments:
+            findings.error(("args", name), f"argument `{name}` is not used", key=True, warning=True)
+    writers = [placed for placed in order.all if may_write(placed.step, workflow, skills.get(placed.step.skill or ""))]
+    if workflow.isolation == "none" and writers:
+        message = f"step `{writers[0].name}` may change files, and `isolation: none` lets it work in your checkout"
+        findings.error(("isolation",), message, help="`isolation: worktree` gives the run a place and a branch of its own", warning=True)
+    for placed in order.all:
+        _warn_of_step(placed, findings)
+        if placed.step.is_agent and placed not in writers:
+            _warn_of_reader(placed, findings)
+    for placed in writers:
+        _warn_of_foreign_text(placed, order, findings)
+
+
+def _warn_of_step(placed: Placed, findings: Findings) -> None:
+    step = placed.step
+    if step.when is False or (isinstance(step.when, str) and step.when.strip("{} ").lower() == "false"):
+        findings.error((*placed.path, "when"), f"step `{placed.name}` never runs", warning=True)
+    retries = step.retries if step.retries is not None else model.DEFAULT_AGENT_RETRIES if step.is_agent else 0
+    if step.retry is not None and not retries:
+        message = f"`retry` does nothing: step `{placed.name}` has no retries"
+        findings.error((*placed.path, "retry"), message, key=True, help="say how many: `retries: 2`", warning=True)
+
+
+def _warn_of_reader(placed: Placed, findings: Findings) -> None:
+    expect = placed.step.expect
+    if expect is not None and (expect.changes or expect.commit):
+        key = "changes" if expect.changes else "commit"
+        message = f"step `{placed.name}` cannot do what it is expected to: its agent may not change files"
+        help = "allow it to, as `config: {permission_mode: acceptEdits}`"
+        findings.error((*placed.path, "expect", key), message, help=help, warning=True)
+
+
+def _warn_of_foreign_text(placed: Placed, order: Order, findings: Findings) -> None:
+    """Text from outside that reaches an agent which may write without being fenced."""
+    for path, text in _agent_texts(placed):
+        for reference in template.parse(text).references:
+            if not reference.fenced and _is_foreign(reference, order):
+                message = "text from outside reaches an agent that may change files"
+                help = "fence it as data: `{{ … | untrusted }}`"
+                findings.error_in(path, reference.offset, reference.length, message, help=help, warning=True)
+
+
+def _agent_texts(placed: Placed) -> Iterator[tuple[Path, str]]:
+    step = placed.step
+    texts = [("prompt", step.prompt), ("recovery_prompt", step.recovery_prompt)]
+    yield from (((*placed.path, key), text) for key, text in texts if text is not None)
+    yield from (((*placed.path, "with", name), value) for name, value in (step.with_ or {}).items() if isinstance(value, str))
+
+
+def _is_foreign(reference: Reference, order: Order) -> bool:
+    path = reference.path
+    if path[0] == "args":
+        return len(path) > 1 and bool(_FOREIGN_ARGUMENT.search(path[1]))
+    if path[0] != "steps" or len(path) < 3:
+        return False
+    source = order.steps[path[1]].step
+    command = source.run if isinstance(source.run, str) else " ".join(source.run or ())
+    return bool(_FOREIGN_COMMAND.search(command)) and (path[2] in _TEXT_FIELDS or path[2] in (source.output_vars or {}))

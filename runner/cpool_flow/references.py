@@ -1,0 +1,139 @@
+"""Reads every template of a workflow: each must parse, and each name in it must have a value where it stands.
+
+Knows where templates stand and what is read when; what a name means is said in `visible.py`. Renders nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from cpool_flow import model, template
+from cpool_flow.findings import Findings
+from cpool_flow.nodes import Path
+from cpool_flow.order import Order, Placed
+from cpool_flow.template import Expression, Reference, ShellTemplate, Template, TemplateError
+from cpool_flow.visible import Declared, Here
+
+Parse = Callable[[str], Template | Expression | ShellTemplate]
+
+# Texts of the agent's settings that are read before any template has a value.
+_NO_TEMPLATES = ("agent", "script")
+
+
+def check_references(workflow: model.Workflow, order: Order, findings: Findings) -> frozenset[str]:
+    """Note what is wrong in the templates of a workflow; the names of the arguments that it uses."""
+    reader = _Reader(workflow, order, findings)
+    reader.read_workflow(workflow)
+    for placed in order.all:
+        reader.read_step(placed)
+    return frozenset(workflow.args) if reader.uses_all_arguments else frozenset(reader.arguments)
+
+
+def reads_outcome(expression: Expression) -> bool:
+    """Whether a `when` asks how a step has ended, and so is asked also after a failure (`join: done`)."""
+    return any(_outcome_field(reference.path) in ("status", "error") for reference in expression.references)
+
+
+def _outcome_field(path: tuple[str, ...]) -> str | None:
+    field = {"steps": 2, "previous": 1}.get(path[0], len(path))
+    return path[field] if field < len(path) else None
+
+
+class _Reader:
+    def __init__(self, workflow: model.Workflow, order: Order, findings: Findings) -> None:
+        self._declared = Declared(workflow, order)
+        self._env = frozenset(workflow.env)
+        self._findings = findings
+        self.arguments: set[str] = set()
+        self.uses_all_arguments = False
+
+    def read_workflow(self, workflow: model.Workflow) -> None:
+        known: set[str] = set()
+        for name, text in workflow.env.items():
+            self._text(("env", name), text, Here("`env`", frozenset(known), context=False))
+            known.add(name)
+        self._values(("context",), workflow.context, Here("`context`", self._env, context=False))
+        self._config(("config",), workflow.config, Here("`config` of the workflow", self._env))
+        self._commands(("setup",), workflow.setup, Here("`setup`", self._env))
+        self._values(("outputs",), workflow.outputs, Here("`outputs`", self._env, all_steps=True))
+
+    def read_step(self, placed: Placed) -> None:
+        step, path = placed.step, placed.path
+        if isinstance(step.when, str):
+            self._expression((*path, "when"), step.when, Here("`when`", self._env, step=placed))
+        if step.foreach is not None:
+            self._foreach((*path, "foreach"), step.foreach, Here("`foreach`", self._env, step=placed))
+        here = Here("the step", self._env, step=placed, of_task=True)
+        if isinstance(step.run, str):
+            self._shell((*path, "run"), step.run, here)
+        for key, text in (("prompt", step.prompt), ("recovery_prompt", step.recovery_prompt), ("stdin", step.stdin), ("cwd", step.cwd)):
+            if text is not None:
+                self._text((*path, key), text, here)
+        self._commands((*path, "verify"), step.verify, here)
+        for key, values in (("run", step.run), ("with", step.with_), ("env", step.env)):
+            if values is not None and not isinstance(values, str):
+                self._values((*path, key), values, here)
+        if step.config is not None:
+            self._config((*path, "config"), step.config, here)
+
+    def _foreach(self, path: Path, foreach: str | tuple[Any, ...], here: Here) -> None:
+        if isinstance(foreach, str):
+            self._expression(path, foreach, here)
+        else:
+            self._values(path, foreach, here)
+
+    def _config(self, path: Path, config: model.AgentConfig, here: Here) -> None:
+        for name in config.model_fields_set:
+            if name not in _NO_TEMPLATES:
+                self._values((*path, name), getattr(config, name), here)
+
+    def _commands(self, path: Path, commands: str | tuple[str, ...] | None, here: Here) -> None:
+        if isinstance(commands, str):
+            self._shell(path, commands, here)
+        for index, command in enumerate(commands if isinstance(commands, tuple) else ()):
+            self._shell((*path, index), command, here)
+
+    def _values(self, path: Path, value: Any, here: Here) -> None:
+        """All texts inside of a value."""
+        if isinstance(value, str):
+            self._text(path, value, here)
+        elif isinstance(value, Mapping):
+            for key, inner in value.items():
+                self._values((*path, key), inner, here)
+        elif isinstance(value, (list, tuple)):
+            for index, inner in enumerate(value):
+                self._values((*path, index), inner, here)
+
+    def _text(self, path: Path, text: str, here: Here) -> None:
+        if template.is_template(text):
+            self._read(template.parse, path, text, here)
+
+    def _expression(self, path: Path, text: str, here: Here) -> None:
+        self._read(template.parse_expression, path, text, here)
+
+    def _shell(self, path: Path, text: str, here: Here) -> None:
+        if not template.is_template(text):
+            return
+        parsed = self._read(template.parse_shell, path, text, here)
+        for warning in parsed.warnings if isinstance(parsed, ShellTemplate) else ():
+            self._findings.error_in(path, warning.offset, warning.length, warning.message, hint=warning.hint, warning=True)
+
+    def _read(self, parse: Parse, path: Path, text: str, here: Here) -> Template | Expression | ShellTemplate | None:
+        try:
+            parsed = parse(text)
+        except TemplateError as error:
+            self._findings.error_in(path, error.offset, error.length, error.message, hint=error.hint)
+            return None
+        for reference in parsed.references:
+            self._check(path, reference, here)
+        return parsed
+
+    def _check(self, path: Path, reference: Reference, here: Here) -> None:
+        names = reference.path
+        if names[0] == "args":
+            self.arguments.update(names[1:2])
+            self.uses_all_arguments |= len(names) == 1
+        wrong = self._declared.wrong(names, reference.guarded, here)
+        if wrong is not None:
+            self._findings.error_in(path, reference.offset, reference.length, wrong.message, hint=wrong.hint, help=wrong.help)

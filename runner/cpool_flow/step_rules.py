@@ -1,0 +1,213 @@
+"""What cannot be meant: keys that do nothing for their kind of step, names and paths that are not taken, files that are no schema.
+
+Asks one value or one step at a time; order is `order.py`, templates are `references.py`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import PurePosixPath
+
+from cpool_flow import model, settings, template
+from cpool_flow.errors import did_you_mean
+from cpool_flow.findings import Findings
+from cpool_flow.nodes import Path
+from cpool_flow.order import Order, Placed
+from cpool_flow.outputs import path_keys
+from cpool_flow.plan import DEFAULT_MAX_ITEMS, NEVER_RETRIED
+from cpool_flow.shape import shown_name
+from cpool_flow.visible import RESERVED, STEP_FIELDS
+
+# What changes how a shell finds programs, reads start-up files or splits words.
+_RISKY_VARIABLES = {
+    "PATH": "decides which program a command is",
+    "BASH_ENV": "is a file that bash runs before the command",
+    "ENV": "is a file that a shell runs before the command",
+    "IFS": "changes how the shell splits words",
+    "LD_PRELOAD": "is loaded into every program",
+    "PYTHONSTARTUP": "is a file that Python runs",
+}
+_POSIX_SHELLS = frozenset({"sh", "bash", "dash"})
+
+
+def check_rules(workflow: model.Workflow, order: Order, findings: Findings) -> None:
+    """Note every key of a step, and every name and path in it, that cannot be meant."""
+    for placed in order.all:
+        rules = _Rules(placed, workflow, findings)
+        rules.check_keys()
+        rules.check_names()
+        rules.check_values()
+        rules.check_agent()
+
+
+def check_env(path: Path, env: Mapping[str, str] | None, findings: Findings, secrets: Iterable[str] = ()) -> None:
+    """Note the variables of an `env` that are not taken, or dangerous."""
+    for name in env or ():
+        place = (*path, name)
+        if name.startswith("CPOOL_"):
+            findings.error(place, f"`{name}` cannot be set: names that begin with `CPOOL_` are our own", key=True)
+        elif name in secrets:
+            findings.error(place, f"`{name}` is a secret already", key=True)
+        elif name == "PATH" and path == ("env",):
+            findings.error(
+                place, "`PATH` can only be set by the step that needs it", key=True, help="it decides which programs all steps run"
+            )
+        elif name in _RISKY_VARIABLES:
+            findings.error(place, f"`{name}` {_RISKY_VARIABLES[name]}", key=True, warning=True)
+
+
+def check_path(path: Path, text: str, findings: Findings, *, templates: bool = False) -> bool:
+    """Whether a path stays in the folder that it is relative to, as far as its text says; noted where it does not."""
+    wrong = _wrong_path(f"`{path[-1] if isinstance(path[-1], str) else path[-2]}`", text, templates)
+    if wrong:
+        findings.error(path, wrong)
+    return not wrong
+
+
+def _wrong_path(key: str, text: str, templates: bool) -> str | None:
+    if template.is_template(text) and not templates:
+        return f"{key} takes no template"
+    if text.startswith(("/", "~")):
+        return f"{key} must be relative, and {shown_name(text)} is not"
+    if ".." in re.split(r"[/\\]", text):
+        return f"{shown_name(text)} leads out with `..`"
+    return None if text.isprintable() else f"{key} holds a character that is not printable"
+
+
+class _Rules:
+    """The rules for one step."""
+
+    def __init__(self, placed: Placed, workflow: model.Workflow, findings: Findings) -> None:
+        self._name = placed.name
+        self._path = placed.path
+        self._step = placed.step
+        self._workflow = workflow
+        self._findings = findings
+
+    def check_keys(self) -> None:
+        step = self._step
+        if step.is_agent:
+            self._refuse(("stdin", "shell", "ok_codes", "slot"), "an agent step: it belongs to `run`")
+        else:
+            self._refuse(("allow_denials",), "a `run` step: no tool is refused there")
+        if not step.is_agent and step.recovery_prompt is None:
+            self._refuse(("config",), "a `run` step without `recovery_prompt`: it has no agent")
+        if step.foreach is None:
+            self._refuse(("as", "max_parallel", "max_items", "fail_fast"), "a step without `foreach`")
+        if step.skill is None:
+            self._refuse(("with",), "a step without `skill`")
+        if step.recovery_prompt is None:
+            self._refuse(("recoveries",), "a step without `recovery_prompt`")
+        if isinstance(step.run, tuple):
+            self._refuse(("shell",), "a `run` list: it is executed without a shell")
+        if step.output_schema is not None and step.output == "text":
+            self._error("output", "`output: text` contradicts `output_schema`, which reads the output as JSON")
+
+    def check_names(self) -> None:
+        step = self._step
+        if step.as_ in RESERVED - {"item"}:
+            self._error("as", f"`{step.as_}` cannot name the item: it has a meaning of its own")
+        for name, variable in (step.output_vars or {}).items():
+            self._check_variable(name, variable)
+        for index, name in enumerate(step.secrets or ()):
+            if name not in self._workflow.secrets:
+                hint = did_you_mean(name, self._workflow.secrets)
+                message = f"step `{self._name}` asks for secret `{name}`, which is not declared"
+                self._findings.error(
+                    (*self._path, "secrets", index), message, hint=hint, help=f"declare it: `secrets: [{name}]` at the top of the file"
+                )
+        check_env((*self._path, "env"), step.env, self._findings, step.secrets or ())
+
+    def check_values(self) -> None:
+        step = self._step
+        if step.cwd is not None:
+            check_path((*self._path, "cwd"), step.cwd, self._findings, templates=True)
+        for index, pattern in enumerate((step.expect.files if step.expect else None) or ()):
+            check_path((*self._path, "expect", "files", index), pattern, self._findings)
+        if isinstance(step.foreach, tuple):
+            most = DEFAULT_MAX_ITEMS if step.max_items is None else step.max_items
+            if len(step.foreach) > most:
+                self._error("foreach", f"this list has {len(step.foreach):,} items; `max_items` allows {most:,}")
+        elif step.foreach is not None:
+            self._check_foreach(step.foreach)
+        if isinstance(step.run, tuple) and not step.run[0].strip():
+            self._findings.error((*self._path, "run", 0), "the program has no name")
+        for index, kind in enumerate((step.retry.on if step.retry else None) or ()):
+            if kind in NEVER_RETRIED:
+                self._findings.error((*self._path, "retry", "on", index), f"`{kind}` is never tried again: another attempt cannot mend it")
+        self._check_shell()
+
+    def check_agent(self) -> None:
+        step = self._step
+        if step.config is not None:
+            check_config((*self._path, "config"), step.config, self._findings)
+        if not step.is_agent and step.recovery_prompt is None:
+            return
+        config = self._workflow.config if step.config is None else _merged(self._workflow.config, step.config)
+        place = (
+            "config"
+            if step.config is not None
+            else "prompt"
+            if step.prompt is not None
+            else "skill"
+            if step.skill is not None
+            else "recovery_prompt"
+        )
+        for agent in ("command", "scripted"):
+            key = "command" if agent == "command" else "script"
+            if config.agent == agent and getattr(config, key) is None and step.skill is None:
+                self._error(place, f"`agent: {agent}` needs `{key}`", help=f"write it beside it: `config: {{agent: {agent}, {key}: …}}`")
+
+    def _check_variable(self, name: str, variable: str | model.OutputVariable) -> None:
+        path: Path = (*self._path, "output_vars", name)
+        if name in STEP_FIELDS:
+            self._findings.error(path, f"`{name}` is a field of every step, and cannot name a variable", key=True)
+        written = variable if isinstance(variable, str) else variable.path
+        try:
+            path_keys(written)
+        except ValueError as error:
+            self._findings.error(path if isinstance(variable, str) else (*path, "path"), str(error))
+
+    def _check_foreach(self, text: str) -> None:
+        """Text is never iterated: said at load where an argument is declared as one."""
+        inner = text.strip().removeprefix("{{").removesuffix("}}").strip()
+        declared = self._workflow.args.get(inner.removeprefix("args.")) if inner.startswith("args.") else None
+        kind = declared.get("type") if declared else None
+        if isinstance(kind, str) and kind != "array":
+            self._error("foreach", f"`foreach` takes a list, and `{inner}` is declared as {kind}")
+
+    def _check_shell(self) -> None:
+        step = self._step
+        if step.shell is None:
+            return
+        words = step.shell.split() if isinstance(step.shell, str) else step.shell
+        if not words:
+            self._error("shell", "`shell` is empty")
+        elif any(map(template.is_template, words)):
+            self._error("shell", "`shell` takes no template")
+        elif isinstance(step.run, str) and template.is_template(step.run) and PurePosixPath(words[0]).name not in _POSIX_SHELLS:
+            message = f"values can be put safely into text for sh, bash and dash only, not for {shown_name(words[0])}"
+            self._error("shell", message, help="hand them over by `env:` or `stdin:`")
+
+    def _refuse(self, keys: Iterable[str], where: str) -> None:
+        for key in keys:
+            if _FIELDS.get(key, key) in self._step.model_fields_set:
+                self._findings.error((*self._path, key), f"`{key}` means nothing to {where}", key=True)
+
+    def _error(self, key: str, message: str, help: str | None = None) -> None:
+        self._findings.error((*self._path, key), message, help=help)
+
+
+_FIELDS = {"as": "as_", "with": "with_"}
+
+
+def check_config(path: Path, config: model.AgentConfig, findings: Findings) -> None:
+    """Note what cannot be meant in the settings of an agent."""
+    check_env((*path, "env"), config.env, findings)
+    if config.script is not None:
+        check_path((*path, "script"), config.script, findings)
+
+
+def _merged(*configs: model.AgentConfig) -> model.AgentConfig:
+    return settings.merge(settings.Layer("", config) for config in configs).config

@@ -1,0 +1,188 @@
+"""A workflow file → a workflow that holds together, or all that is wrong with it, sorted by place.
+
+Puts the checks in their order. Reads no disk: skills and files beside the workflow are asked of a `Lookup`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+from cpool_flow import __version__, model
+from cpool_flow.arguments import declaration_problems
+from cpool_flow.document import load
+from cpool_flow.errors import InvalidInput, Problem
+from cpool_flow.findings import MOST, Enough, Findings
+from cpool_flow.json_value import BadJson, JsonValue, read_json
+from cpool_flow.lints import warn
+from cpool_flow.nodes import Document, Path
+from cpool_flow.order import Order, read_order
+from cpool_flow.references import check_references
+from cpool_flow.requires import BadSpecifier, is_met
+from cpool_flow.schema import InvalidSchema, compile_schema
+from cpool_flow.shape import read_shape
+from cpool_flow.skill import Skill, parse_skill
+from cpool_flow.step_rules import check_config, check_env, check_path, check_rules
+from cpool_flow.template import is_template
+
+
+class Lookup(Protocol):
+    """What validation asks of the disk."""
+
+    def skill(self, name: str) -> tuple[bytes, str]:
+        """A skill's SKILL.md and its path. Raises InvalidInput."""
+        ...
+
+    def file(self, name: str) -> bytes:
+        """A file by its path relative to the workflow. Raises InvalidInput."""
+        ...
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A valid workflow. `skills`: the text of each SKILL.md by name. `schemas`: what each `output_schema` that is a path holds,
+    in one piece with all that it refers to."""
+
+    workflow: model.Workflow
+    document: Document
+    warnings: tuple[Problem, ...] = ()
+    skills: Mapping[str, str] = field(default_factory=dict)
+    schemas: Mapping[str, JsonValue] = field(default_factory=dict)
+
+
+def validate(source: bytes, file: str, lookup: Lookup | None = None) -> Checked:
+    """The workflow in `source`. Raises InvalidInput with every problem. Without a `lookup`, what it would be asked is taken as good."""
+    check = _Check(load(source, file), lookup)
+    try:
+        check.run()
+    except Enough:
+        raise InvalidInput([Problem(f"more than {MOST} problems; these are some of them"), *check.findings.errors]) from None
+    if check.findings.errors or check.workflow is None:
+        raise InvalidInput(check.findings.errors)
+    skills = {name: source for name, (source, _) in check.skills.items()}
+    return Checked(check.workflow, check.findings.document, check.findings.warnings, skills, check.schemas)
+
+
+class _Check:
+    """One validation: what was found so far."""
+
+    def __init__(self, document: Document, lookup: Lookup | None) -> None:
+        self.findings = Findings(document)
+        self.workflow: model.Workflow | None = None
+        self.skills: dict[str, tuple[str, Skill]] = {}
+        self.schemas: dict[str, JsonValue] = {}
+        self._lookup = lookup
+
+    def run(self) -> None:
+        self.workflow = workflow = read_shape(self.findings)
+        if workflow is None:
+            return
+        self._check_top(workflow)
+        order = read_order(workflow, self.findings)
+        check_rules(workflow, order, self.findings)
+        self._check_skills(order)
+        self._check_schemas(order)
+        used_arguments = check_references(workflow, order, self.findings)
+        if not self.findings.errors:
+            warn(workflow, order, used_arguments, {name: skill.config for name, (_, skill) in self.skills.items()}, self.findings)
+
+    def _check_top(self, workflow: model.Workflow) -> None:
+        if workflow.requires is not None:
+            self._check_requires(workflow.requires)
+        for name, declaration in workflow.args.items():
+            for problem in declaration_problems(declaration):
+                self.findings.error(("args", name, *problem.path), f"argument `{name}`: {problem.message}")
+        for index, name in enumerate(workflow.secrets):
+            if name.startswith("CPOOL_"):
+                self.findings.error(("secrets", index), f"`{name}` cannot be a secret: names that begin with `CPOOL_` are our own")
+        check_env(("env",), workflow.env, self.findings, workflow.secrets)
+        check_config(("config",), workflow.config, self.findings)
+        if workflow.base is not None:
+            self._check_base(workflow.base)
+
+    def _check_requires(self, specifier: str) -> None:
+        try:
+            if not is_met(specifier, __version__):
+                self.findings.error(
+                    ("requires",), f"this file requires cpool-flow {specifier}, and this is {__version__}", help="pip install -U cpool-flow"
+                )
+        except BadSpecifier:
+            self.findings.error(("requires",), '`requires` is a list of versions such as ">=0.1, <1"')
+
+    def _check_base(self, base: str) -> None:
+        if base.startswith("-") or not base.strip() or not base.isprintable():
+            self.findings.error(("base",), "`base` must be a commit, branch or tag")
+        elif is_template(base):
+            self.findings.error(("base",), "`base` takes no template: it is fixed before the run begins")
+
+    def _check_skills(self, order: Order) -> None:
+        for placed in order.all:
+            if placed.step.skill is None or self._lookup is None:
+                continue
+            skill = self._skill(placed.step.skill, (*placed.path, "skill"))
+            for name, problem in skill.check_arguments(placed.step.with_ or {}) if skill else ():
+                where = (*placed.path, "with", name) if name in (placed.step.with_ or {}) else (*placed.path, "skill")
+                place = self.findings.document.location(where, key=where[-1] == name)
+                self.findings.add(replace(problem, location=place))
+
+    def _skill(self, name: str, path: Path) -> Skill | None:
+        if name not in self.skills and self._lookup is not None:
+            try:
+                source, file = self._lookup.skill(name)
+            except InvalidInput as error:
+                self._add_placed(error, path)
+                return None
+            try:
+                skill = parse_skill(source, file)
+            except InvalidInput as error:
+                self._add_placed(error, path)
+                return None
+            for warning in skill.warnings:
+                self.findings.add(warning)
+            self.skills[name] = (source.decode("utf-8"), skill)
+        return self.skills[name][1]
+
+    def _check_schemas(self, order: Order) -> None:
+        for placed in order.all:
+            schema, path = placed.step.output_schema, (*placed.path, "output_schema")
+            if isinstance(schema, dict):
+                self._compile(schema, path)
+            elif schema is not None and schema not in self.schemas and check_path(path, schema, self.findings):
+                self._read_schema(schema, path)
+
+    def _read_schema(self, name: str, path: Path) -> None:
+        if self._lookup is None:
+            return
+        try:
+            self._compile(self._json(name), path, name)
+        except InvalidInput as error:
+            self._add_placed(error, path)
+
+    def _compile(self, schema: JsonValue, path: Path, name: str = "") -> None:
+        """Note what is wrong with a schema; keep it, if it is a file, with all that it refers to."""
+        try:
+            compiled = compile_schema(schema, file=name, retrieve=self._json if name else None)
+        except InvalidSchema as error:
+            for problem in error.problems:
+                where = path if name else (*path, *problem.path)
+                self.findings.error(where, f"{f'`{name}`: ' if name else ''}{problem.message}")
+        else:
+            if name:
+                self.schemas[name] = compiled.document
+
+    def _json(self, name: str) -> JsonValue:
+        """What a file holds, as JSON or YAML. Raises InvalidInput."""
+        assert self._lookup is not None
+        source = self._lookup.file(name)
+        if not name.endswith(".json"):
+            return load(source, name).data
+        try:
+            return read_json(source.decode("utf-8"))
+        except (BadJson, UnicodeDecodeError) as error:
+            raise InvalidInput(f"`{name}`: {error}") from None
+
+    def _add_placed(self, error: InvalidInput, path: Path) -> None:
+        """What was found elsewhere; without a place of its own, here."""
+        for problem in error.problems:
+            self.findings.add(problem if problem.location else replace(problem, location=self.findings.document.location(path)))
