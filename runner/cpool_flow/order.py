@@ -14,6 +14,7 @@ from cpool_flow import model
 from cpool_flow.errors import did_you_mean
 from cpool_flow.findings import Findings
 from cpool_flow.nodes import Path
+from cpool_flow.plan import step_name
 
 MOST_CYCLES = 10
 
@@ -97,7 +98,7 @@ def _placed(workflow: model.Workflow) -> list[Placed]:
     for phase, steps in (("steps", workflow.steps), ("finally", workflow.finally_)):
         before: tuple[str, ...] = ()
         for index, step in enumerate(steps):
-            name = step.name or f"step_{len(found) + 1}"
+            name = step_name(step, len(found))
             found.append(Placed(name, (phase, index), step, len(found), before if step.needs is None else _listed(step.needs)))
             before = (name,)
     return found

@@ -112,9 +112,9 @@ def build(workflow: model.Workflow, *, agent: str | None = None) -> Plan:
     )
 
 
-def step_name(step: model.Step, index: int) -> str:
-    """The name of the step at `index` (from 0) of its list."""
-    return step.name or f"step_{index + 1}"
+def step_name(step: model.Step, position: int) -> str:
+    """The name of the step at `position` (from 0) of the file; those of `finally` are counted on from those of `steps`."""
+    return step.name or f"step_{position + 1}"
 
 
 def fan_out_items(value: object, step: PlannedStep) -> list[object]:
@@ -146,7 +146,7 @@ def _planned(
     agent: str | None,
     offset: int,
 ) -> PlannedStep:
-    name = step_name(step, index)
+    name = step_name(step, offset + index)
     writes = may_write(step, workflow)
     return PlannedStep(
         name=name,
