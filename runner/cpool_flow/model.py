@@ -22,7 +22,7 @@ from pydantic_core import PydanticCustomError
 
 STEP_NAME = r"^[a-z][a-z0-9_-]*$"
 VARIABLE_NAME = r"^[A-Za-z_][A-Za-z0-9_]*$"
-DURATION = r"^([0-9]+(\.[0-9]+)?(ms|s|m|h|d))+$"
+DURATION = r"^([0-9]{1,12}(\.[0-9]{1,9})?(ms|s|m|h|d))+$"
 MAX_DURATION_SECONDS = 366 * 86400.0
 
 DEFAULT_TIMEOUT_SECONDS = 3600.0
@@ -109,8 +109,9 @@ def _list_as_tuple(value: object) -> object:
 
 
 Item = TypeVar("Item")
-# A YAML list, kept as a tuple.
+# A YAML list, kept as a tuple. What bounds a value stands before its validator, or the JSON Schema would not have it.
 ListOf = Annotated[tuple[Item, ...], BeforeValidator(_list_as_tuple)]
+FilledListOf = Annotated[tuple[Item, ...], Field(min_length=1), BeforeValidator(_list_as_tuple)]
 
 
 def _whole(value: object) -> object:
@@ -123,7 +124,8 @@ def _no_boolean(value: object) -> object:
     return str(value) if isinstance(value, bool) else value
 
 
-Integer = Annotated[int, BeforeValidator(_whole)]
+# Beside `int`, before its bounds are checked.
+WHOLE = BeforeValidator(_whole)
 # Any YAML value, templates inside its texts included.
 Value = Any
 
@@ -146,7 +148,7 @@ class AgentConfig(Model):
     permission_mode: Maybe[Literal["default", "acceptEdits", "plan", "dontAsk", "bypassPermissions", "auto"]] = Field(
         None, description="What the agent may do without asking. `default` reads and refuses writes."
     )
-    max_turns: Maybe[Annotated[Integer, Field(ge=1)]] = Field(None, description="Most turns of one attempt.")
+    max_turns: Maybe[Annotated[int, Field(ge=1), WHOLE]] = Field(None, description="Most turns of one attempt.")
     max_budget_usd: Maybe[Annotated[float, Field(gt=0, allow_inf_nan=False)]] = Field(
         None, description="Most US dollars that one attempt may spend."
     )
@@ -159,7 +161,7 @@ class AgentConfig(Model):
     add_dirs: Maybe[ListOf[NonEmpty]] = Field(None, description="More folders that the agent may use.")
     settings: Maybe[dict[str, Value]] = Field(None, description="Settings handed to the agent CLI.")
     env: Maybe[dict[Variable, Text]] = Field(None, description="More environment variables of the agent process.")
-    command: Maybe[Annotated[ListOf[Text], Field(min_length=1)]] = Field(
+    command: Maybe[FilledListOf[Text]] = Field(
         None, description="For `agent: command`: the program and its arguments; the prompt comes on its stdin."
     )
     script: Maybe[NonEmpty] = Field(None, description="For `agent: scripted`: a YAML file of answers, relative to this file.")
@@ -168,14 +170,16 @@ class AgentConfig(Model):
 class Retry(Model):
     """When and how soon a failed attempt is made again."""
 
-    delay: Duration = Field(2.0, description="Wait before the second attempt.")
+    delay: Duration = Field(2.0, description="Wait before the second attempt (default 2s).")
     factor: Annotated[float, Field(ge=1, le=100, allow_inf_nan=False)] = Field(
-        2.0, description="Each wait is this many times the one before."
+        2.0, description="Each wait is this many times the one before (default 2)."
     )
-    max_delay: Duration = Field(60.0, description="Longest wait.")
-    jitter: bool = Field(True, description="Spread the waits by up to a quarter.")
+    max_delay: Duration = Field(60.0, description="Longest wait (default 1m).")
+    jitter: bool = Field(True, description="Spread the waits by up to a quarter (default true).")
     on: Maybe[ListOf[ErrorKind]] = Field(None, description="Only failures of these kinds are tried again.")
-    exit_codes: Maybe[ListOf[Annotated[Integer, Field(ge=0, le=255)]]] = Field(None, description="Only these exit codes are tried again.")
+    exit_codes: Maybe[ListOf[Annotated[int, Field(ge=0, le=255), WHOLE]]] = Field(
+        None, description="Only these exit codes are tried again."
+    )
     timeout: Maybe[PositiveDuration] = Field(None, description="All attempts together.")
 
 
@@ -184,17 +188,17 @@ class Expect(Model):
 
     changes: Maybe[bool] = Field(None, description="Whether files must have changed (`true`) or must not (`false`).")
     commit: Maybe[bool] = Field(None, description="The step itself must have made a commit on the run's branch.")
-    files: Maybe[Annotated[ListOf[NonEmpty], Field(min_length=1)]] = Field(
-        None, description="Each pattern must match a file in the step's place."
-    )
+    files: Maybe[FilledListOf[NonEmpty]] = Field(None, description="Each pattern must match a file in the step's place.")
 
 
 class OutputVariable(Model):
+    """A variable that may be missing in the output."""
+
     path: NonEmpty = Field(description="Dot path into the output, with array indexes: `a.b[0].c`; `.` is everything.")
     default: Value = Field(None, description="Taken where the path is missing.")
 
 
-Commands = NonEmpty | Annotated[ListOf[NonEmpty], Field(min_length=1)]
+Commands = NonEmpty | FilledListOf[NonEmpty]
 Names = Name | ListOf[Name]
 
 
@@ -209,7 +213,7 @@ class Step(Model):
 
     name: Maybe[Name] = Field(None, description="Unique; default `step_N`.")
     description: Maybe[str] = Field(None, description="For people.")
-    run: Maybe[NonEmpty | Annotated[ListOf[Text], Field(min_length=1)]] = Field(
+    run: Maybe[NonEmpty | FilledListOf[Text]] = Field(
         None, description="A command: text goes to the shell, a list is executed without one."
     )
     prompt: Maybe[NonEmpty] = Field(None, description="One agent task with this text.")
@@ -222,18 +226,18 @@ class Step(Model):
     when: Maybe[NonEmpty | bool] = Field(None, description="An expression; false skips the step.")
     foreach: Maybe[NonEmpty | ListOf[Value]] = Field(None, description="One task per item of this list or expression.")
     as_: Maybe[Variable] = Field(None, alias="as", description="Name of the item (default `item`).")
-    max_parallel: Maybe[Annotated[Integer, Field(ge=1)]] = Field(None, description="Most items at once.")
-    max_items: Maybe[Annotated[Integer, Field(ge=0, le=100_000)]] = Field(None, description="Longest list taken (default 1000).")
+    max_parallel: Maybe[Annotated[int, Field(ge=1), WHOLE]] = Field(None, description="Most items at once.")
+    max_items: Maybe[Annotated[int, Field(ge=0, le=100_000), WHOLE]] = Field(None, description="Longest list taken (default 1000).")
     fail_fast: Maybe[bool] = Field(None, description="Stop the other items after the first failure.")
     config: Maybe[AgentConfig] = Field(None, description="Settings of the agent for this step.")
     timeout: Maybe[PositiveDuration] = Field(None, description="Longest time of one attempt with its `verify` (default 1h).")
     idle_timeout: Maybe[PositiveDuration] = Field(
         None, description="Longest silence (default 10m for agents; it stands still while a tool runs)."
     )
-    retries: Maybe[Annotated[Integer, Field(ge=0, le=1000)]] = Field(None, description="Up to this many more attempts.")
+    retries: Maybe[Annotated[int, Field(ge=0, le=1000), WHOLE]] = Field(None, description="Up to this many more attempts.")
     retry: Maybe[Retry] = Field(None, description="Waits and classes of retries.")
     recovery_prompt: Maybe[NonEmpty] = Field(None, description="An agent task after the last attempt failed; `{{ error }}` says why.")
-    recoveries: Maybe[Annotated[Integer, Field(ge=1, le=1000)]] = Field(None, description="Most rounds of recovery (default 1).")
+    recoveries: Maybe[Annotated[int, Field(ge=1, le=1000), WHOLE]] = Field(None, description="Most rounds of recovery (default 1).")
     verify: Maybe[Commands] = Field(None, description="The step succeeds only if these commands exit 0.")
     expect: Maybe[Expect] = Field(None, description="What must be true of the step's place afterwards.")
     effects: Maybe[Literal["none", "workspace", "external"]] = Field(
@@ -247,10 +251,8 @@ class Step(Model):
     secrets: Maybe[ListOf[Variable]] = Field(None, description="Declared secrets that this step gets.")
     cwd: Maybe[NonEmpty] = Field(None, description="Folder inside the run's place.")
     stdin: Maybe[str] = Field(None, description="Text for the command's standard input.")
-    shell: Maybe[Annotated[ListOf[NonEmpty], Field(min_length=1)] | NonEmpty] = Field(
-        None, description="Shell for text commands; the script is its last argument."
-    )
-    ok_codes: Maybe[Annotated[ListOf[Annotated[Integer, Field(ge=0, le=255)]], Field(min_length=1)]] = Field(
+    shell: Maybe[FilledListOf[NonEmpty] | NonEmpty] = Field(None, description="Shell for text commands; the script is its last argument.")
+    ok_codes: Maybe[FilledListOf[Annotated[int, Field(ge=0, le=255), WHOLE]]] = Field(
         None, description="Exit codes that are success (default 0)."
     )
     allow_denials: Maybe[bool] = Field(None, description="A refused tool is no failure.")
@@ -301,7 +303,7 @@ class Workflow(Model):
     secrets: ListOf[Variable] = Field((), description="Environment variables: required at start, masked everywhere.")
     context: dict[str, Value] = Field({}, description="Shared context, added to every agent's system prompt.")
     config: AgentConfig = Field(AgentConfig(), description="Defaults for agent steps.")
-    slots: Maybe[Annotated[Integer, Field(ge=1, le=1000)]] = Field(None, description="Size of the slot pool (default 4).")
+    slots: Maybe[Annotated[int, Field(ge=1, le=1000), WHOLE]] = Field(None, description="Size of the slot pool (default 4).")
     timeout: Maybe[PositiveDuration] = Field(None, description="Whole run.")
     isolation: Maybe[Literal["none", "worktree"]] = Field(
         None, description="Where steps work; default: `worktree` where an agent may write in a git repository."
@@ -310,6 +312,6 @@ class Workflow(Model):
     include_changes: bool = Field(False, description="Take uncommitted changes of the checkout along.")
     setup: Maybe[Commands] = Field(None, description="Commands run once in a fresh place.")
     keep: Literal["branch", "worktree", "none"] = Field("branch", description="What stays of the run's place.")
-    steps: Annotated[ListOf[Step], Field(min_length=1)] = Field(description="The steps, a chain unless `needs` says otherwise.")
+    steps: FilledListOf[Step] = Field(description="The steps, a chain unless `needs` says otherwise.")
     finally_: ListOf[Step] = Field((), alias="finally", description="Steps run at the end whatever happened.")
     outputs: dict[Variable, Value] = Field({}, description="Printed, kept, and written to `$GITHUB_OUTPUT`.")
