@@ -48,8 +48,6 @@ class Task:
     attempts: list[Attempt] = field(default_factory=list)
     # Attempts before this one belong to an earlier life of the run: they no longer count.
     counted_from: int = 0
-    # Attempts that cost no retry: lost with the coordinator, or at a usage limit.
-    free: int = 0
     next_kind: events.AttemptKind = "normal"
     retry_at: float = 0.0
     decision: events.Choice | None = None
@@ -67,6 +65,11 @@ class Task:
     @property
     def counted(self) -> list[Attempt]:
         return self.attempts[self.counted_from :]
+
+    @property
+    def settled(self) -> bool:
+        """Whether a resume leaves it as it is: it succeeded, or a person has skipped it."""
+        return self.status == "success" or (self.status == "skipped" and self.reason == SKIPPED_BY_PERSON)
 
     @property
     def result(self) -> events.AttemptFinished | None:
@@ -222,8 +225,10 @@ class State:
         step.order = self._order
         self._make_tasks(step, event.count)
         self._count_tasks(step)
-        if not event.count or "ready" not in step.counts:
-            self._close_step(step, "success", "no items" if not event.count else "", at)
+        if not event.count:
+            self._close_step(step, "success", "no items", at)
+        elif _all_ended(step):
+            self._close_step(step, *_step_outcome(step), at)
 
     def _step_closed(self, event: events.StepClosed, at: float) -> None:
         step = self.steps[event.step]
@@ -238,6 +243,9 @@ class State:
     def _attempt_started(self, event: events.AttemptStarted, at: float) -> None:
         task = self.tasks[event.task]
         step = self.steps[task.step]
+        if not self.running:
+            # Nothing is started in a place at rest before it was committed: what is still named here has left nothing.
+            self.uncommitted.clear()
         self._set_status(task, "running")
         task.attempts.append(Attempt(event, at))
         task.decision = None
@@ -269,12 +277,11 @@ class State:
     def _retry_scheduled(self, event: events.RetryScheduled, at: float) -> None:
         task = self.tasks[event.task]
         self.undecided.pop(task.id, None)
-        task.next_kind, task.retry_at, task.reason = event.kind, event.at, event.reason
-        task.free += event.free
-        heapq.heappush(self.waits, (event.at, task.id))
+        task.next_kind, task.retry_at, task.reason = event.kind, event.not_before, event.reason
+        heapq.heappush(self.waits, (event.not_before, task.id))
         last = task.last
         if last and last.finished and last.finished.error_kind == "rate_limited" and last.started.agent:
-            self.paused[last.started.agent] = max(event.at, self.paused.get(last.started.agent, 0.0))
+            self.paused[last.started.agent] = max(event.not_before, self.paused.get(last.started.agent, 0.0))
 
     def _task_closed(self, event: events.TaskClosed, at: float) -> None:
         self._end_task(self.tasks[event.task], event.status, event.reason, at)
@@ -288,7 +295,8 @@ class State:
         task = self.tasks[event.task]
         self.asking.pop(task.id, None)
         task.decision = event.choice
-        self.undecided[task.id] = task
+        if self.steps[task.step].opened:  # else it counts when its step is opened again
+            self.undecided[task.id] = task
 
     def _place_committed(self, event: events.PlaceCommitted, at: float) -> None:
         self.uncommitted.clear()
@@ -328,7 +336,7 @@ class State:
     # ---- tasks ----------------------------------------------------------------------------------------------
 
     def _make_tasks(self, step: StepState, count: int) -> None:
-        """Tasks for `count` items; after a reopening, those that had succeeded stay as they are."""
+        """Tasks for `count` items; after a reopening, those that are settled stay as they are."""
         for task in step.tasks[count:]:
             del self.tasks[task.id]
         del step.tasks[count:]
@@ -338,7 +346,12 @@ class State:
             step.tasks.append(task)
             self.tasks[task.id] = task
         for task in step.tasks:
-            if task.status != "success":
+            if task.settled:
+                continue
+            if _may_have_happened(step, task):
+                task.status = "waiting"
+                self.undecided[task.id] = task
+            else:
                 task.status = "ready"
 
     def _set_status(self, task: Task, status: Status) -> None:
@@ -371,7 +384,7 @@ class State:
         step = self.steps[task.step]
         if status == "failed" and step.plan.step.fail_fast:
             self.failing_fast[step.plan.name] = None
-        if sum(map(step.counts.__getitem__, ENDED)) == len(step.tasks):
+        if _all_ended(step):
             self._close_step(step, *_step_outcome(step), at)
 
     def _leave_slot(self, task: Task, step: StepState, attempt: Attempt) -> None:
@@ -421,6 +434,7 @@ class State:
         again |= {name for name in self.plan.downstream(again) if self.steps[name].status == "skipped"}
         for name in again:
             self._reopen_step(self.steps[name])
+        self.waits.clear()
         self.failed.clear()
         self.failing_fast.clear()
         self._recount()
@@ -428,10 +442,10 @@ class State:
     def _reopen_step(self, step: StepState) -> None:
         step.status, step.reason, step.error, step.opened, step.ended_at = "pending", "", "", False, None
         for task in step.tasks:
-            if task.status != "success" or step.plan.phase == "finally":
+            if not task.settled or step.plan.phase == "finally":
                 self._forget(task)
                 task.status, task.reason, task.decision = "pending", "", None
-                task.next_kind, task.free, task.counted_from = "normal", 0, len(task.attempts)
+                task.next_kind, task.counted_from = "normal", len(task.attempts)
 
     # ---- counters -------------------------------------------------------------------------------------------
 
@@ -472,8 +486,18 @@ def _move(counts: Counter[str], before: str, after: str) -> None:
 
 
 def _settles(step: StepState, need: StepState) -> bool:
-    """Whether the end of `need` alone says what becomes of `step`."""
-    return (step.plan.join == "any" and need.ended_well) or (step.plan.join == "success" and not need.ended_well)
+    """Whether the end of `need` alone says what becomes of `step`. For `any` a skipped need is no news."""
+    return (step.plan.join == "any" and need.status == "success") or (step.plan.join == "success" and not need.ended_well)
+
+
+def _may_have_happened(step: StepState, task: Task) -> bool:
+    """Whether effects outside may be there already: the coordinator died while the task ran, and nobody has looked."""
+    last = task.last
+    return step.plan.effects == "external" and last is not None and last.finished is not None and last.finished.interrupted
+
+
+def _all_ended(step: StepState) -> bool:
+    return sum(map(step.counts.__getitem__, ENDED)) == len(step.tasks)
 
 
 def _went_wrong(step: StepState) -> bool:
@@ -487,7 +511,10 @@ def _step_outcome(step: StepState) -> tuple[Status, str]:
         return "failed", alone or f"{counts['failed']} of {len(step.tasks)} items failed"
     if counts["cancelled"]:
         return "cancelled", alone
-    return ("success" if counts["success"] else "skipped"), alone
+    if counts["success"]:
+        return "success", alone
+    reasons = {task.reason for task in step.tasks}
+    return "skipped", reasons.pop() if len(reasons) == 1 else ""
 
 
 _HANDLERS: dict[type[events.Event], Callable[[State, Any, float], None]] = {
