@@ -187,7 +187,9 @@ class Expect(Model):
     """What the step promises about its place; checked after it ended well."""
 
     changes: Maybe[bool] = Field(None, description="Whether files must have changed (`true`) or must not (`false`).")
-    commit: Maybe[bool] = Field(None, description="The step itself must have made a commit on the run's branch.")
+    commit: Maybe[bool] = Field(
+        None, description="Whether the step itself must have made a commit on the run's branch (`true`) or must not (`false`)."
+    )
     files: Maybe[FilledListOf[NonEmpty]] = Field(None, description="Each pattern must match a file in the step's place.")
 
 
@@ -221,30 +223,34 @@ class Step(Model):
     with_: Maybe[dict[Variable, Value]] = Field(None, alias="with", description="Arguments of the skill.")
     needs: Maybe[Names] = Field(None, description="Steps that must have ended first; default: the step above.")
     join: Maybe[Literal["success", "done", "any"]] = Field(
-        None, description="When `needs` are met: all well (`success`), all ended (`done`), or the first (`any`)."
+        None, description="When `needs` are met: all well (`success`), all ended (`done`), or the first (`any`); default `success`."
     )
     when: Maybe[NonEmpty | bool] = Field(None, description="An expression; false skips the step.")
     foreach: Maybe[NonEmpty | ListOf[Value]] = Field(None, description="One task per item of this list or expression.")
     as_: Maybe[Variable] = Field(None, alias="as", description="Name of the item (default `item`).")
     max_parallel: Maybe[Annotated[int, Field(ge=1), WHOLE]] = Field(None, description="Most items at once.")
     max_items: Maybe[Annotated[int, Field(ge=0, le=100_000), WHOLE]] = Field(None, description="Longest list taken (default 1000).")
-    fail_fast: Maybe[bool] = Field(None, description="Stop the other items after the first failure.")
+    fail_fast: Maybe[bool] = Field(None, description="Stop the other items after the first failure (default false).")
     config: Maybe[AgentConfig] = Field(None, description="Settings of the agent for this step.")
     timeout: Maybe[PositiveDuration] = Field(None, description="Longest time of one attempt with its `verify` (default 1h).")
     idle_timeout: Maybe[PositiveDuration] = Field(
         None, description="Longest silence (default 10m for agents; it stands still while a tool runs)."
     )
-    retries: Maybe[Annotated[int, Field(ge=0, le=1000), WHOLE]] = Field(None, description="Up to this many more attempts.")
+    retries: Maybe[Annotated[int, Field(ge=0, le=1000), WHOLE]] = Field(
+        None, description="Up to this many more attempts (default: 2 for agents, on `overloaded` and `lost`; 0 for `run`)."
+    )
     retry: Maybe[Retry] = Field(None, description="Waits and classes of retries.")
     recovery_prompt: Maybe[NonEmpty] = Field(None, description="An agent task after the last attempt failed; `{{ error }}` says why.")
     recoveries: Maybe[Annotated[int, Field(ge=1, le=1000), WHOLE]] = Field(None, description="Most rounds of recovery (default 1).")
     verify: Maybe[Commands] = Field(None, description="The step succeeds only if these commands exit 0.")
     expect: Maybe[Expect] = Field(None, description="What must be true of the step's place afterwards.")
     effects: Maybe[Literal["none", "workspace", "external"]] = Field(
-        None, description="What a second execution could harm; `external` is never repeated on its own after a crash."
+        None, description="What a second execution could harm; `external` is never repeated on its own after a crash (default `workspace`)."
     )
-    on_failure: Maybe[Literal["fail", "continue", "stop"]] = Field(None, description="What a failure means for the run.")
-    output: Maybe[Literal["text", "json", "lines"]] = Field(None, description="How the output is read.")
+    on_failure: Maybe[Literal["fail", "continue", "stop"]] = Field(
+        None, description="What a failure means: the run fails (`fail`, default), goes on (`continue`), or is stopped (`stop`)."
+    )
+    output: Maybe[Literal["text", "json", "lines"]] = Field(None, description="How the output is read (default `text`).")
     output_schema: Maybe[dict[str, Value] | NonEmpty] = Field(None, description="JSON Schema of the output, or a file that holds it.")
     output_vars: Maybe[dict[Variable, NonEmpty | OutputVariable]] = Field(None, description="Variables taken from the output by path.")
     env: Maybe[dict[Variable, Text]] = Field(None, description="Environment variables of this step.")
@@ -309,9 +315,9 @@ class Workflow(Model):
         None, description="Where steps work; default: `worktree` where an agent may write in a git repository."
     )
     base: Maybe[NonEmpty] = Field(None, description="Commit that the run's branch starts from (default `HEAD`).")
-    include_changes: bool = Field(False, description="Take uncommitted changes of the checkout along.")
+    include_changes: bool = Field(False, description="Take uncommitted changes of the checkout along (default false).")
     setup: Maybe[Commands] = Field(None, description="Commands run once in a fresh place.")
-    keep: Literal["branch", "worktree", "none"] = Field("branch", description="What stays of the run's place.")
+    keep: Literal["branch", "worktree", "none"] = Field("branch", description="What stays of the run's place (default `branch`).")
     steps: FilledListOf[Step] = Field(description="The steps, a chain unless `needs` says otherwise.")
     finally_: ListOf[Step] = Field((), alias="finally", description="Steps run at the end whatever happened.")
-    outputs: dict[Variable, Value] = Field({}, description="Printed, kept, and written to `$GITHUB_OUTPUT`.")
+    outputs: dict[Variable, Value] = Field({}, description="Values printed at the end and kept with the run.")
