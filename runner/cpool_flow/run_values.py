@@ -26,7 +26,7 @@ class RunValues:
         """Ask `when`, then `foreach`, of a step whose needs are met. A failure closes the step."""
         planned = self._state.steps[step].plan
         try:
-            if any(task.status == "success" for task in self._state.steps[step].tasks):
+            if any(task.settled for task in self._state.steps[step].tasks):
                 return self._opened_again(step)
             scope = self._scope.of_step(planned) if not planned.is_plain else {}
             if not self._holds(planned.step.when, scope):
@@ -54,7 +54,7 @@ class RunValues:
                 values |= self._context.values({name: value}, self._scope.of_run())
             except (RenderError, OperationFailed) as error:
                 problems.append(f"output `{name}`: {self._context.masker.mask(str(error))}")
-        return json.loads(self._context.masker.mask(json.dumps(unwrap(values), ensure_ascii=False))), "; ".join(problems)
+        return {name: self._context.masker.mask_value(unwrap(value)) for name, value in values.items()}, "; ".join(problems)
 
     def _holds(self, when: str | bool | None, scope: Mapping[str, object]) -> bool:
         if when is None or isinstance(when, bool):
@@ -68,7 +68,7 @@ class RunValues:
         else:
             found = self._context.values({"items": list(foreach or ())}, scope)["items"]
         items = plan.fan_out_items(unwrap(found), planned)
-        text = self._context.masker.mask(json.dumps(items, ensure_ascii=False))
+        text = json.dumps(self._context.masker.mask_value([unwrap(item) for item in items]), ensure_ascii=False)
         return events.StepOpened(planned.name, self._context.folder.keep(text, f"{planned.name}.items.json"), len(items))
 
     def _opened_again(self, step: str) -> events.StepOpened:
