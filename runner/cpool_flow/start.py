@@ -21,6 +21,7 @@ from cpool_flow.arguments import read_arguments
 from cpool_flow.disclosed import Disclosed
 from cpool_flow.document import load
 from cpool_flow.errors import InvalidInput, Problem
+from cpool_flow.executor.context import NoValue, declared_values
 from cpool_flow.inputs import Inputs
 from cpool_flow.journal import Journal
 from cpool_flow.library import Place
@@ -137,12 +138,32 @@ def prepare(
         raise InvalidInput(missing)
     public = {name: value for name, value in environment.items() if name not in secret_values}
     isolation, place = asyncio.run(_place(taken, options, run_id, public))
+    _check_declared(checked, taken, place, run_folder.RunFolder(run_folder.runs_directory(project) / run_id))
     copies = {name: disclosed.script(content, name) for name, content in copies.items()}
     warnings = [*checked.warnings, *disclosed.warnings, *(replace(problem, warning=True) for problem in missing)]
     if isolation.warning:
         warnings.append(Problem(isolation.warning, warning=True, help="set `isolation: worktree` in a git repository"))
     tags = disclosed.tags(options.tags)
     return Prepared(replace(taken, isolation=isolation.kind), copies, isolation, place, run_id, tags, tuple(warnings))
+
+
+def _check_declared(checked: Checked, taken: Inputs, place: events.PlaceOpened, folder: RunFolder) -> None:
+    """`env` and `context` must come to values before anything starts. Raises InvalidInput."""
+    run = {"id": folder.run_id, "dir": str(folder.path), "branch": place.branch, "base": place.base, "workflow": taken.name}
+    try:
+        declared_values(taken.workflow, {"args": wrap(dict(taken.args)), "run": Record(run)}, _Trial())
+    except NoValue as error:
+        raise InvalidInput(Problem(str(error), checked.document.location(error.path))) from None
+
+
+class _Trial:
+    """A host for values that are only tried: it writes no file."""
+
+    def write_file(self, text: str) -> str:
+        return "/file"
+
+    def nonce(self) -> str:
+        return "0"
 
 
 def create(prepared: Prepared, project: Path) -> RunFolder:
