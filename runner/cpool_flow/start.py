@@ -12,6 +12,7 @@ import secrets
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from cpool_flow.errors import InvalidInput, Problem
 from cpool_flow.executor.context import NoValue, declared_values
 from cpool_flow.inputs import Inputs
 from cpool_flow.journal import Journal
+from cpool_flow.json_value import BadJson, JsonValue, read_json
 from cpool_flow.library import Place
 from cpool_flow.plan import Plan, PlannedStep
 from cpool_flow.run_folder import RunFolder
@@ -241,11 +243,18 @@ def _arguments(flow: model.Workflow, options: Options, secret_values: Mapping[st
         source = (
             sys.stdin.buffer.read() if options.args_file == "-" else library.read_bytes(Path(options.args_file), shown=options.args_file)
         )
-        from_file = load(source, options.args_file).data
+        from_file = _arguments_file(source, options.args_file)
     try:
         return read_arguments(flow.args, options.arguments, from_file, lambda name: library.read_text(Path(name), shown=name))
     except InvalidInput as error:
         raise Disclosed(secret_values).problems(error) from None
+
+
+def _arguments_file(source: bytes, name: str) -> JsonValue:
+    """JSON where it is JSON, for not every JSON text is YAML (long keys, tabs); else YAML. Raises InvalidInput."""
+    with suppress(BadJson, UnicodeDecodeError):
+        return read_json(source.decode("utf-8-sig"))
+    return load(source, name).data
 
 
 def _copies(plan: Plan, lookup: Lookup) -> tuple[dict[str, bytes], dict[str, str]]:
