@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from cpool_flow.events import AttemptFinished, Stored
+from cpool_flow.json_value import BadJson, read_json
 from cpool_flow.plan import PlannedStep
 from cpool_flow.state import ENDED, State, StepState, Task
 from cpool_flow.values import Absent, Lazy, Record, RenderError, wrap
@@ -63,8 +64,8 @@ class Scope:
         return self._load(finished.output) if finished.output else ""
 
     def json_value(self, finished: AttemptFinished) -> Any:
-        """The parsed output: what was kept of it, else the text itself if it is JSON."""
-        return json.loads(self._load(finished.value)) if finished.value else json.loads(self.output_text(finished))
+        """The parsed output: what was kept of it, else the text itself if it is JSON. Raises BadJson."""
+        return json.loads(self._load(finished.value)) if finished.value else read_json(self.output_text(finished))
 
     def variables(self, finished: AttemptFinished) -> dict[str, Any]:
         return json.loads(self._load(finished.variables)) if finished.variables else {}
@@ -137,7 +138,7 @@ class Scope:
     def _parsed(self, step: StepState, finished: AttemptFinished) -> Any:
         try:
             return self.json_value(finished)
-        except ValueError:
+        except BadJson:
             raise RenderError(f"the output of step `{step.plan.name}` is not JSON: give the step `output: json`") from None
 
     def _place_fields(self, tasks: list[Task]) -> dict[str, object]:
