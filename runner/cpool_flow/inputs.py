@@ -46,7 +46,8 @@ class Inputs:
 
     @cached_property
     def plan(self) -> plan.Plan:
-        return plan.build(self.workflow, agent=self.agent)
+        skills = {name: skill.config for name, skill in self.parsed_skills.items()}
+        return plan.build(self.workflow, agent=self.agent, skills=skills)
 
     @cached_property
     def parsed_skills(self) -> dict[str, Skill]:

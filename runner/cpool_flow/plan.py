@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 from cpool_flow import model, template
 from cpool_flow.errors import InvalidInput
-from cpool_flow.permissions import may_write
+from cpool_flow.permissions import agent_of, may_write
 
 if TYPE_CHECKING:
     import networkx
@@ -97,9 +97,14 @@ class Plan:
         return graph
 
 
-def build(workflow: model.Workflow, *, agent: str | None = None) -> Plan:
-    """The plan of a workflow that `validate` has passed. `agent` stands in for every agent that the file names."""
-    steps = [*_chain(workflow, workflow.steps, "main", agent), *_chain(workflow, workflow.finally_, "finally", agent)]
+Skills = Mapping[str, model.AgentConfig]
+
+
+def build(workflow: model.Workflow, *, agent: str | None = None, skills: Skills | None = None) -> Plan:
+    """The plan of a workflow that `validate` has passed. `agent` stands in for every agent that the file names;
+    `skills`: the settings of the skills that it uses."""
+    given = _Given(workflow, agent, skills or {})
+    steps = [*_chain(given, "main"), *_chain(given, "finally")]
     dependents: dict[str, list[str]] = {}
     for step in steps:
         for need in step.needs:
@@ -126,31 +131,30 @@ def fan_out_items(value: object, step: PlannedStep) -> list[object]:
     return value
 
 
-def _chain(
-    workflow: model.Workflow, steps: tuple[model.Step, ...], phase: Literal["main", "finally"], agent: str | None
-) -> Iterator[PlannedStep]:
-    offset = len(workflow.steps) if phase == "finally" else 0
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """What a plan is made of. `agent` stands in for every other."""
+
+    workflow: model.Workflow
+    agent: str | None
+    skills: Skills
+
+
+def _chain(given: _Given, phase: Literal["main", "finally"]) -> Iterator[PlannedStep]:
+    main, last = given.workflow.steps, given.workflow.finally_
     before: str | None = None
-    for index, step in enumerate(steps):
-        planned = _planned(workflow, step, index, before, phase, agent, offset)
+    for position, step in enumerate(last, len(main)) if phase == "finally" else enumerate(main):
+        planned = _planned(given, step, position, before, phase)
         yield planned
         before = planned.name
 
 
-def _planned(
-    workflow: model.Workflow,
-    step: model.Step,
-    index: int,
-    before: str | None,
-    phase: Literal["main", "finally"],
-    agent: str | None,
-    offset: int,
-) -> PlannedStep:
-    name = step_name(step, offset + index)
-    writes = may_write(step, workflow)
+def _planned(given: _Given, step: model.Step, position: int, before: str | None, phase: Literal["main", "finally"]) -> PlannedStep:
+    name = step_name(step, position)
+    skill = given.skills.get(step.skill or "")
     return PlannedStep(
         name=name,
-        position=offset + index,
+        position=position,
         step=step,
         phase=phase,
         needs=_needs(step, before),
@@ -161,8 +165,8 @@ def _planned(
         recoveries=(step.recoveries or 1) if step.recovery_prompt else 0,
         on_failure=step.on_failure or "fail",
         effects=step.effects or "workspace",
-        may_write=writes,
-        agent=_agent(workflow, step, agent),
+        may_write=may_write(step, given.workflow, skill, given.agent),
+        agent=agent_of(step, given.workflow, skill, given.agent),
         max_parallel=step.max_parallel,
         max_items=DEFAULT_MAX_ITEMS if step.max_items is None else step.max_items,
     )
@@ -191,12 +195,6 @@ def _reads_outcome(expression: str) -> bool:
         for reference in template.parse_expression(expression).references
         if reference.path[0] in fields
     )
-
-
-def _agent(workflow: model.Workflow, step: model.Step, override: str | None) -> str | None:
-    if not step.is_agent and step.recovery_prompt is None:
-        return None
-    return override or (step.config.agent if step.config else None) or workflow.config.agent or "claude"
 
 
 def _kind_of(value: object) -> str:
