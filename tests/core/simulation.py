@@ -40,6 +40,7 @@ class Simulation:
     now: float = 0.0
     journal: list[tuple[events.Event, float]] = field(default_factory=list)
     most_running: int = 0
+    most_of: dict[str, int] = field(default_factory=dict)  # of each step, how many of its tasks ran at once
     left: bool = False
 
     def __post_init__(self) -> None:
@@ -90,6 +91,7 @@ class Simulation:
         else:
             raise AssertionError("the run does not end")
         self.left = not self.state.all_ended
+        self.state.check()
         if not self.left:
             self.note(events.RunFinished(self.state.outcome()))
         return self
@@ -124,6 +126,8 @@ class Simulation:
                 self.ends = [entry for entry in self.ends if entry[2].task != action.task]
                 heapq.heappush(self.ends, (self.now, next(self.tickets), finished(action.task, number, "cancelled")))
         self.most_running = max(self.most_running, len(self.state.slots))
+        for name in {task.step for task in self.state.running.values()}:
+            self.most_of[name] = max(self.most_of.get(name, 0), self.state.steps[name].running)
 
     def _agent(self, start: policy.Start) -> str | None:
         step = self.plan[self.state.tasks[start.task].step]
