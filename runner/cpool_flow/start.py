@@ -143,7 +143,7 @@ def prepare(
     _check_declared(checked, taken, place, run_folder.RunFolder(run_folder.runs_directory(project) / run_id))
     copies = {name: disclosed.script(content, name) for name, content in copies.items()}
     warnings = [*checked.warnings, *disclosed.warnings, *(replace(problem, warning=True) for problem in missing)]
-    if isolation.warning:
+    if isolation.warning and flow.isolation != "none":  # else `validate` has said it, with its place
         warnings.append(Problem(isolation.warning, warning=True, help="set `isolation: worktree` in a git repository"))
     tags = disclosed.tags(options.tags)
     return Prepared(replace(taken, isolation=isolation.kind), copies, isolation, place, run_id, tags, tuple(warnings))
@@ -346,9 +346,10 @@ class Preview:
         """The merged agent settings, each with the layer it comes from."""
         merged = settings.merge(self._taken.layers(step.step, step.name))
         values = merged.config.model_dump(exclude_none=True, mode="json")
-        shown = {name: {"value": value, "source": merged.sources.get(name, "several layers")} for name, value in values.items()}
+        shown = {name: {"value": value, "source": _source(name, merged.sources)} for name, value in values.items()}
         override = "--agent" if self._taken.agent else merged.sources.get("agent", "default")
-        return {**shown, "agent": {"value": step.agent, "source": override}, **_default_mode(shown)}
+        agent = {"agent": {"value": step.agent, "source": override}}
+        return agent | shown | agent | (_default_mode(shown) if step.agent == "claude" else {})
 
     def _rendered(self, text: str) -> str:
         try:
@@ -365,6 +366,11 @@ class _NoHost:
 
     def nonce(self) -> str:
         raise RenderError("known when the run starts")
+
+
+def _source(name: str, sources: Mapping[str, str]) -> str:
+    """The layer of a setting; of one that merges by name, the layers of all its names."""
+    return sources.get(name) or ", ".join(dict.fromkeys(layer for key, layer in sources.items() if key.startswith(f"{name}.")))
 
 
 def _default_mode(shown: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

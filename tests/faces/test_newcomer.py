@@ -45,3 +45,25 @@ def test_a_tag_is_kept_with_the_run(session: Session) -> None:
     ended = session.flow("run", "flow.yaml", "--tag", "nightly", "--tag", "try", "--json")
     assert ended.json()["tags"] == ["nightly", "try"]
     assert session.flow("runs", "--json").json()["runs"][0]["tags"] == ["nightly", "try"]
+
+
+def test_a_plan_names_the_place_of_every_setting_and_shows_it_as_json(session: Session) -> None:
+    session.file(
+        "flow.yaml",
+        """
+        config: {model: sonnet, permission_mode: plan, env: {LANG: en}, allowed_tools: [Read]}
+        steps:
+          - name: look
+            prompt: Look.
+            config: {model: opus, env: {PORT: 8080}, allowed_tools: [Grep]}
+        """,
+    )
+    ended = session.flow("plan", "flow.yaml", PATH=BARE_PATH)
+    settings = [line.strip() for line in ended.out.splitlines() if ": " in line and "timeout" not in line]
+    assert settings == [
+        "agent: claude (default)",
+        "model: opus (step look)",
+        "permission_mode: plan (workflow)",
+        'allowed_tools: ["Read", "Grep"] (workflow, step look)',
+        'env: {"LANG": "en", "PORT": "8080"} (workflow, step look)',
+    ]

@@ -113,12 +113,20 @@ def _step_lines(number: int, step: dict[str, Any]) -> list[str]:
     if step["when"] is not None:
         lines.append(f"     when: {step['when']}")
     if step["foreach"] is not None:
-        lines.append(f"     foreach: {step['foreach']}")
+        lines.append(f"     foreach: {_shown(step['foreach'])}")
     lines += [f"     | {line}" for line in step["text"].rstrip("\n").split("\n")[:20]]
     for name, value in step.get("agent", {}).items():
-        lines.append(f"     {name}: {value['value']} ({value['source']})")
+        lines.append(f"     {name}: {_shown(value['value'])} ({value['source']})")
     limits = [f"timeout {seconds_text(step['timeout_seconds'])}"]
     if step["idle_timeout_seconds"]:
         limits.append(f"idle {seconds_text(step['idle_timeout_seconds'])}")
-    limits += [f"{step[key]} {key}" for key in ("retries", "recoveries") if step[key]]
+    limits += [_counted(step[key], one, key) for one, key in (("retry", "retries"), ("recovery", "recoveries")) if step[key]]
     return [*lines, f"     {' · '.join(limits)}"]
+
+
+def _shown(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _counted(number: int, one: str, many: str) -> str:
+    return f"{number} {one if number == 1 else many}"
