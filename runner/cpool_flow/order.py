@@ -11,7 +11,7 @@ from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
 
 from cpool_flow import model
-from cpool_flow.errors import did_you_mean
+from cpool_flow.errors import did_you_mean, listed
 from cpool_flow.findings import Findings
 from cpool_flow.nodes import Path
 from cpool_flow.plan import step_name
@@ -40,41 +40,48 @@ class Order:
 
     def __init__(self, steps: list[Placed]) -> None:
         self.all = steps
-        self.steps: Mapping[str, Placed] = {placed.name: placed for placed in reversed(steps)}
+        found: dict[str, Placed] = {}
+        for placed in steps:
+            found.setdefault(placed.name, placed)
+        self.steps: Mapping[str, Placed] = found
 
     def is_upstream(self, name: str, of: Placed) -> bool:
-        """Whether step `name` has always ended when `of` begins. `finally` comes after all other steps."""
+        """Whether step `name` has always ended when `of` begins. `finally` comes after all other steps. True where steps wait for
+        each other: that is told already."""
         placed = self.steps[name]
         if of.is_last and not placed.is_last:
             return True
-        return bool(self._upstream.get(of.name, 0) >> placed.number & 1)
+        return self._upstream is None or bool(self._upstream[of.number] >> placed.number & 1)
 
     def cycles(self) -> Iterator[tuple[str, ...]]:
-        """Each cycle as the names along it, the first again at the end; at most ten."""
+        """Each cycle as names of which each needs the next, from the first that says so to itself again; at most ten."""
         needs = {name: list(placed.needs) for name, placed in self.steps.items()}
         for _ in range(MOST_CYCLES):
             try:
                 TopologicalSorter(needs).prepare()
             except CycleError as error:
-                cycle = tuple(reversed(error.args[1]))
+                cycle = self._from_first(error.args[1][:0:-1])
                 yield cycle
                 needs[cycle[0]].remove(cycle[1])
             else:
                 return
 
+    def _from_first(self, names: list[str]) -> tuple[str, ...]:
+        first = min((name for name in names if self.steps[name].step.needs is not None), key=lambda name: self.steps[name].number)
+        at = names.index(first)
+        return (*names[at:], *names[:at], first)
+
     @cached_property
-    def _upstream(self) -> dict[str, int]:
-        """For each step a bit per step before it: 10,000 steps in a chain are 6 MB."""
-        found: dict[str, int] = {}
+    def _upstream(self) -> list[int] | None:
+        """For each step a bit per step before it: 10,000 steps in a chain are 6 MB. None where steps wait for each other."""
+        found = [0] * len(self.all)
+        needs = {placed.number: [self.steps[need].number for need in placed.needs] for placed in self.all}
         try:
-            names = list(TopologicalSorter({name: placed.needs for name, placed in self.steps.items()}).static_order())
+            for number in TopologicalSorter(needs).static_order():
+                for need in needs[number]:
+                    found[number] |= found[need] | 1 << need
         except CycleError:
-            return found
-        for name in names:
-            bits = 0
-            for need in self.steps[name].needs:
-                bits |= found[need] | 1 << self.steps[need].number
-            found[name] = bits
+            return None
         return found
 
 
@@ -99,12 +106,12 @@ def _placed(workflow: model.Workflow) -> list[Placed]:
         before: tuple[str, ...] = ()
         for index, step in enumerate(steps):
             name = step_name(step, len(found))
-            found.append(Placed(name, (phase, index), step, len(found), before if step.needs is None else _listed(step.needs)))
+            found.append(Placed(name, (phase, index), step, len(found), before if step.needs is None else _as_tuple(step.needs)))
             before = (name,)
     return found
 
 
-def _listed(needs: str | tuple[str, ...]) -> tuple[str, ...]:
+def _as_tuple(needs: str | tuple[str, ...]) -> tuple[str, ...]:
     return (needs,) if isinstance(needs, str) else needs
 
 
@@ -127,7 +134,9 @@ def _check_needs(placed: Placed, order: Order, findings: Findings) -> None:
         path: Path = (*placed.path, "needs") if isinstance(placed.step.needs, str) else (*placed.path, "needs", index)
         other = order.steps.get(need)
         if other is None:
-            findings.error(path, f"step `{placed.name}` needs unknown step `{need}`", hint=did_you_mean(need, order.steps))
+            hint = did_you_mean(need, order.steps)
+            help = None if hint else f"there {'is' if len(order.steps) == 1 else 'are'} {listed(order.steps)}"
+            findings.error(path, f"step `{placed.name}` needs unknown step `{need}`", hint=hint, help=help)
         elif other is placed:
             findings.error(path, f"step `{placed.name}` needs itself")
         elif placed.is_last and not other.is_last:

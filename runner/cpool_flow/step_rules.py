@@ -28,6 +28,7 @@ _RISKY_VARIABLES = {
     "LD_PRELOAD": "is loaded into every program",
     "PYTHONSTARTUP": "is a file that Python runs",
 }
+_TEXT_OF_STEP = re.compile(r"(steps\.\w+|steps\['[\w-]+'\]|previous)\.(?:output|status|error)")
 _POSIX_SHELLS = frozenset({"sh", "bash", "dash"})
 
 
@@ -75,6 +76,13 @@ def _wrong_path(key: str, text: str, templates: bool) -> str | None:
     return None if text.isprintable() else f"{key} holds a character that is not printable"
 
 
+def _reads_json(variable: str | model.OutputVariable) -> bool:
+    try:
+        return bool(path_keys(variable if isinstance(variable, str) else variable.path))
+    except ValueError:
+        return False  # told where it stands
+
+
 class _Rules:
     """The rules for one step."""
 
@@ -103,6 +111,8 @@ class _Rules:
             self._refuse(("shell",), "a `run` list: it is executed without a shell")
         if step.output_schema is not None and step.output == "text":
             self._error("output", "`output: text` contradicts `output_schema`, which reads the output as JSON")
+        if step.output == "text" and any(map(_reads_json, (step.output_vars or {}).values())):
+            self._error("output", "`output: text` contradicts `output_vars`, whose paths read the output as JSON")
 
     def check_names(self) -> None:
         step = self._step
@@ -170,8 +180,11 @@ class _Rules:
             self._findings.error(path if isinstance(variable, str) else (*path, "path"), str(error))
 
     def _check_foreach(self, text: str) -> None:
-        """Text is never iterated: said at load where an argument is declared as one."""
+        """Text is never iterated: said at load of what is known to be text."""
         inner = text.strip().removeprefix("{{").removesuffix("}}").strip()
+        if output := _TEXT_OF_STEP.fullmatch(inner):
+            help = f"let the step print one item a line with `output: lines`, and write `{output[1]}.json`"
+            self._error("foreach", f"`foreach` takes a list, and `{inner}` is text", help=help)
         declared = self._workflow.args.get(inner.removeprefix("args.")) if inner.startswith("args.") else None
         kind = declared.get("type") if declared else None
         if isinstance(kind, str) and kind != "array":

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from cpool_flow import model
-from cpool_flow.errors import did_you_mean
+from cpool_flow.errors import did_you_mean, listed
 from cpool_flow.keys import shown_name
 from cpool_flow.order import Order, Placed
 
@@ -74,7 +74,8 @@ class Declared:
             return self._invisible(name, here)
         match name:
             case "args":
-                return _member(field, "argument", self._workflow.args)
+                help = f"declare it: `args: {{{field}: {{type: string}}}}`" if not self._workflow.args else None
+                return _member(field, "argument", self._workflow.args, help)
             case "env":
                 return self._wrong_env(field, here)
             case "context":
@@ -108,7 +109,7 @@ class Declared:
             )
         if name in ("steps", "previous", "context"):
             return Wrong(f"`{name}` is not known in {here.what}")
-        return Wrong(f"unknown name {shown_name(name)}", hint=self._meant(name, here), help=f"known here: {_listed(here.names)}")
+        return Wrong(f"unknown name {shown_name(name)}", hint=self._meant(name, here), help=f"known here: {listed(here.names)}")
 
     def _meant(self, name: str, here: Here) -> str | None:
         for place, names in (
@@ -136,7 +137,8 @@ class Declared:
         name = path[0]
         placed = self._order.steps.get(name)
         if placed is None:
-            return Wrong(f"unknown step {shown_name(name)}", hint=did_you_mean(name, self._order.steps))
+            hint = did_you_mean(name, self._order.steps)
+            return Wrong(f"unknown step {shown_name(name)}", hint=hint, help=None if hint else f"known: {listed(self._order.steps)}")
         if here.step is not None and not self._order.is_upstream(name, here.step):
             return self._not_upstream(placed, here.step)
         return self._wrong_field(name, path[1:], _written("steps", name))
@@ -151,7 +153,7 @@ class Declared:
             return Wrong(f"step `{placed.name}` is one of `finally`, and runs after this one")
         if self._order.is_upstream(reader.name, placed):
             return Wrong(f"step `{placed.name}` runs after this one")
-        needs = ", ".join([*(need for need in reader.needs), placed.name])
+        needs = ", ".join(dict.fromkeys([*reader.needs, placed.name]))
         return Wrong(
             f"step `{placed.name}` may not have ended when step `{reader.name}` begins", help=f"add it to `needs`: `needs: [{needs}]`"
         )
@@ -180,14 +182,9 @@ def _member(field: str | None, what: str, declared: Mapping[str, object] | Itera
     if field is None or field in declared:
         return None
     hint = did_you_mean(field, declared)
-    return Wrong(f"unknown {what} {shown_name(field)}", hint=hint, help=help or (None if hint else f"known: {_listed(declared)}"))
+    return Wrong(f"unknown {what} {shown_name(field)}", hint=hint, help=help or (None if hint else f"known: {listed(declared)}"))
 
 
 def _written(place: str, name: str) -> str:
     """How a name is read: `steps.a`, `steps['a-b']`."""
     return f"{place}.{name}" if name.isidentifier() else f"{place}['{name}']"
-
-
-def _listed(names: Iterable[str]) -> str:
-    listed = [f"`{name}`" for name in names]
-    return ", ".join(listed[:12]) + (", …" if len(listed) > 12 else "") if listed else "none"
