@@ -262,7 +262,7 @@ class Step(Model):
     stdin: Maybe[str] = Field(None, description="Text for the command's standard input.")
     shell: Maybe[FilledListOf[NonEmpty] | NonEmpty] = Field(None, description="Shell for text commands; the script is its last argument.")
     ok_codes: Maybe[FilledListOf[Annotated[int, Field(ge=0, le=255), WHOLE]]] = Field(
-        None, description="Exit codes that are success (default 0)."
+        None, description="Exit codes that are success beside 0."
     )
     allow_denials: Maybe[bool] = Field(None, description="A refused tool is no failure.")
     slot: Maybe[Literal["none"]] = Field(None, description="`none`: a trivial command that takes no slot.")

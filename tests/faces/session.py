@@ -53,8 +53,12 @@ class Session:
 
     def flow(self, *arguments: str, stdin: str = "", **environment: str) -> Ended:
         """Run a command to its end."""
+        return self.program(*self.command(*arguments), stdin=stdin, **environment)
+
+    def program(self, *argv: str, stdin: str = "", **environment: str) -> Ended:
+        """Run any program in the project to its end."""
         ended = subprocess.run(
-            self.command(*arguments),
+            argv,
             cwd=self.path,
             env={**self.environment, **environment},
             input=stdin.encode(),

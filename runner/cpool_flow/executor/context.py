@@ -61,7 +61,7 @@ class RunContext:
         return rendered.script, rendered.environment
 
     def directory(self, step: model.Step, scope: Mapping[str, object]) -> str:
-        """Where the step works. Raises InvalidInput where its `cwd` is no folder inside the place."""
+        """Where the step works. Raises InvalidInput where its `cwd` is outside of the place, OperationFailed where it does not exist."""
         if step.cwd is None:
             return str(self.place.directory)
         return str(self.place.folder(self.text(step.cwd, scope)))

@@ -67,7 +67,7 @@ class Place(Protocol):
         ...
 
     def folder(self, relative: str) -> Path:
-        """A directory inside, for `cwd`. Raises `InvalidInput`."""
+        """A directory inside, for `cwd`. Raises `InvalidInput` outside, `OperationFailed` where there is none."""
         ...
 
     def unmatched(self, patterns: Sequence[str]) -> tuple[str, ...]:
