@@ -67,3 +67,10 @@ def test_a_plan_names_the_place_of_every_setting_and_shows_it_as_json(session: S
         'allowed_tools: ["Read", "Grep"] (workflow, step look)',
         'env: {"LANG": "en", "PORT": "8080"} (workflow, step look)',
     ]
+
+
+def test_status_shows_outputs_as_the_run_did(session: Session) -> None:
+    session.file("flow.yaml", "steps: [{run: 'seq 2'}]\noutputs: {lines: '{{ steps.step_1.output }}', count: '{{ 1 + 1 }}'}\n")
+    shown = session.flow("run", "flow.yaml").out
+    assert shown == "lines =\n  1\n  2\ncount = 2\n"
+    assert session.flow("status").out.endswith(shown)

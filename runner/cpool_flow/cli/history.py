@@ -104,6 +104,7 @@ def status_command(project: str | None, run: str, as_json: bool, watch: bool, ex
 
 def _print_status(run: history.Run) -> None:
     from cpool_flow.cli.progress import summary_lines
+    from cpool_flow.cli.run import print_output
 
     state = run.state
     print(f"run {run.folder.run_id} ({run_folder.short_name(run.folder.run_id)}) · {run.inputs.name} · {living_status(run)}")
@@ -117,7 +118,7 @@ def _print_status(run: history.Run) -> None:
         print(printable(line))
     if state.outputs:
         for name, value in json.loads(run.folder.load(state.outputs)).items():
-            print(f"  {name} = {printable(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))[:500]}")
+            print_output(name, value)
 
 
 @click.command("events", short_help="Print what a run's journal has recorded.")

@@ -185,10 +185,10 @@ def _print_result(folder: RunFolder, run: Any, as_json: bool, as_events: bool) -
         print_json(run.document())
     elif not as_events and run.state.outputs:
         for name, value in json.loads(folder.load(run.state.outputs)).items():
-            _print_output(name, value)
+            print_output(name, value)
 
 
-def _print_output(name: str, value: Any) -> None:
+def print_output(name: str, value: Any) -> None:
     """`name = value`; text of several lines stands below its name. On a terminal, control characters are shown."""
     from cpool_flow.errors import printable
 
