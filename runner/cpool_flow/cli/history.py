@@ -17,6 +17,7 @@ from cpool_flow import events as facts
 from cpool_flow import history, run_folder
 from cpool_flow.cli.json_output import print_json
 from cpool_flow.cli.outcome import exit_code
+from cpool_flow.cli.output_text import print_output
 from cpool_flow.cli.project import find_run, project_directory
 from cpool_flow.errors import FlowError, InvalidInput, did_you_mean, printable
 from cpool_flow.executor.logs import spools
@@ -104,7 +105,6 @@ def status_command(project: str | None, run: str, as_json: bool, watch: bool, ex
 
 def _print_status(run: history.Run) -> None:
     from cpool_flow.cli.progress import summary_lines
-    from cpool_flow.cli.run import print_output
 
     state = run.state
     print(f"run {run.folder.run_id} ({run_folder.short_name(run.folder.run_id)}) · {run.inputs.name} · {living_status(run)}")
