@@ -17,7 +17,6 @@ from cpool_flow.executor.shell_step import run_command
 from cpool_flow.executor.work import Work
 from cpool_flow.values import RenderError
 
-
 # Below this a disk counts as full (bytes).
 LEAST_FREE_BYTES = 64 * 1024
 _DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS})
@@ -74,6 +73,9 @@ class LocalSlots:
         try:
             head = await context.place.head() if assignment.step.step.expect else None
             outcome = await _work(assignment, context, work)
+            damage = context.place.damage() if outcome.error_kind is None else None
+            if damage:
+                outcome = outcome.failed("failed", damage)
             # The recovery of a `run` step proves nothing itself: the command is run again.
             if outcome.error_kind is None and (assignment.kind == "normal" or assignment.step.step.is_agent):
                 if assignment.step.step.verify:

@@ -46,6 +46,9 @@ class PlainPlace:
         tree = await self.tree()
         return None if self.checkout is None or tree is None else await self.checkout.changed_files(since, tree)
 
+    def damage(self) -> str | None:
+        return None
+
     async def repair(self) -> str | None:
         return None
 
