@@ -80,6 +80,17 @@ def parse_duration(text: object) -> object:
     return seconds
 
 
+def duration_text(seconds: float) -> str:
+    """Seconds as people write them: 90 is `1m30s`, 0.3 is `300ms`."""
+    if seconds < 1:
+        return f"{seconds * 1000:g}ms"
+    if seconds < 60:
+        return f"{seconds:g}s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return "".join(f"{count}{unit}" for count, unit in ((hours, "h"), (minutes, "m"), (rest, "s")) if count)
+
+
 def _positive_duration(text: object) -> object:
     seconds = parse_duration(text)
     if seconds == 0:
