@@ -102,5 +102,9 @@ class Session:
     def last_run(self) -> Path:
         return sorted((self.path / ".cpool" / "runs").iterdir())[-1]
 
+    def events(self, run: str = "last") -> list[Any]:
+        """What the journal of a run has recorded."""
+        return [json.loads(line) for line in self.flow("events", run).out.splitlines()]
+
     def status(self, run: str = "last") -> Any:
         return self.flow("status", run, "--json").json()
