@@ -212,7 +212,9 @@ class State:
         self.created_at = self.started_at = at
 
     def _place_opened(self, event: events.PlaceOpened, at: float) -> None:
-        self.place, self.place_closed, self.setup = event, None, None
+        kept = self.place_closed is not None and self.place_closed.directory is not None
+        done = kept and self.setup is not None and not self.setup.error  # once in each place
+        self.place, self.place_closed, self.setup = event, None, self.setup if done else None
 
     def _setup_finished(self, event: events.SetupFinished, at: float) -> None:
         self.setup = event

@@ -629,3 +629,35 @@ def test_a_place_that_somebody_removed_is_made_again_by_resume(project: Session)
     assert ended.code == 0, ended.err
     assert "the worktree was made again from the branch cpool/flow/one; what was not committed there is not in it" in ended.err
     assert "one.txt" in files(project, "cpool/flow/one")
+
+
+def test_a_worktree_that_was_kept_is_the_place_of_a_resume_and_is_not_set_up_again(project: Session) -> None:
+    project.file(".gitignore", "ignored\n")
+    project.git("add", "-A")
+    project.git("commit", "-q", "-m", "ignore")
+    project.file(
+        "flow.yaml",
+        """
+        version: 1
+        isolation: worktree
+        keep: worktree
+        setup: echo x >> "$HOME/ledger"
+        steps:
+          - {name: first, run: "echo kept > ignored"}
+          - {name: second, run: 'cat ignored; test -e "$HOME/go"'}
+        """,
+    )
+    assert project.flow("run", "flow.yaml", "--run-id", "one").code == 1
+    place = project.status()["directory"]
+    (project.home / "go").touch()
+    ended = project.flow("resume", "one")
+    assert ended.code == 0, ended.err
+    result = project.status()
+    assert (result["directory"], result["steps"][1]["output"]) == (place, "kept")
+    assert (project.home / "ledger").read_text() == "x\n"
+
+
+def test_the_folder_of_a_run_in_place_keeps_no_links_into_the_repository(project: Session) -> None:
+    project.file("flow.yaml", 'version: 1\nsteps: [{run: "touch made.txt", expect: {changes: true}}]\n')
+    assert project.flow("run", "flow.yaml").code == 0
+    assert not [path for path in project.last_run().rglob("*") if path.is_symlink()]
