@@ -32,6 +32,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "doctor": ("doctor", "Say what is installed, what is missing, and how to get it."),
 }
 
+SYSTEMS = ("linux", "darwin")
 EXIT_CODES = """\b
 Exit codes:
   0    succeeded
@@ -91,10 +92,19 @@ def main(ctx: click.Context, project: str | None) -> None:
     cpool-flow resume last
     """
     ctx.obj = project
+    _check_system()
     if ctx.invoked_subcommand is None:
         from cpool_flow.cli.catalog import show_all
 
         show_all(project)
+
+
+def _check_system() -> None:
+    if not sys.platform.startswith(SYSTEMS):
+        from cpool_flow.errors import InvalidInput
+
+        help = "it runs on Linux, and on macOS at best effort; on Windows, use WSL"
+        raise InvalidInput(f"cpool-flow does not run on {sys.platform}", help=help)
 
 
 def entry() -> NoReturn:
