@@ -67,6 +67,7 @@ class LazyGroup(click.Group):
             near = did_you_mean(name, COMMANDS)
             known = f"known are: {', '.join(COMMANDS)}"
             raise click.UsageError(f"no command `{name[:60]}`{f', {near}' if near else f'; {known}'}", ctx)
+        _check_system()  # before the command's module is imported
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -92,8 +93,8 @@ def main(ctx: click.Context, project: str | None) -> None:
     cpool-flow resume last
     """
     ctx.obj = project
-    _check_system()
     if ctx.invoked_subcommand is None:
+        _check_system()
         from cpool_flow.cli.catalog import show_all
 
         show_all(project)
