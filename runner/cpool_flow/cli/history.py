@@ -114,7 +114,7 @@ def _print_status(run: history.Run) -> None:
         took = f"{step.ended_at - step.started_at:.1f}s" if step.started_at and step.ended_at else ""
         parts = [took, f"{attempts} attempts" if attempts > len(step.tasks) else "", step.reason]
         print(f"  {step.plan.name:<20} {step.status}{done:<6} {' · '.join(printable(part) for part in parts if part)}".rstrip())
-    for line in summary_lines(state):
+    for line in summary_lines(state, alive=living_status(run) == "running"):
         print(printable(line))
     if state.outputs:
         for name, value in json.loads(run.folder.load(state.outputs)).items():

@@ -105,8 +105,11 @@ def _row(name: str, status: str, *details: str) -> str:
     return f"  {name:<20} {status:<10} {' · '.join(detail for detail in details if detail)}".rstrip()
 
 
-def summary_lines(state: State, *, quiet: bool = False) -> list[str]:
-    """What became of a run, shortest first: failures with their last lines, then one line of totals and what to do next."""
+def summary_lines(state: State, *, quiet: bool = False, alive: bool = False) -> list[str]:
+    """What became of a run, shortest first: failures with their last lines, then one line of totals and what to do next.
+
+    `alive`: somebody works on it.
+    """
     lines = []
     for step in state.failed_steps():
         lines += _failure(step)
@@ -115,7 +118,9 @@ def summary_lines(state: State, *, quiet: bool = False) -> list[str]:
     run_id = state.created.run_id if state.created else ""
     lines.append(f"{state.status}{f': {state.reason}' if state.reason else ''} · {totals(state, state.ended_at)}")
     lines += _branch_lines(state)
-    if state.status != "success":
+    if alive:
+        lines.append(f"follow it: cpool-flow status {run_id} --watch · stop it: cpool-flow cancel {run_id}")
+    elif state.status != "success":
         lines.append(f"look: cpool-flow logs {run_id} · go on: cpool-flow resume {run_id}{_decide(state)}")
     return lines
 
