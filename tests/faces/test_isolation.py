@@ -661,3 +661,36 @@ def test_the_folder_of_a_run_in_place_keeps_no_links_into_the_repository(project
     project.file("flow.yaml", 'version: 1\nsteps: [{run: "touch made.txt", expect: {changes: true}}]\n')
     assert project.flow("run", "flow.yaml").code == 0
     assert not [path for path in project.last_run().rglob("*") if path.is_symlink()]
+
+
+def test_a_disk_that_is_full_in_mid_run_loses_nothing_that_was_committed(project: Session) -> None:
+    small = project.home / "small"
+    small.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", str(small)], capture_output=True, check=False)
+    if mounted.returncode != 0:
+        pytest.skip("this user may not mount a small disk")
+    try:
+        project.file(
+            "flow.yaml",
+            """
+            version: 1
+            isolation: worktree
+            steps:
+              - {name: first, run: "echo 1 > one.txt"}
+              - {name: fill, run: 'test -e "$HOME/go" || head -c 400000 /dev/zero > fill.bin || true'}
+              - {name: last, run: "echo 3 > three.txt"}
+            """,
+        )
+        full = project.flow("run", "flow.yaml", "--run-id", "one", XDG_STATE_HOME=str(small))
+        assert full.code == 5, full.err
+        assert "No space left on device" in full.err
+        assert "one.txt" in files(project, "cpool/flow/one")
+        (project.home / "go").touch()
+        for filled in small.rglob("fill.bin"):
+            filled.unlink()
+        ended = project.flow("resume", "one", XDG_STATE_HOME=str(small))
+        assert ended.code == 0, ended.err
+        assert files(project, "cpool/flow/one") == ["README", "one.txt", "three.txt"]
+        assert [len(step["attempts"]) for step in project.status("one")["steps"]] == [1, 1, 1]
+    finally:
+        subprocess.run(["umount", str(small)], capture_output=True, check=False)
