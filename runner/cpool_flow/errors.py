@@ -69,7 +69,9 @@ class OperationFailed(FlowError):
 
 def nearest(word: str, choices: Iterable[str]) -> str | None:
     """The choice most like `word`, for "did you mean"; None where nothing is near."""
-    found = difflib.get_close_matches(word, list(choices), n=1, cutoff=0.6)
+    known = list(choices)
+    same = [choice for choice in known if choice.casefold() == word.casefold()]
+    found = same or difflib.get_close_matches(word, known, n=1, cutoff=0.6)
     return found[0] if found else None
 
 
