@@ -32,6 +32,10 @@ class Entry:
     problem: str | None = None
 
 
+class NoSteps(InvalidInput):
+    """The file can be read, and is no workflow."""
+
+
 def entries(found: Iterable[Found]) -> list[Entry]:
     """What was found, read."""
     return [entry(one) for one in found]
@@ -70,7 +74,7 @@ def _workflow(found: Found, data: Mapping[str, JsonValue]) -> Entry:
 def _steps_file(path: Path, source: bytes) -> Mapping[str, JsonValue]:
     data = load(source, str(path)).data
     if not isinstance(data, dict) or not isinstance(data.get("steps"), list):
-        raise InvalidInput("it has no list of `steps`")
+        raise NoSteps("it has no list of `steps`")
     return data
 
 
@@ -88,6 +92,8 @@ def _at_the_top(project: Path) -> Iterator[Entry]:
             if not re.search(rb"^steps[ \t]*:", source, re.MULTILINE):
                 continue
             data = _steps_file(found.path, source)
+        except NoSteps:
+            continue  # the answers of a scripted agent, for one
         except InvalidInput as error:
             yield _broken(found, error)
             continue

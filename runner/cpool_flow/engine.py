@@ -64,6 +64,7 @@ class Engine:
         self._results: list[events.AttemptFinished] = []
         self._woken = asyncio.Event()
         self._next_poll = 0.0
+        self._committed = False
 
     def note(self, event: events.Event) -> None:
         """Take a fact in. It counts from now on; `flush` makes it durable before anything is done for it."""
@@ -121,17 +122,18 @@ class Engine:
         results, self._results = self._results, []
         for result in results:
             faults.point("before-result")
+            self._committed = False
             self.note(result)
 
     async def _commit(self, place: Place) -> None:
         """What steps left is committed while nothing runs in their place, so that no half-made file gets in."""
-        if not (place.versioned and self.state.uncommitted) or self.state.running:
+        if self._committed or not (place.versioned and self.state.uncommitted) or self.state.running:
             return
         self.flush()
         faults.point("before-commit")
         committed, sentences = await place.commit(list(self.state.uncommitted))
         faults.point("after-commit")
-        self.state.uncommitted.clear()
+        self._committed = True
         if committed:
             self.note(committed)
         for sentence in sentences:

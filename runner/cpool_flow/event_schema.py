@@ -30,6 +30,7 @@ def event_schema() -> JsonObject:
     kinds = sorted({kind.__name__: kind for kind in events.Event.__subclasses__()}.items())
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": "urn:cpool-flow:schema:events:1",
         "title": "An event of a cpool-flow run",
         "description": "One line of `cpool-flow events` and of `cpool-flow run --events`. Fields at their default are left out.",
         "oneOf": [{"$ref": f"#/$defs/{name}"} for name, _ in kinds],

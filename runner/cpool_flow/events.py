@@ -127,11 +127,11 @@ class AttemptFinished(Event):
 
 @dataclass(frozen=True, slots=True)
 class RetryScheduled(Event):
-    """The next attempt of a task may start at `at` (seconds since the epoch). `free`: it costs no retry."""
+    """The next attempt of a task may start at `not_before` (seconds since the epoch). `free`: it costs no retry."""
 
     task: str
     kind: AttemptKind
-    at: float
+    not_before: float
     reason: str
     free: bool = False
 

@@ -22,7 +22,7 @@ from pydantic_core import PydanticCustomError
 
 STEP_NAME = r"^[a-z][a-z0-9_-]*$"
 VARIABLE_NAME = r"^[A-Za-z_][A-Za-z0-9_]*$"
-DURATION = r"^([0-9]+(\.[0-9]+)?(ms|s|m|h|d))+$"
+DURATION = r"^([0-9]{1,12}(\.[0-9]{1,9})?(ms|s|m|h|d))+$"
 MAX_DURATION_SECONDS = 366 * 86400.0
 
 DEFAULT_TIMEOUT_SECONDS = 3600.0
@@ -106,8 +106,9 @@ def _list_as_tuple(value: object) -> object:
 
 
 Item = TypeVar("Item")
-# A YAML list, kept as a tuple.
+# A YAML list, kept as a tuple. What bounds a value stands before its validator, or the JSON Schema would not have it.
 ListOf = Annotated[tuple[Item, ...], BeforeValidator(_list_as_tuple)]
+FilledListOf = Annotated[tuple[Item, ...], Field(min_length=1), BeforeValidator(_list_as_tuple)]
 
 
 def _whole(value: object) -> object:
@@ -120,7 +121,8 @@ def _no_boolean(value: object) -> object:
     return str(value) if isinstance(value, bool) else value
 
 
-Integer = Annotated[int, BeforeValidator(_whole)]
+# Beside `int`, before its bounds are checked.
+WHOLE = BeforeValidator(_whole)
 # Any YAML value, templates inside its texts included.
 Value = Any
 
@@ -143,7 +145,7 @@ class AgentConfig(Model):
     permission_mode: Maybe[Literal["default", "acceptEdits", "plan", "dontAsk", "bypassPermissions", "auto"]] = Field(
         None, description="What the agent may do without asking. `default` reads and refuses writes."
     )
-    max_turns: Maybe[Annotated[Integer, Field(ge=1)]] = Field(None, description="Most turns of one attempt.")
+    max_turns: Maybe[Annotated[int, Field(ge=1), WHOLE]] = Field(None, description="Most turns of one attempt.")
     max_budget_usd: Maybe[Annotated[float, Field(gt=0, allow_inf_nan=False)]] = Field(
         None, description="Most US dollars that one attempt may spend."
     )
@@ -156,7 +158,7 @@ class AgentConfig(Model):
     add_dirs: Maybe[ListOf[NonEmpty]] = Field(None, description="More folders that the agent may use.")
     settings: Maybe[dict[str, Value]] = Field(None, description="Settings handed to the agent CLI.")
     env: Maybe[dict[Variable, Text]] = Field(None, description="More environment variables of the agent process.")
-    command: Maybe[Annotated[ListOf[Text], Field(min_length=1)]] = Field(
+    command: Maybe[FilledListOf[Text]] = Field(
         None, description="For `agent: command`: the program and its arguments; the prompt comes on its stdin."
     )
     script: Maybe[NonEmpty] = Field(None, description="For `agent: scripted`: a YAML file of answers, relative to this file.")
@@ -165,14 +167,16 @@ class AgentConfig(Model):
 class Retry(Model):
     """When and how soon a failed attempt is made again."""
 
-    delay: Duration = Field(2.0, description="Wait before the second attempt.")
+    delay: Duration = Field(2.0, description="Wait before the second attempt (default 2s).")
     factor: Annotated[float, Field(ge=1, le=100, allow_inf_nan=False)] = Field(
-        2.0, description="Each wait is this many times the one before."
+        2.0, description="Each wait is this many times the one before (default 2)."
     )
-    max_delay: Duration = Field(60.0, description="Longest wait.")
-    jitter: bool = Field(True, description="Spread the waits by up to a quarter.")
+    max_delay: Duration = Field(60.0, description="Longest wait (default 1m).")
+    jitter: bool = Field(True, description="Spread the waits by up to a quarter (default true).")
     on: Maybe[ListOf[ErrorKind]] = Field(None, description="Only failures of these kinds are tried again.")
-    exit_codes: Maybe[ListOf[Annotated[Integer, Field(ge=0, le=255)]]] = Field(None, description="Only these exit codes are tried again.")
+    exit_codes: Maybe[ListOf[Annotated[int, Field(ge=0, le=255), WHOLE]]] = Field(
+        None, description="Only these exit codes are tried again."
+    )
     timeout: Maybe[PositiveDuration] = Field(None, description="All attempts together.")
 
 
@@ -180,13 +184,15 @@ class Expect(Model):
     """What the step promises about its place; checked after it ended well."""
 
     changes: Maybe[bool] = Field(None, description="Whether files must have changed (`true`) or must not (`false`).")
-    commit: Maybe[bool] = Field(None, description="The step itself must have made a commit on the run's branch.")
-    files: Maybe[Annotated[ListOf[NonEmpty], Field(min_length=1)]] = Field(
-        None, description="Each pattern must match a file in the step's place."
+    commit: Maybe[bool] = Field(
+        None, description="Whether the step itself must have made a commit on the run's branch (`true`) or must not (`false`)."
     )
+    files: Maybe[FilledListOf[NonEmpty]] = Field(None, description="Each pattern must match a file in the step's place.")
 
 
 class OutputVariable(Model):
+    """A variable that may be missing in the output."""
+
     path: NonEmpty = Field(description="Dot path into the output, with array indexes: `a.b[0].c`; `.` is everything.")
     default: Value = Field(None, description="Taken where the path is missing.")
 
@@ -195,7 +201,9 @@ class Repeat(Model):
     """A loop: the step or group again, in the same place, until an expression holds."""
 
     until: NonEmpty | bool = Field(description="An expression, asked after each round; it sees the round's values and `iteration`.")
-    max: Annotated[Integer, Field(ge=1, le=1000)] = Field(description="Most rounds. If `until` does not hold by then, the step has failed.")
+    max: Annotated[int, Field(ge=1, le=1000), WHOLE] = Field(
+        description="Most rounds. If `until` does not hold by then, the step has failed."
+    )
 
 
 class Session(Model):
@@ -211,7 +219,7 @@ class Session(Model):
         return self
 
 
-Commands = NonEmpty | Annotated[ListOf[NonEmpty], Field(min_length=1)]
+Commands = NonEmpty | FilledListOf[NonEmpty]
 Names = Name | ListOf[Name]
 
 
@@ -226,14 +234,14 @@ class Step(Model):
 
     name: Maybe[Name] = Field(None, description="Unique; default `step_N`.")
     description: Maybe[str] = Field(None, description="For people.")
-    run: Maybe[NonEmpty | Annotated[ListOf[Text], Field(min_length=1)]] = Field(
+    run: Maybe[NonEmpty | FilledListOf[Text]] = Field(
         None, description="A command: text goes to the shell, a list is executed without one."
     )
     prompt: Maybe[NonEmpty] = Field(None, description="One agent task with this text.")
     skill: Maybe[NonEmpty] = Field(None, description="An agent task from the template of this skill.")
     workflow: Maybe[NonEmpty] = Field(None, description="Another workflow as a part of this run: a path relative to this file, or a name.")
     with_: Maybe[dict[Variable, Value]] = Field(None, alias="with", description="Arguments of the skill or of the workflow.")
-    steps: Maybe[Annotated[ListOf[Step], Field(min_length=1)]] = Field(
+    steps: Maybe[FilledListOf[Step]] = Field(
         None, description="A group: steps of its own, a chain unless `needs` says otherwise; with `foreach` once per item."
     )
     approve: Maybe[NonEmpty] = Field(None, description="Waits for a person, who is shown this text; the answer is the output.")
@@ -241,7 +249,7 @@ class Step(Model):
     reason: Maybe[NonEmpty] = Field(None, description="Why `end` ends the run.")
     needs: Maybe[Names] = Field(None, description="Steps that must have ended first; default: the step above.")
     join: Maybe[Literal["success", "done", "any"]] = Field(
-        None, description="When `needs` are met: all well (`success`), all ended (`done`), or the first (`any`)."
+        None, description="When `needs` are met: all well (`success`), all ended (`done`), or the first (`any`); default `success`."
     )
     when: Maybe[NonEmpty | bool] = Field(None, description="An expression; false skips the step.")
     foreach: Maybe[NonEmpty | ListOf[Value]] = Field(None, description="One task per item of this list or expression.")
@@ -249,11 +257,13 @@ class Step(Model):
         None, description="One task per combination of these lists, the first key slowest; `include` adds some, `exclude` takes some away."
     )
     filter: Maybe[NonEmpty | bool] = Field(None, description="An expression asked of each item; only those for which it holds are taken.")
-    limit: Maybe[Annotated[Integer, Field(ge=0)] | NonEmpty] = Field(None, description="Most items taken, after `filter`; the rest is reported.")
+    limit: Maybe[Annotated[int, Field(ge=0), WHOLE] | NonEmpty] = Field(
+        None, description="Most items taken, after `filter`; the rest is reported."
+    )
     as_: Maybe[Variable] = Field(None, alias="as", description="Name of the item (default `item`).")
-    max_parallel: Maybe[Annotated[Integer, Field(ge=1)]] = Field(None, description="Most items at once.")
-    max_items: Maybe[Annotated[Integer, Field(ge=0, le=100_000)]] = Field(None, description="Longest list taken (default 1000).")
-    fail_fast: Maybe[bool] = Field(None, description="Stop the other items after the first failure.")
+    max_parallel: Maybe[Annotated[int, Field(ge=1), WHOLE]] = Field(None, description="Most items at once.")
+    max_items: Maybe[Annotated[int, Field(ge=0, le=100_000), WHOLE]] = Field(None, description="Longest list taken (default 1000).")
+    fail_fast: Maybe[bool] = Field(None, description="Stop the other items after the first failure (default false).")
     repeat: Maybe[Repeat] = Field(None, description="A loop over this step or group.")
     config: Maybe[AgentConfig] = Field(None, description="Settings of the agent for this step.")
     profile: Maybe[NonEmpty] = Field(None, description="Settings by name, from `profiles` of this file or of `cpool.yaml`.")
@@ -262,30 +272,32 @@ class Step(Model):
     idle_timeout: Maybe[PositiveDuration] = Field(
         None, description="Longest silence (default 10m for agents; it stands still while a tool runs)."
     )
-    retries: Maybe[Annotated[Integer, Field(ge=0, le=1000)]] = Field(None, description="Up to this many more attempts.")
+    retries: Maybe[Annotated[int, Field(ge=0, le=1000), WHOLE]] = Field(
+        None, description="Up to this many more attempts (default: 2 for agents, on `overloaded` and `lost`; 0 for `run`)."
+    )
     retry: Maybe[Retry] = Field(None, description="Waits and classes of retries.")
     recovery_prompt: Maybe[NonEmpty] = Field(None, description="An agent task after the last attempt failed; `{{ error }}` says why.")
-    recoveries: Maybe[Annotated[Integer, Field(ge=1, le=1000)]] = Field(None, description="Most rounds of recovery (default 1).")
+    recoveries: Maybe[Annotated[int, Field(ge=1, le=1000), WHOLE]] = Field(None, description="Most rounds of recovery (default 1).")
     verify: Maybe[Commands] = Field(None, description="The step succeeds only if these commands exit 0.")
     expect: Maybe[Expect] = Field(None, description="What must be true of the step's place afterwards.")
     effects: Maybe[Literal["none", "workspace", "external"]] = Field(
-        None, description="What a second execution could harm; `external` is never repeated on its own after a crash."
+        None, description="What a second execution could harm; `external` is never repeated on its own after a crash (default `workspace`)."
     )
-    on_failure: Maybe[Literal["fail", "continue", "stop"]] = Field(None, description="What a failure means for the run.")
-    output: Maybe[Literal["text", "json", "lines"]] = Field(None, description="How the output is read.")
+    on_failure: Maybe[Literal["fail", "continue", "stop"]] = Field(
+        None, description="What a failure means: the run fails (`fail`, default), goes on (`continue`), or is stopped (`stop`)."
+    )
+    output: Maybe[Literal["text", "json", "lines"]] = Field(None, description="How the output is read (default `text`).")
     output_schema: Maybe[dict[str, Value] | NonEmpty] = Field(None, description="JSON Schema of the output, or a file that holds it.")
     output_vars: Maybe[dict[Variable, NonEmpty | OutputVariable]] = Field(None, description="Variables taken from the output by path.")
-    artifacts: Maybe[Annotated[ListOf[NonEmpty], Field(min_length=1)]] = Field(
+    artifacts: Maybe[FilledListOf[NonEmpty]] = Field(
         None, description="Files kept in the run's folder, also after a failure and where git ignores them."
     )
     env: Maybe[dict[Variable, Text]] = Field(None, description="Environment variables of this step.")
     secrets: Maybe[ListOf[Variable]] = Field(None, description="Declared secrets that this step gets.")
     cwd: Maybe[NonEmpty] = Field(None, description="Folder inside the run's place.")
     stdin: Maybe[str] = Field(None, description="Text for the command's standard input.")
-    shell: Maybe[Annotated[ListOf[NonEmpty], Field(min_length=1)] | NonEmpty] = Field(
-        None, description="Shell for text commands; the script is its last argument."
-    )
-    ok_codes: Maybe[Annotated[ListOf[Annotated[Integer, Field(ge=0, le=255)]], Field(min_length=1)]] = Field(
+    shell: Maybe[FilledListOf[NonEmpty] | NonEmpty] = Field(None, description="Shell for text commands; the script is its last argument.")
+    ok_codes: Maybe[FilledListOf[Annotated[int, Field(ge=0, le=255), WHOLE]]] = Field(
         None, description="Exit codes that are success (default 0)."
     )
     allow_denials: Maybe[bool] = Field(None, description="A refused tool is no failure.")
@@ -347,15 +359,15 @@ class Workflow(Model):
     context: dict[str, Value] = Field({}, description="Shared context, added to every agent's system prompt.")
     config: AgentConfig = Field(AgentConfig(), description="Defaults for agent steps.")
     profiles: dict[Name, AgentConfig] = Field({}, description="Settings by name, for `profile` of a step.")
-    slots: Maybe[Annotated[Integer, Field(ge=1, le=1000)]] = Field(None, description="Size of the slot pool (default 4).")
+    slots: Maybe[Annotated[int, Field(ge=1, le=1000), WHOLE]] = Field(None, description="Size of the slot pool (default 4).")
     timeout: Maybe[PositiveDuration] = Field(None, description="Whole run.")
     isolation: Maybe[Literal["none", "worktree"]] = Field(
         None, description="Where steps work; default: `worktree` where an agent may write in a git repository."
     )
     base: Maybe[NonEmpty] = Field(None, description="Commit that the run's branch starts from (default `HEAD`).")
-    include_changes: bool = Field(False, description="Take uncommitted changes of the checkout along.")
+    include_changes: bool = Field(False, description="Take uncommitted changes of the checkout along (default false).")
     setup: Maybe[Commands] = Field(None, description="Commands run once in a fresh place.")
-    keep: Literal["branch", "worktree", "none"] = Field("branch", description="What stays of the run's place.")
-    steps: Annotated[ListOf[Step], Field(min_length=1)] = Field(description="The steps, a chain unless `needs` says otherwise.")
+    keep: Literal["branch", "worktree", "none"] = Field("branch", description="What stays of the run's place (default `branch`).")
+    steps: FilledListOf[Step] = Field(description="The steps, a chain unless `needs` says otherwise.")
     finally_: ListOf[Step] = Field((), alias="finally", description="Steps run at the end whatever happened.")
-    outputs: dict[Variable, Value] = Field({}, description="Printed, kept, and written to `$GITHUB_OUTPUT`.")
+    outputs: dict[Variable, Value] = Field({}, description="Values printed at the end and kept with the run.")

@@ -192,7 +192,21 @@ class _Builder:
 
 
 # What a loop over one step asks once, not in each round.
-_OF_THE_LOOP = ("repeat", "needs", "join", "when", "foreach", "matrix", "as_", "filter", "limit", "max_items", "max_parallel", "fail_fast", "on_failure")
+_OF_THE_LOOP = (
+    "repeat",
+    "needs",
+    "join",
+    "when",
+    "foreach",
+    "matrix",
+    "as_",
+    "filter",
+    "limit",
+    "max_items",
+    "max_parallel",
+    "fail_fast",
+    "on_failure",
+)
 
 
 def _joined(workflow: model.Workflow, source: str, steps: list[PlannedStep], *, is_workflow: bool) -> Plan:
@@ -226,9 +240,12 @@ def _join(step: model.Step, phase: str) -> Join:
 
 
 def _reads_outcome(expression: str) -> bool:
+    """Whether it asks how a step ended: `steps.NAME.status`, `previous.error`; not what stands in an output under such a name."""
+    fields = {"steps": 2, "previous": 1}  # where the field of a step stands in the path
     return any(
-        reference.path[0] == "steps" and reference.path[-1] in ("status", "error")
+        reference.path[fields[reference.path[0]] :][:1] in (("status",), ("error",))
         for reference in template.parse_expression(expression).references
+        if reference.path[0] in fields
     )
 
 

@@ -141,7 +141,7 @@ def _fast_failures(state: State, now: float) -> Iterator[Action]:
     for name in state.failing_fast:
         for task in state.steps[name].tasks:
             if task.status in ("ready", "waiting"):
-                yield Record(events.TaskClosed(task.id, "skipped", ANOTHER_FAILED))
+                yield Record(events.TaskClosed(task.id, "cancelled" if task.counted else "skipped", ANOTHER_FAILED))
 
 
 def _closings(state: State, now: float) -> Iterator[Action]:
@@ -222,7 +222,7 @@ def _may_open(step: StepState) -> bool:
     if step.plan.join == "done" or not needs:
         return True
     if step.plan.join == "any":
-        return any(need.ended_well for need in needs if need.ended)
+        return any(need.ended_well for need in needs)
     return all(need.ended_well for need in needs)
 
 
@@ -238,13 +238,18 @@ def after_failure(state: State, task: Task, now: float) -> events.Event:
         raise AssertionError("BUG: an attempt that runs has no outcome")
     if task.decision is not None:
         return _decided(task, now)
-    stop = halted(state, step) or (ANOTHER_FAILED if task.step in state.failing_fast else None)
-    if finished.interrupted and stop is None:
+    halt = halted(state, step)
+    if finished.interrupted and halt is None:
         if step.plan.effects == "external":
             return events.DecisionNeeded(task.id)
         return events.RetryScheduled(task.id, attempt.started.kind, now, "lost when the coordinator died", free=True)
-    if finished.error_kind == "cancelled" or stop is not None:
-        return events.TaskClosed(task.id, "cancelled", finished.reason or stop or "cancelled")
+    halt = halt or (ANOTHER_FAILED if task.step in state.failing_fast else None)
+    if finished.error_kind == "cancelled":
+        return events.TaskClosed(task.id, "cancelled", finished.reason or halt or "cancelled")
+    if halt is not None:
+        if finished.error_kind is None or finished.interrupted:
+            return events.TaskClosed(task.id, "cancelled", halt)
+        return _failed(step.plan, task, finished)
     if finished.error_kind is None:
         return events.RetryScheduled(task.id, "normal", now, "recovered", free=True)
     if finished.error_kind == "rate_limited":
@@ -270,12 +275,12 @@ def _limit_over(task: Task, finished: events.AttemptFinished, now: float) -> flo
 def _retry(state: State, plan: PlannedStep, task: Task, finished: events.AttemptFinished, now: float) -> events.Event | None:
     if _recovery_rounds(task):
         return None
-    used = len(task.counted) - task.free
+    used = sum(not _is_free(attempt.finished) for attempt in task.counted)
     if used > plan.retries or not retryable(plan, finished):
         return None
     at = now + retry_delay_seconds(plan, used, f"{state.created.run_id if state.created else ''}/{task.id}/{used}")
     limit = plan.step.retry.timeout if plan.step.retry else None
-    if limit is not None and at >= task.counted[0].started_at + limit:
+    if limit is not None and at >= _began(task, now) + limit:
         return None
     return events.RetryScheduled(task.id, "normal", at, f"{finished.error_kind}, retry {used} of {plan.retries}")
 
@@ -301,11 +306,26 @@ def retry_delay_seconds(plan: PlannedStep, retry: int, seed: str) -> float:
 
 
 def attempt_timeout_seconds(plan: PlannedStep, task: Task, now: float) -> float:
-    """How long an attempt that starts now may take: its own limit, and what is left of all attempts together."""
+    """How long the attempt that has just started may take: its own limit, and what is left of all retries together."""
     limit = plan.step.retry.timeout if plan.step.retry else None
-    if limit is None or len(task.counted) < 2:
-        return plan.timeout_seconds if limit is None else min(plan.timeout_seconds, limit)
-    return min(plan.timeout_seconds, max(0.001, task.counted[0].started_at + limit - now))
+    if limit is None or any(attempt.started.kind == "recovery" for attempt in task.counted):
+        return plan.timeout_seconds
+    return min(plan.timeout_seconds, max(0.001, _began(task, now) + limit - now))
+
+
+def _began(task: Task, now: float) -> float:
+    """Since when the time of all attempts together runs: not before one that costs no retry, nor while that waited."""
+    began = now
+    for attempt in reversed(task.counted):
+        if _is_free(attempt.finished):
+            break
+        began = attempt.started_at
+    return began
+
+
+def _is_free(finished: events.AttemptFinished | None) -> bool:
+    """Whether an attempt costs no retry: lost with its coordinator, or at a usage limit."""
+    return finished is not None and (finished.interrupted or finished.error_kind == "rate_limited")
 
 
 def _recover(state: State, plan: PlannedStep, task: Task, now: float) -> events.Event | None:
@@ -323,7 +343,7 @@ def _recovery_rounds(task: Task) -> int:
     """Rounds that count: not those lost with the coordinator or at a limit, nor the first few that found the model
     overloaded or lost their process, which are made again as any agent task is."""
     ended = [attempt.finished for attempt in task.counted if attempt.started.kind == "recovery" and attempt.finished]
-    real = [finished for finished in ended if not finished.interrupted and finished.error_kind != "rate_limited"]
+    real = [finished for finished in ended if not _is_free(finished)]
     transient = sum(finished.error_kind in AGENT_RETRIED for finished in real)
     return len(real) - min(transient, DEFAULT_AGENT_RETRIES)
 
@@ -395,8 +415,6 @@ def _startable(state: State, step: StepState) -> Iterator[Task]:
 def is_exclusive(state: State, task: Task, kind: events.AttemptKind) -> bool:
     """Whether an attempt must have the place to itself: `expect` and the no-change guard look at the files."""
     step = state.steps[task.step].plan
-    if state.place is None or state.place.base is None:
-        return False
     return step.step.expect is not None or (step.may_write and (kind == "recovery" or _recovery_rounds(task) > 0))
 
 

@@ -58,7 +58,7 @@ def _complaints(error: ValidationError, data: object) -> dict[Path, list[Complai
     return {path: told[path] or kinds for path, kinds in found.items() if told[path] or path not in inner}
 
 
-def _document_path(place: tuple[str | int, ...], data: object) -> Path:
+def _document_path(place: tuple[str | int, ...], data: Any) -> Path:
     """pydantic's place without the names of union branches."""
     path: list[str | int] = []
     for part in place:

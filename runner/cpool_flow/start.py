@@ -11,7 +11,7 @@ import re
 import secrets
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -96,14 +96,18 @@ def prepare(
     skill_places: SkillPlaces,
     options: Options,
     environment: Mapping[str, str],
+    *,
+    starting: bool = True,
 ) -> Prepared:
-    """Everything that a start needs, read and checked. Nothing is written. Raises InvalidInput."""
+    """Everything that a start needs, read and checked. Nothing is written. Raises InvalidInput.
+
+    Not `starting`, as for a plan: secrets and agents that are missing here are warnings.
+    """
     found = library.find_workflow(workflow, Path.cwd(), workflow_places)
     checked = check_file(found.path, project, skill_places)
     lookup = Lookup(found.path.parent, project, ())
     flow = checked.workflow
     values = _arguments(flow, options)
-    check_secrets(flow.secrets, environment)
     run_id = options.run_id or _new_id()
     run_folder.check_run_id(run_id)
     taken = inputs.Inputs(
@@ -122,9 +126,11 @@ def prepare(
     )
     copies, names = _copies(taken.plan, lookup)
     taken = replace(taken, files=names)
-    _check_agents(taken, lookup, environment)
+    missing = [*_missing_secrets(flow, environment), *_missing_agents(taken, lookup, environment)]
+    if missing and starting:
+        raise InvalidInput(missing)
     isolation, place = asyncio.run(_place(taken, options, run_id, environment))
-    warnings = list(checked.warnings)
+    warnings = [*checked.warnings, *(replace(problem, warning=True) for problem in missing)]
     if isolation.warning:
         warnings.append(Problem(isolation.warning, warning=True, help="set `isolation: worktree` in a git repository"))
     return Prepared(replace(taken, isolation=isolation.kind), copies, isolation, place, run_id, tuple(warnings))
@@ -208,8 +214,16 @@ def _copies(plan: Plan, lookup: Lookup) -> tuple[dict[str, bytes], dict[str, str
     return copies, named
 
 
-def _check_agents(taken: Inputs, lookup: Lookup, environment: Mapping[str, str]) -> None:
-    """Every agent that a step asks for must be able to start here. Raises InvalidInput with all that cannot."""
+def _missing_secrets(flow: model.Workflow, environment: Mapping[str, str]) -> Iterable[Problem]:
+    try:
+        check_secrets(flow.secrets, environment)
+    except InvalidInput as error:
+        return error.problems
+    return ()
+
+
+def _missing_agents(taken: Inputs, lookup: Lookup, environment: Mapping[str, str]) -> Iterable[Problem]:
+    """What stands in the way of the agents that steps ask for."""
     problems: list[Problem] = []
     seen = set()
     for step in taken.plan:
@@ -226,8 +240,7 @@ def _check_agents(taken: Inputs, lookup: Lookup, environment: Mapping[str, str])
             agents.ADAPTERS[step.agent].check(config, environment)
         except InvalidInput as error:
             problems += error.problems
-    if problems:
-        raise InvalidInput(dict.fromkeys(problems))
+    return dict.fromkeys(problems)
 
 
 def step_settings(taken: Inputs, step: PlannedStep) -> model.AgentConfig:

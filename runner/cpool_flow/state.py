@@ -147,8 +147,10 @@ class State:
         step.order = (*step.frame.order, self._order)
         self._make_tasks(step, event.count)
         self._count_tasks(step)
-        if not event.count or "ready" not in step.counts:
-            self._close_step(step, "success", "no items" if not event.count else "", at)
+        if not event.count:
+            self._close_step(step, "success", "no items", at)
+        elif _all_ended(step):
+            self._close_step(step, *step_outcome(step), at)
 
     def _step_closed(self, event: events.StepClosed, at: float) -> None:
         step = self.steps[event.step]
@@ -162,6 +164,9 @@ class State:
 
     def _attempt_started(self, event: events.AttemptStarted, at: float) -> None:
         task = self.tasks[event.task]
+        if not self.running:
+            # Nothing is started in a place at rest before it was committed: what is still named here has left nothing.
+            self.uncommitted.clear()
         self._begin(task, at)
         task.attempts.append(Attempt(event, at))
         task.decision = None
@@ -189,12 +194,11 @@ class State:
     def _retry_scheduled(self, event: events.RetryScheduled, at: float) -> None:
         task = self.tasks[event.task]
         self.undecided.pop(task.id, None)
-        task.next_kind, task.retry_at, task.reason = event.kind, event.at, event.reason
-        task.free += event.free
-        heapq.heappush(self.waits, (event.at, task.id))
+        task.next_kind, task.retry_at, task.reason = event.kind, event.not_before, event.reason
+        heapq.heappush(self.waits, (event.not_before, task.id))
         last = task.last
         if last and last.finished and last.finished.error_kind == "rate_limited" and last.started.agent:
-            self.paused[last.started.agent] = max(event.at, self.paused.get(last.started.agent, 0.0))
+            self.paused[last.started.agent] = max(event.not_before, self.paused.get(last.started.agent, 0.0))
 
     def _task_closed(self, event: events.TaskClosed, at: float) -> None:
         task = self.tasks[event.task]
@@ -267,7 +271,8 @@ class State:
         task = self.tasks[event.task]
         self.asking.pop(task.id, None)
         task.decision = event.choice
-        self.undecided[task.id] = task
+        if self.steps[task.step].opened:  # else it counts when its step is opened again
+            self.undecided[task.id] = task
 
     def _place_committed(self, event: events.PlaceCommitted, at: float) -> None:
         self.uncommitted.clear()
@@ -300,6 +305,7 @@ class State:
             if self.setup and self.setup.error:
                 self.setup = None
             self._reopen(self.root, at)
+            self.waits.clear()
             self.failed.clear()
             self.failing_fast.clear()
             self.stopping_frames.clear()
@@ -314,16 +320,25 @@ class State:
     # ---- tasks ----------------------------------------------------------------------------------------------
 
     def _make_tasks(self, step: StepState, count: int) -> None:
-        """Tasks for `count` items; after a reopening, those that had succeeded stay as they are."""
+        """Tasks for `count` items; after a reopening, those that are settled stay as they are."""
         for task in step.tasks[count:]:
             del self.tasks[task.id]
         del step.tasks[count:]
         for position in range(len(step.tasks), count):
-            task = Task(f"{step.id}[{position}]", step.id, step.frame, position) if step.plan.fans_out else Task(step.id, step.id, step.frame, None)
+            task = (
+                Task(f"{step.id}[{position}]", step.id, step.frame, position)
+                if step.plan.fans_out
+                else Task(step.id, step.id, step.frame, None)
+            )
             step.tasks.append(task)
             self.tasks[task.id] = task
         for task in step.tasks:
-            if task.status != "success":
+            if task.settled:
+                continue
+            if _may_have_happened(step, task):
+                task.status = "waiting"
+                self.undecided[task.id] = task
+            else:
                 task.status = "ready"
 
     def _begin(self, task: Task, at: float) -> None:
@@ -365,7 +380,7 @@ class State:
         step = self.steps[task.step]
         if status == "failed" and step.plan.step.fail_fast:
             self.failing_fast[step.id] = None
-        if sum(map(step.counts.__getitem__, ENDED)) == len(step.tasks):
+        if _all_ended(step):
             self._close_step(step, *step_outcome(step), at)
 
     def _leave_slot(self, task: Task, step: StepState, attempt: Attempt) -> None:
@@ -438,17 +453,17 @@ class State:
     def _reopen_step(self, step: StepState) -> None:
         step.status, step.opened = "pending", False
         for task in step.tasks:
-            if task.status != "success" or step.plan.phase == "finally":
+            if not task.settled or step.plan.phase == "finally":
                 self._forget(task)
                 task.status, task.reason, task.decision, task.failure, task.left = "pending", "", None, "", None
-                task.next_kind, task.free, task.counted_from = "normal", 0, len(task.attempts) + len(task.rounds)
+                task.next_kind, task.counted_from = "normal", len(task.attempts) + len(task.rounds)
                 task.seen.clear()
 
     def _reopen_tasks(self, step: StepState, at: float) -> None:
         """What holds steps goes on inside; a loop that came to its end in vain begins anew."""
         step.status = "running"
         for task in step.tasks:
-            if task.status == "success":
+            if task.settled:
                 continue
             frame = task.frame
             task.reason, task.failure, task.left = "", "", None
@@ -513,8 +528,18 @@ def _move(counts: Counter[str], before: str, after: str) -> None:
 
 
 def _settles(step: StepState, need: StepState) -> bool:
-    """Whether the end of `need` alone says what becomes of `step`."""
-    return (step.plan.join == "any" and need.ended_well) or (step.plan.join == "success" and not need.ended_well)
+    """Whether the end of `need` alone says what becomes of `step`. For `any` a skipped need is no news."""
+    return (step.plan.join == "any" and need.status == "success") or (step.plan.join == "success" and not need.ended_well)
+
+
+def _may_have_happened(step: StepState, task: Task) -> bool:
+    """Whether effects outside may be there already: the coordinator died while the task ran, and nobody has looked."""
+    last = task.last
+    return step.plan.effects == "external" and last is not None and last.finished is not None and last.finished.interrupted
+
+
+def _all_ended(step: StepState) -> bool:
+    return sum(map(step.counts.__getitem__, ENDED)) == len(step.tasks)
 
 
 _HANDLERS: dict[type[events.Event], Callable[[State, Any, float], None]] = {

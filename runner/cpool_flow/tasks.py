@@ -58,8 +58,6 @@ class Task:
     seen: list[str] = field(default_factory=list)
     # Attempts and rounds before these belong to an earlier life of the run: they no longer count.
     counted_from: int = 0
-    # Attempts that cost no retry: lost with the coordinator, or at a usage limit.
-    free: int = 0
     next_kind: events.AttemptKind = "normal"
     retry_at: float = 0.0
     decision: events.Choice | None = None
@@ -73,6 +71,11 @@ class Task:
     @property
     def ended(self) -> bool:
         return self.status in ENDED
+
+    @property
+    def settled(self) -> bool:
+        """Whether a resume leaves it as it is: it succeeded, or a person has skipped it."""
+        return self.status == "success" or (self.status == "skipped" and self.reason == SKIPPED_BY_PERSON)
 
     @property
     def last(self) -> Attempt | None:
@@ -238,4 +241,7 @@ def step_outcome(step: StepState) -> tuple[Status, str]:
         return "failed", alone or f"{counts['failed']} of {len(step.tasks)} items failed"
     if counts["cancelled"]:
         return "cancelled", alone
-    return ("success" if counts["success"] else "skipped"), alone
+    if counts["success"]:
+        return "success", alone
+    reasons = {task.reason for task in step.tasks}
+    return "skipped", reasons.pop() if len(reasons) == 1 else ""

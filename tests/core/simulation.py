@@ -179,5 +179,10 @@ class Simulation:
             self.note(result)
         return True
 
+    def attempt_timeout(self, task: str) -> float:
+        """The time limit of an attempt that runs now, in seconds."""
+        found = self.state.tasks[task]
+        return policy.attempt_timeout_seconds(self.plan[found.step], found, self.now)
+
     def statuses(self) -> dict[str, str]:
         return {name: step.status for name, step in self.state.steps.items()}

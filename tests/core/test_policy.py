@@ -108,6 +108,36 @@ def test_join_any_starts_with_the_first_that_ended_well():
     assert run.now == 9.0
 
 
+def test_join_any_waits_for_one_that_did_something_and_runs_when_all_were_skipped():
+    steps = (
+        {"name": "skipped", "run": "x", "needs": [], "when": "false"},
+        {"name": "passed", "run": "x", "needs": [], "on_failure": "continue"},
+        {"name": "slow", "run": "x", "needs": []},
+        {"name": "last", "run": "x", "needs": ["skipped", "passed", "slow"], "join": "any"},
+    )
+
+    def outcome(started):
+        return (9.0 if started.task == "slow" else 1.0), finished(
+            started.task, started.number, "failed" if started.task == "passed" else None
+        )
+
+    run = Simulation(workflow(*steps), outcome, slots=3, skip=frozenset({"skipped"})).run()
+    assert run.state.tasks["last"].attempts[0].started_at == 9.0
+    flow = workflow(steps[0], {**steps[3], "needs": ["skipped"]})
+    assert Simulation(flow, skip=frozenset({"skipped"})).run().statuses() == {"skipped": "skipped", "last": "success"}
+
+
+def test_join_any_is_skipped_when_none_ended_well():
+    flow = workflow(
+        {"name": "a", "run": "x", "needs": []},
+        {"name": "b", "run": "x", "needs": []},
+        {"name": "last", "run": "x", "needs": ["a", "b"], "join": "any"},
+    )
+    run = Simulation(flow, fails("a", "b")).run()
+    assert run.statuses()["last"] == "skipped"
+    assert run.state.steps["last"].reason == "upstream failed"
+
+
 def test_a_shell_step_is_tried_again_only_when_asked():
     assert starts(Simulation(workflow({"run": "x"}), fails("step_1")).run()) == ["step_1"]
     run = Simulation(workflow({"run": "x", "retries": 2}), fails("step_1", times=2)).run()
@@ -212,6 +242,23 @@ def test_fail_fast_cancels_the_items_that_run_and_skips_the_others():
     run = Simulation(workflow({"name": "a", "run": "x", "foreach": [1], "fail_fast": True}), outcome, items={"a": 4}).run()
     assert [task.status for task in run.state.steps["a"].tasks] == ["failed", "cancelled", "skipped", "skipped"]
     assert run.state.steps["a"].reason == "1 of 4 items failed"
+
+
+def test_under_fail_fast_two_that_fail_at_once_have_both_failed():
+    run = Simulation(workflow({"name": "a", "run": "x", "foreach": [1], "fail_fast": True}), fails("a[0]", "a[1]"), items={"a": 4}).run()
+    assert [task.status for task in run.state.steps["a"].tasks] == ["failed", "failed", "skipped", "skipped"]
+
+
+def test_fail_fast_cancels_an_item_that_waits_for_its_retry():
+    def outcome(started):
+        if started.task == "a[0]":
+            return 2.0, finished(started.task, started.number, "auth")
+        return 1.0, finished(started.task, started.number, "failed")
+
+    step = {"name": "a", "prompt": "x", "foreach": [1], "fail_fast": True, "retries": 1, "retry": {"delay": "60s"}}
+    run = Simulation(workflow(step), outcome, items={"a": 2}).run()
+    assert [task.status for task in run.state.steps["a"].tasks] == ["failed", "cancelled"]
+    assert run.now == 2.0
 
 
 def test_without_fail_fast_all_items_are_collected():

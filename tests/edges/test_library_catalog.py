@@ -37,6 +37,7 @@ def test_files_of_other_tools_are_not_taken_for_workflows(tmp_path: Path) -> Non
     write(tmp_path / "action.yml", "runs:\n  steps:\n  - run: x\n")
     write(tmp_path / "compose.yaml", "services: {}\n")
     write(tmp_path / "broken-but-not-ours.yaml", "a: [\n")
+    write(tmp_path / "first.answers.yaml", "steps:\n  greet: Hello\n")
     write(tmp_path / "large.yaml", "steps:\n- run: x\n" + "#" * 2_000_000)
     (tmp_path / "folder.yaml").mkdir()
     assert here(tmp_path) == {}

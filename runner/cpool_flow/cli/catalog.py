@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,9 +13,11 @@ from typing import Any
 import click
 
 from cpool_flow import catalog, library
+from cpool_flow.arguments import allowed, is_required
 from cpool_flow.catalog import Entry
 from cpool_flow.cli.project import project_directory, searched
 from cpool_flow.errors import InvalidInput, printable
+from cpool_flow.json_value import shown
 
 
 @click.command("list", short_help="Show which workflows and skills are found, and from where.")
@@ -35,8 +39,7 @@ def list_command(project: str | None, kind: str | None, as_json: bool) -> int:
         return 0
     for name, entries in found.items():
         print(f"{name}:")
-        for entry in entries:
-            print(f"  {_line(entry)}")
+        _print_columns([(f"  {_called(entry)}", _source(entry), _about(entry)) for entry in entries])
     return 0
 
 
@@ -50,12 +53,17 @@ def show_command(project: str | None, name: str, as_json: bool) -> int:
     if as_json:
         print(json.dumps(_document(entry), ensure_ascii=False))
         return 0
-    print(f"{entry.found.kind} {entry.found.name} ({entry.found.source}: {entry.found.path})")
+    if entry.problem:
+        raise InvalidInput(f"`{_called(entry)}` cannot be read: {entry.problem}", help=f"cpool-flow validate {_called(entry)}")
+    print(f"{entry.found.kind} {_called(entry)} ({_source(entry)})")
+    print(f"  {printable(_about(entry))}")
+    print(f"  {entry.found.path}")
     for other in entry.found.overrides:
-        print(f"  overrides the one from {other.source}: {other.path}")
-    print(f"  {printable(entry.problem or entry.description)}")
-    for argument, declaration in entry.arguments.items():
-        print(f"  --arg {argument}=…  {printable(_declared(declaration))}")
+        print(f"  in place of {other.path} ({other.source})")
+    if entry.arguments:
+        print("arguments:")
+        _print_columns([(f"  {name}", _declared(declaration)) for name, declaration in entry.arguments.items()])
+    print(f"use it: {_use(entry)}", file=sys.stderr)
     return 0
 
 
@@ -63,13 +71,17 @@ def show_all(project: str | None) -> None:
     """What can be run here, for `cpool-flow` alone."""
     directory = project_directory(project)
     here = catalog.workflows_here(directory, searched("workflow", directory))
-    for entry in here:
-        print(_line(entry))
     if not here:
         print(f"no workflows in {directory}", file=sys.stderr)
         print("try: cpool-flow run hello · write one: cpool-flow init · all commands: cpool-flow --help", file=sys.stderr)
         return
-    print(f"run one: cpool-flow run {_called(here[0])}{_required(here[0].arguments)}", file=sys.stderr)
+    for entry in here:
+        print(printable(_called(entry)))
+        print(f"    {printable(_about(entry))}")
+        _print_columns([(f"    {name}", _declared(declaration)) for name, declaration in entry.arguments.items()])
+    runnable = next((entry for entry in here if not entry.problem), None)
+    if runnable:
+        print(f"run one: {_use(runnable)} · all commands: cpool-flow --help", file=sys.stderr)
 
 
 def _find(directory: Path, name: str) -> Entry:
@@ -83,35 +95,48 @@ def _find(directory: Path, name: str) -> Entry:
         raise error
 
 
-def _line(entry: Entry) -> str:
-    text = f"cannot be read: {entry.problem}" if entry.problem else entry.description
-    arguments = " ".join(
-        f"{name}={'…' if _is_required(declaration) else declaration.get('default')}" for name, declaration in entry.arguments.items()
-    )
-    overrides = f" (overrides {', '.join(other.source for other in entry.found.overrides)})" if entry.found.overrides else ""
-    return printable(f"{_called(entry):<24} {arguments}{'  ' if arguments else ''}{text} [{entry.found.source}]{overrides}")
+def _print_columns(rows: Sequence[tuple[str, ...]]) -> None:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        print(printable("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()))
 
 
 def _called(entry: Entry) -> str:
-    """How it is named on a command line."""
-    return entry.found.path.name if entry.found.source == "file" else entry.found.name
+    """How it is named on a command line: a file by its path from here, else by its name."""
+    return os.path.relpath(entry.found.path) if entry.found.source == "file" else entry.found.name
+
+
+def _source(entry: Entry) -> str:
+    over = "".join(f", over {other.source}" for other in entry.found.overrides)
+    return f"{entry.found.source}{over}"
+
+
+def _about(entry: Entry) -> str:
+    return f"cannot be read: {entry.problem}" if entry.problem else _one_line(entry.description) or "(no description)"
+
+
+def _use(entry: Entry) -> str:
+    """What to type, or to write into a step."""
+    if entry.found.kind == "workflow":
+        return f"cpool-flow run {shlex.quote(_called(entry))}{_required(entry.arguments)}"
+    given = ", ".join(f"{name}: …" for name, declaration in entry.arguments.items() if is_required(declaration))
+    return f"skill: {entry.found.name}" + (f", with: {{{given}}}" if given else "")
 
 
 def _required(arguments: Mapping[str, Mapping[str, Any]]) -> str:
-    return "".join(f" --arg {name}=…" for name, declaration in arguments.items() if _is_required(declaration))
-
-
-def _is_required(declaration: Mapping[str, Any]) -> bool:
-    return "default" not in declaration and declaration.get("required") is not False
+    return "".join(f" --arg {name}=…" for name, declaration in arguments.items() if is_required(declaration))
 
 
 def _declared(declaration: Mapping[str, Any]) -> str:
-    kind = declaration.get("type") or ("one of " + ", ".join(map(str, declaration["enum"])) if "enum" in declaration else "any value")
-    notes: Sequence[str] = (
-        "required" if _is_required(declaration) else f"default {json.dumps(declaration.get('default'))}",
-        str(declaration.get("description") or ""),
-    )
-    return "  ".join(note for note in (str(kind), *notes) if note)
+    """`integer, default 3: How many files at most.`"""
+    given = "" if "default" not in declaration else f", default {shown(declaration['default'])}"
+    optional = "" if given or is_required(declaration) else ", may be left out"
+    about = declaration.get("description")
+    return f"{allowed(declaration)}{given}{optional}" + (f": {_one_line(about)}" if isinstance(about, str) else "")
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
 
 
 def _document(entry: Entry) -> dict[str, Any]:

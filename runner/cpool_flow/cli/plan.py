@@ -35,7 +35,8 @@ def plan_command(
         )
     directory = project_directory(project)
     options = start.Options(arguments=arguments, args_file=args_file)
-    prepared = start.prepare(workflow, directory, searched("workflow", directory), skill_places(directory), options, os.environ)
+    places = searched("workflow", directory)
+    prepared = start.prepare(workflow, directory, places, skill_places(directory), options, os.environ, starting=False)
     document = plan_document(prepared)
     if form == "json" or as_json:
         print(json.dumps(document, ensure_ascii=False))

@@ -66,7 +66,7 @@ class PlainProgress:
             case events.AttemptFinished():
                 return self._finished(event, state)
             case events.RetryScheduled() if not event.free or event.reason == "usage limit":
-                return _row(event.task, "waiting", event.reason, f"again in {max(0.0, event.at - at):.1f}s" if event.at > at else "")
+                return _row(event.task, "waiting", event.reason, f"again in {event.not_before - at:.1f}s" if event.not_before > at else "")
             case events.TaskClosed():
                 return _row(event.task, event.status, event.reason)
             case events.StepClosed():

@@ -108,7 +108,7 @@ def run_command(project: str | None, /, workflow: str, quiet: bool, as_events: b
     )
     prepared = start.prepare(workflow, directory, searched("workflow", directory), skill_places(directory), settings, os.environ)
     _warn(prepared.warnings, quiet)
-    folder = start.create(prepared, directory)
+    folder = start.create(prepared, directory, settings.tags)
     return _work(folder, starting=True, quiet=quiet, as_events=as_events, as_json=as_json, detach=detach)
 
 

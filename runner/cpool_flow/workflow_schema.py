@@ -1,0 +1,58 @@
+"""The JSON Schema of a workflow file, made from the classes of `model.py`.
+
+Says what the model says, no more and no less: names, templates and files are for `validate.py` alone.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic_core import core_schema
+
+from cpool_flow import model
+
+JsonObject = dict[str, Any]
+
+ID = "urn:cpool-flow:schema:workflow:1"
+
+
+def workflow_schema() -> JsonObject:
+    """The schema (draft 2020-12) of a workflow file."""
+    made = _plain(model.Workflow.model_json_schema(by_alias=True, schema_generator=_Generator))
+    definitions = made.pop("$defs")
+    head = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": ID,
+        "title": "A cpool-flow workflow",
+        "description": "A workflow file of `cpool-flow`: what each step does, in which order, and what its success is.",
+    }
+    return head | {key: value for key, value in made.items() if key not in head} | {"$defs": definitions}
+
+
+class _Generator(GenerateJsonSchema):
+    """pydantic's, with names of keys that are checked, and without the defaults that are no values of the file."""
+
+    def dict_schema(self, schema: core_schema.DictSchema) -> JsonSchemaValue:
+        keys = self.generate_inner(schema["keys_schema"]) if "keys_schema" in schema else {}
+        values = self.generate_inner(schema["values_schema"]) if "values_schema" in schema else {}
+        keys.pop("type", None)
+        return {"type": "object", **({"propertyNames": keys} if keys else {}), **({"additionalProperties": values} if values else {})}
+
+    def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:
+        return self.generate_inner(schema["schema"])
+
+    def field_title_should_be_set(self, schema: object) -> bool:
+        return False
+
+
+def _plain(value: Any) -> Any:
+    """A copy in which a pattern ends at the end of the text: to Python `$` also stands before a last line break."""
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    copy = {key: _plain(inner) for key, inner in value.items()}
+    if isinstance(copy.get("pattern"), str):
+        copy["pattern"] = copy["pattern"].removesuffix("$") + r"$(?!\n)"
+    return copy
