@@ -217,7 +217,7 @@ def _last_commit(state: State) -> str | None:
 def _reason(state: State, complaint: str) -> str:
     if state.stopping:
         return state.stopping.reason
-    names = [f"`{step.plan.name}`" for step in state.steps.values() if step.status == "failed" and not step.ended_well]
+    names = [f"`{step.plan.name}`" for step in state.root.steps.values() if step.status == "failed" and not step.ended_well]
     if names:
         return f"step{'s' if len(names) > 1 else ''} {', '.join(names)} failed"
     return complaint

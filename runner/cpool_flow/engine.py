@@ -37,8 +37,14 @@ class Place(Protocol):
 class Values(Protocol):
     """What the templates of the run come to."""
 
-    def open_step(self, step: str) -> events.StepOpened | events.StepClosed:
-        """Ask `when` and `foreach` of a step whose needs are met."""
+    def open_step(self, step: str) -> Sequence[events.Event]:
+        """Ask `when` and the items of a step whose needs are met."""
+
+    def begin(self, task: str) -> events.Event:
+        """Begin a task that executes nothing itself."""
+
+    def judge(self, task: str, tree: str | None) -> events.Event:
+        """What a round has come to whose steps have all ended. `tree`: the files now."""
 
     def scope(self, task: str, number: int) -> dict[str, object]:
         """The values that the texts of an attempt see."""
@@ -95,7 +101,7 @@ class Engine:
             await self._commit(place)
             self.state.wake(self._clock())
             decision = policy.decide(self.state, self._clock())
-            if self._note_facts(decision.actions, values):
+            if await self._note_facts(decision.actions, place, values):
                 continue
             if any(isinstance(action, policy.Leave) for action in decision.actions):
                 self.flush()
@@ -139,14 +145,19 @@ class Engine:
         for sentence in sentences:
             self.note(events.Noted(sentence))
 
-    def _note_facts(self, actions: Iterable[policy.Action], values: Values) -> bool:
+    async def _note_facts(self, actions: Iterable[policy.Action], place: Place, values: Values) -> bool:
         noted = False
         for action in actions:
             match action:
                 case policy.Record(event):
                     self.note(event)
                 case policy.Open(step):
-                    self.note(values.open_step(step))
+                    for fact in values.open_step(step):
+                        self.note(fact)
+                case policy.Begin(task):
+                    self.note(values.begin(task))
+                case policy.Judge(task):
+                    self.note(values.judge(task, await self._tree_of_round(task, place)))
                 case policy.Leave(reason):
                     self.note(events.RunWaiting(reason))
                     continue
@@ -154,6 +165,10 @@ class Engine:
                     continue
             noted = True
         return noted
+
+    async def _tree_of_round(self, task: str, place: Place) -> str | None:
+        """The files that a round of a loop has left: only a loop asks whether it goes round in circles."""
+        return await place.tree() if self.state.steps[self.state.tasks[task].step].plan.step.repeat is not None else None
 
     async def _act(self, actions: Iterable[policy.Action], place: Place, values: Values, executor: Executor) -> None:
         starts = [action for action in actions if isinstance(action, policy.Start)]
@@ -199,7 +214,7 @@ class Engine:
             kind=start.kind,
             slot=start.slot,
             agent=plan.agent if is_agent else None,
-            log=self._folder.log(task.step, task.index, start.number).name,
+            log=self._folder.log(task.id, start.number).name,
             tree=tree,
             session_id=str(uuid.uuid4()) if is_agent else None,
         )

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from cpool_flow import model, template
-from cpool_flow.errors import InvalidInput
 from cpool_flow.permissions import may_write
 
 if TYPE_CHECKING:
@@ -123,15 +122,6 @@ def build(workflow: model.Workflow, *, agent: str | None = None, find: FindChild
 def step_name(step: model.Step, position: int) -> str:
     """The name of the step at `position` (from 0) of the file; those of `finally` are counted on from those of `steps`."""
     return step.name or f"step_{position + 1}"
-
-
-def fan_out_items(value: object, step: PlannedStep) -> list[object]:
-    """The items of a `foreach` value. Raises InvalidInput where it is no list or longer than `max_items`."""
-    if not isinstance(value, list):
-        raise InvalidInput(f"`foreach` of step `{step.name}` came to {_kind_of(value)}, not to a list")
-    if len(value) > step.max_items:
-        raise InvalidInput(f"`foreach` of step `{step.name}` came to {len(value)} items; `max_items` allows {step.max_items}")
-    return value
 
 
 def _no_children(source: str, named: str) -> tuple[str, model.Workflow]:
@@ -253,8 +243,3 @@ def _agent(workflow: model.Workflow, step: model.Step, override: str | None) -> 
     if not step.is_agent and step.recovery_prompt is None:
         return None
     return override or (step.config.agent if step.config else None) or workflow.config.agent or "claude"
-
-
-def _kind_of(value: object) -> str:
-    names = {str: "text", bool: "a boolean", int: "a number", float: "a number", dict: "a mapping", type(None): "null"}
-    return names.get(type(value), "another value")

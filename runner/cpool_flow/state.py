@@ -109,7 +109,9 @@ class State:
         return outcome_of(self.root)
 
     def failed_steps(self) -> list[StepState]:
-        return [self.steps[name] for name in self.failed]
+        """The steps that say why, the innermost: a group has failed because of a step in it."""
+        failed = [self.steps[name] for name in self.failed]
+        return [step for step in failed if not any(task.frame is not None and task.frame.bad_steps() for task in step.tasks)]
 
     def inside(self, frame: Frame) -> Iterator[StepState]:
         """The steps of a frame that have not ended, and those inside of them, the innermost first."""

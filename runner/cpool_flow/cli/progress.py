@@ -14,7 +14,8 @@ from typing import TextIO
 from cpool_flow import events
 from cpool_flow.errors import printable
 from cpool_flow.journal import Recorded
-from cpool_flow.state import State, StepState
+from cpool_flow.state import State
+from cpool_flow.tasks import StepState
 
 HEARTBEAT_SECONDS = 60.0
 SHOWN_ERROR_LINES = 12
@@ -73,6 +74,16 @@ class PlainProgress:
                 return _row(event.step, event.status, event.reason)
             case events.StepOpened() if state.steps[event.step].plan.fans_out:
                 return _row(event.step, "fan-out", f"{event.count} items")
+            case events.RoundStarted() if state.steps[state.tasks[event.task].step].plan.step.repeat is not None:
+                return _row(event.task, "started", f"round {event.number}")
+            case events.RoundFinished() if not event.again:
+                return _row(event.task, event.status, event.reason)
+            case events.ApprovalRequested():
+                return _row(event.task, "waiting", f"for approval: cpool-flow approve {_run_id(state)} {event.task}")
+            case events.ApprovalAnswered():
+                return _row(event.task, "approved" if event.approved else "rejected", event.reason, event.by)
+            case events.EndReached():
+                return _row(event.task, f"ends: {event.status}", event.reason)
             case events.DecisionNeeded():
                 return _row(event.task, "waiting", "for a decision: it may have happened before the crash")
             case events.RunStopping():
@@ -93,6 +104,10 @@ class PlainProgress:
         if event.error_kind is None:
             return _row(event.task, "success" if attempt.started.kind == "normal" else "recovered", took, cost)
         return _row(event.task, event.error_kind, took, cost, event.reason)
+
+
+def _run_id(state: State) -> str:
+    return state.created.run_id if state.created else ""
 
 
 def _row(name: str, status: str, *details: str) -> str:
@@ -146,8 +161,8 @@ def _decide(state: State) -> str:
 
 def totals(state: State, now: float | None) -> str:
     """`4/9 steps · 3 running · $0.84 · 2m10s`."""
-    done = sum(step.ended for step in state.steps.values())
-    parts = [f"{done}/{len(state.steps)} steps"]
+    steps = state.root.steps
+    parts = [f"{sum(step.ended for step in steps.values())}/{len(steps)} steps"]
     if state.running:
         parts.append(f"{len(state.running)} running")
     if state.cost_usd or not state.cost_known:
