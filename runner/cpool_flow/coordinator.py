@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from cpool_flow import agents, events, faults
+from cpool_flow import events, faults
 from cpool_flow.engine import Engine, Follow
 from cpool_flow.executor.context import RunContext, display, find_shell
 from cpool_flow.executor.local import LocalSlots
@@ -24,13 +24,13 @@ from cpool_flow.executor.shell_step import run_logged
 from cpool_flow.executor.work import Work
 from cpool_flow.guardian import sweep
 from cpool_flow.history import fold
-from cpool_flow.inputs import Inputs
+from cpool_flow.inputs import Inputs, hidden_values
 from cpool_flow.journal import Journal, Lock
 from cpool_flow.process import Command, Processes
 from cpool_flow.run_folder import RunFolder
 from cpool_flow.run_place import RunPlace, open_place, our_git
 from cpool_flow.run_values import RunValues, fixed_values
-from cpool_flow.secrets import SHORTEST, Masker, check_secrets
+from cpool_flow.secrets import Masker, check_secrets
 from cpool_flow.state import State
 from cpool_flow.workspace import PlainPlace
 
@@ -55,13 +55,6 @@ def coordinate(folder: RunFolder, inputs: Inputs, environment: Mapping[str, str]
         return asyncio.run(_Coordinator(folder, inputs, environment, secret_values, follow, wishes).work())
 
 
-def run_masker(inputs: Inputs, secret_values: Mapping[str, str], environment: Mapping[str, str]) -> Masker:
-    """Hides the declared secrets, and the credentials of the agents that this run uses."""
-    names = {name for step in inputs.plan if step.agent for name in agents.ADAPTERS[step.agent].credentials}
-    credentials = {name: environment[name] for name in names if len(environment.get(name, "")) >= SHORTEST}
-    return Masker({**credentials, **secret_values})
-
-
 class _Coordinator:
     def __init__(
         self,
@@ -78,8 +71,8 @@ class _Coordinator:
         self._secrets = secret_values
         self._follow = follow
         self._wishes = wishes
-        self._masker = run_masker(inputs, secret_values, environment)
-        self._git = our_git(environment)
+        self._masker = Masker(hidden_values(inputs, secret_values, environment))
+        self._git = our_git({name: value for name, value in environment.items() if name not in secret_values})
 
     async def work(self) -> State:
         journal = Journal.open(self._folder.path)
@@ -105,7 +98,7 @@ class _Coordinator:
         if not self._wishes.starting:
             self._take_over(engine, mark)
         left_open = engine.state.place_closed is None
-        place = await self._place(engine) if left_open else RunPlace(PlainPlace(Path(self._inputs.directory)))
+        place = await self._place(engine) if left_open else RunPlace(PlainPlace(Path(self._inputs.directory)), self._masker)
         context = self._context(place, processes, engine.state)
         values = RunValues(engine.state, context)
         executor = LocalSlots(context)
@@ -143,7 +136,7 @@ class _Coordinator:
             raise AssertionError("BUG: a run is created together with its place")
         faults.point("before-place")
         private = self._folder.path / "place"
-        place = await open_place(self._git, state.place, private, _last_commit(state), first=self._wishes.starting)
+        place = await open_place(self._git, state.place, private, _last_commit(state), first=self._wishes.starting, masker=self._masker)
         faults.point("after-place")
         for sentence in place.notes:
             engine.note(events.Noted(sentence))
@@ -176,7 +169,7 @@ class _Coordinator:
             log = self._folder.logs / f"setup.{number}.log"
             ran = await run_logged(command, log, None, context, work)
             if ran.ended.exit.code != 0 or ran.ended.how != "ended":
-                return f"`{display(text)}` ended with {ran.ended.text}\n{ran.last}"
+                return self._masker.mask(f"`{display(text)}` ended with {ran.ended.text}\n{ran.last}")
         return ""
 
     async def _finish(self, engine: Engine, place: RunPlace, values: RunValues) -> None:

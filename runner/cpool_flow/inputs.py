@@ -12,9 +12,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from cpool_flow import model, plan, schema, settings
+from cpool_flow import agents, model, plan, schema, settings
 from cpool_flow.errors import InvalidInput, OperationFailed
 from cpool_flow.run_folder import RunFolder
+from cpool_flow.secrets import present_secrets
 from cpool_flow.skill import Skill, parse_skill
 
 FILE = "inputs.json"
@@ -89,6 +90,12 @@ def load(folder: RunFolder) -> Inputs:
         return Inputs(source="", **json.loads(path.read_text(encoding="utf-8", errors="surrogatepass")))
     except (OSError, ValueError, TypeError) as error:
         raise InvalidInput(f"run `{folder.run_id}` cannot be read: `{path}` is missing or damaged ({type(error).__name__})") from error
+
+
+def hidden_values(inputs: Inputs, secrets: Mapping[str, str], environment: Mapping[str, str]) -> dict[str, str]:
+    """What no file of the run may hold: the declared `secrets`, and the credentials of the agents that this run uses."""
+    names = {name for step in inputs.plan if step.agent for name in agents.ADAPTERS[step.agent].credentials}
+    return {**present_secrets(names, environment), **secrets}
 
 
 def copy_path(folder: RunFolder, inputs: Inputs, named: str) -> Path:

@@ -16,6 +16,7 @@ from cpool_flow.errors import InvalidInput
 from cpool_flow.git import Git, safe_git
 from cpool_flow.plan import Plan
 from cpool_flow.process import Command, Completed, run_to_end
+from cpool_flow.secrets import Masker
 from cpool_flow.workspace import (
     Keep,
     Place,
@@ -109,21 +110,24 @@ async def plan_place(
     return events.PlaceOpened(place, branch=record.branch, base=record.base, place=record.to_json(), note=isolation.text)
 
 
-async def open_place(git: Git, opened: events.PlaceOpened, private: Path, last_commit: str | None, *, first: bool) -> RunPlace:
+async def open_place(
+    git: Git, opened: events.PlaceOpened, private: Path, last_commit: str | None, *, first: bool, masker: Masker
+) -> RunPlace:
     """Make the place that was planned (`first`), or find it again. Raises InvalidInput, OperationFailed."""
     if opened.place is None:
         directory = Path(opened.directory)
         private.mkdir(exist_ok=True)
-        return RunPlace(await open_plain(git, directory, await survey(git, directory), private))
+        return RunPlace(await open_plain(git, directory, await survey(git, directory), private), masker)
     record = WorktreeRecord.from_json(opened.place)
-    return RunPlace(await (open_worktree(git, record) if first else reattach_worktree(git, record, last_commit)))
+    return RunPlace(await (open_worktree(git, record) if first else reattach_worktree(git, record, last_commit)), masker)
 
 
 class RunPlace:
-    """The place of a run. `versioned`: what steps leave there is committed."""
+    """The place of a run. `versioned`: what steps leave there is committed. Names of files may hold a secret: they are masked here."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: Place, masker: Masker) -> None:
         self.place = place
+        self._mask = masker.mask
         self.versioned = isinstance(place, Worktree)
 
     @property
@@ -133,7 +137,7 @@ class RunPlace:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        return self.place.notes if isinstance(self.place, Worktree) else ()
+        return tuple(map(self._mask, self.place.notes)) if isinstance(self.place, Worktree) else ()
 
     async def tree(self) -> str | None:
         return await self.place.tree()
@@ -144,10 +148,10 @@ class RunPlace:
         commit = await self.place.commit(shown)
         if commit is None:
             return None, ()
-        files = commit.changed_files if len(tasks) == 1 else None
-        return events.PlaceCommitted(commit.sha, tuple(tasks), files), commit.notes
+        files = tuple(map(self._mask, commit.changed_files)) if len(tasks) == 1 else None
+        return events.PlaceCommitted(commit.sha, tuple(tasks), files), tuple(map(self._mask, commit.notes))
 
     async def close(self, keep: Keep) -> events.PlaceClosed:
         closed = await self.place.close(keep)
         directory = str(closed.directory) if closed.directory else None
-        return events.PlaceClosed(closed.branch, directory, closed.commit, "; ".join(closed.notes))
+        return events.PlaceClosed(closed.branch, directory, closed.commit, self._mask("; ".join(closed.notes)))

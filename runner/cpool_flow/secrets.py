@@ -14,6 +14,7 @@ from typing import AnyStr, Generic
 from urllib.parse import quote_from_bytes
 
 from cpool_flow.errors import InvalidInput, Problem
+from cpool_flow.json_value import JsonValue
 
 COVER = "***"
 SHORTEST = 4
@@ -42,14 +43,22 @@ def check_secrets(names: Iterable[str], environ: Mapping[str, str]) -> dict[str,
     return values
 
 
+def present_secrets(names: Iterable[str], environ: Mapping[str, str]) -> dict[str, str]:
+    """The values of those of the named environment variables that are set and long enough to be masked."""
+    return {name: environ[name] for name in names if len(environ.get(name, "").strip()) >= SHORTEST}
+
+
 class Masker:
     """Covers the values: each run of text that forms of them fill, by one `***`. False when there are none.
 
-    What is masked once stays as it is (unless a secret holds the `***` itself).
+    What is masked once stays as it is (unless a secret holds the `***` itself). `spare_words`: for text that its author has
+    published himself, in which a password such as `postgres` is a word like any other.
     """
 
-    def __init__(self, values: Mapping[str, str]) -> None:
+    def __init__(self, values: Mapping[str, str], *, spare_words: bool = False) -> None:
         forms = {form for value in values.values() for form in _forms(value) if len(form) >= SHORTEST}
+        if spare_words:
+            forms = {form for form in forms if not form.isalpha()}
         self._text = _Forms(forms)
         self._bytes = _Forms({_bytes(form) for form in forms})
 
@@ -63,6 +72,24 @@ class Masker:
 
     def mask(self, text: str) -> str:
         return "".join(_outside(text, self._text.spans(text), COVER))
+
+    def mask_value(self, value: JsonValue) -> JsonValue:
+        """JSON data with every text in it masked, keys too. A number that shows a secret becomes text."""
+        if isinstance(value, str):
+            return self.mask(value)
+        if isinstance(value, dict):
+            return {self.mask(key): self.mask_value(item) for key, item in value.items()}
+        if isinstance(value, list):
+            return [self.mask_value(item) for item in value]
+        if value is None or isinstance(value, bool):
+            return value
+        text = json.dumps(value)
+        masked = self.mask(text)
+        return value if masked == text else masked
+
+    def shows(self, value: JsonValue) -> bool:
+        """Whether a secret is anywhere in the data."""
+        return bool(self) and self.mask_value(value) != value
 
     def mask_bytes(self, data: bytes) -> bytes:
         return b"".join(_outside(data, self._bytes.spans(data), _COVER_BYTES))

@@ -18,6 +18,7 @@ from typing import Any
 
 from cpool_flow import __version__, agents, events, faults, inputs, library, model, run_folder, settings, template
 from cpool_flow.arguments import read_arguments
+from cpool_flow.disclosed import Disclosed
 from cpool_flow.document import load
 from cpool_flow.errors import InvalidInput, Problem
 from cpool_flow.inputs import Inputs
@@ -26,7 +27,7 @@ from cpool_flow.library import Place
 from cpool_flow.plan import Plan, PlannedStep
 from cpool_flow.run_folder import RunFolder
 from cpool_flow.run_place import Isolation, choose_isolation, our_git, plan_place
-from cpool_flow.secrets import check_secrets
+from cpool_flow.secrets import check_secrets, present_secrets
 from cpool_flow.validate import Checked, validate
 from cpool_flow.values import Record, RenderError, wrap
 
@@ -57,6 +58,7 @@ class Prepared:
     isolation: Isolation
     place: events.PlaceOpened
     run_id: str
+    tags: tuple[str, ...] = ()
     warnings: tuple[Problem, ...] = ()
 
 
@@ -107,10 +109,11 @@ def prepare(
     checked = check_file(found.path, project, skill_places)
     lookup = Lookup(found.path.parent, project, ())
     flow = checked.workflow
-    values = _arguments(flow, options)
+    secret_values = present_secrets(flow.secrets, environment)
+    values = _arguments(flow, options, secret_values)
     run_id = options.run_id or _new_id()
     run_folder.check_run_id(run_id)
-    taken = inputs.Inputs(
+    given = inputs.Inputs(
         file=str(found.path.resolve()),
         name=flow.name or _name_of(found.path),
         source=checked.document.text,
@@ -124,19 +127,25 @@ def prepare(
         skills=checked.skills,
         schemas=checked.schemas,
     )
+    disclosed = Disclosed(inputs.hidden_values(given, secret_values, environment))
+    disclosed.check_run_id(run_id)
+    taken = _undisclosed(given, disclosed)
     copies, names = _copies(taken.plan, lookup)
     taken = replace(taken, files=names)
     missing = [*_missing_secrets(flow, environment), *_missing_agents(taken, lookup, environment)]
     if missing and starting:
         raise InvalidInput(missing)
-    isolation, place = asyncio.run(_place(taken, options, run_id, environment))
-    warnings = [*checked.warnings, *(replace(problem, warning=True) for problem in missing)]
+    public = {name: value for name, value in environment.items() if name not in secret_values}
+    isolation, place = asyncio.run(_place(taken, options, run_id, public))
+    copies = {name: disclosed.script(content, name) for name, content in copies.items()}
+    warnings = [*checked.warnings, *disclosed.warnings, *(replace(problem, warning=True) for problem in missing)]
     if isolation.warning:
         warnings.append(Problem(isolation.warning, warning=True, help="set `isolation: worktree` in a git repository"))
-    return Prepared(replace(taken, isolation=isolation.kind), copies, isolation, place, run_id, tuple(warnings))
+    tags = disclosed.tags(options.tags)
+    return Prepared(replace(taken, isolation=isolation.kind), copies, isolation, place, run_id, tags, tuple(warnings))
 
 
-def create(prepared: Prepared, project: Path, tags: tuple[str, ...] = ()) -> RunFolder:
+def create(prepared: Prepared, project: Path) -> RunFolder:
     """Make the run: its folder, its copies, its first events. Raises InvalidInput where the id is taken or the folder read-only."""
     faults.point("before-create")
     folder = run_folder.create(project, prepared.run_id)
@@ -144,14 +153,14 @@ def create(prepared: Prepared, project: Path, tags: tuple[str, ...] = ()) -> Run
     journal = Journal.create(folder.path)
     try:
         now = time.time()
-        journal.append([(_created(folder, prepared, tags), now), (prepared.place, now)])
+        journal.append([(_created(folder, prepared), now), (prepared.place, now)])
     finally:
         journal.close()
     faults.point("after-create")
     return folder
 
 
-def _created(folder: RunFolder, prepared: Prepared, tags: tuple[str, ...]) -> events.RunCreated:
+def _created(folder: RunFolder, prepared: Prepared) -> events.RunCreated:
     taken = prepared.inputs
     return events.RunCreated(
         run_id=folder.run_id,
@@ -163,7 +172,7 @@ def _created(folder: RunFolder, prepared: Prepared, tags: tuple[str, ...]) -> ev
         slots=taken.slots,
         isolation=taken.isolation,
         timeout_seconds=taken.timeout_seconds,
-        tags=tags,
+        tags=prepared.tags,
         version=__version__,
         secrets=taken.workflow.secrets,
     )
@@ -193,14 +202,29 @@ def _name_of(path: Path) -> str:
     return re.sub(r"[^a-z0-9_-]+", "-", path.stem.lower()).strip("-_") or "workflow"
 
 
-def _arguments(flow: model.Workflow, options: Options) -> dict[str, Any]:
+def _undisclosed(given: Inputs, disclosed: Disclosed) -> Inputs:
+    """The inputs as the run may own them. Raises InvalidInput where a secret is in what cannot be masked."""
+    disclosed.refuse(given.skills, "the skill")
+    disclosed.refuse(given.schemas, "the schema")
+    return replace(
+        given,
+        source=disclosed.source(given.source),
+        data=disclosed.workflow(given.data, given.source),
+        args=disclosed.arguments(given.args),
+    )
+
+
+def _arguments(flow: model.Workflow, options: Options, secret_values: Mapping[str, str]) -> dict[str, Any]:
     from_file = None
     if options.args_file is not None:
         source = (
             sys.stdin.buffer.read() if options.args_file == "-" else library.read_bytes(Path(options.args_file), shown=options.args_file)
         )
         from_file = load(source, options.args_file).data
-    return read_arguments(flow.args, options.arguments, from_file, lambda name: library.read_text(Path(name), shown=name))
+    try:
+        return read_arguments(flow.args, options.arguments, from_file, lambda name: library.read_text(Path(name), shown=name))
+    except InvalidInput as error:
+        raise Disclosed(secret_values).problems(error) from None
 
 
 def _copies(plan: Plan, lookup: Lookup) -> tuple[dict[str, bytes], dict[str, str]]:

@@ -230,3 +230,17 @@ def test_whoever_writes_it_the_secret_is_covered(secret: str, before: str, after
         base64.b64encode(raw).decode(), base64.urlsafe_b64encode(raw).decode().rstrip("="),
     ):  # fmt: skip
         assert form not in masker.mask(before + form + after)
+
+
+def test_data_is_masked_by_its_texts_so_that_it_stays_data() -> None:
+    masker = Masker({"A": 'a", "b', "B": "true", "C": "1234", "D": TOKEN})
+    value = [{TOKEN: 1}, True, None, "is true", 1234, 12345.5, 7, {"k": ['say a", "b']}]
+    assert masker.mask_value(value) == [{"***": 1}, True, None, "is ***", "***", "***5.5", 7, {"k": ["say ***"]}]
+    assert masker.shows(value)
+    assert not masker.shows([True, None, 7])
+    assert not Masker({}).shows(value)
+
+
+def test_where_words_are_spared_only_a_secret_that_is_no_word_is_masked() -> None:
+    masker = Masker({"PASSWORD": "postgres", "TOKEN": TOKEN}, spare_words=True)
+    assert masker.mask(f"psql -U postgres {TOKEN}") == "psql -U postgres ***"

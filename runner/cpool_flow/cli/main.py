@@ -140,7 +140,7 @@ def _bug(error: Exception) -> int:
     import traceback
 
     if os.environ.get("CPOOL_DEBUG") == "1":
-        traceback.print_exc()
+        traceback.print_tb(error.__traceback__)
     frame = traceback.extract_tb(error.__traceback__)[-1]
     place = f"{os.path.basename(frame.filename)}:{frame.lineno}"
     print(f"error: internal error, this is a bug of cpool-flow: {type(error).__name__} at {place}", file=sys.stderr)

@@ -108,7 +108,7 @@ def run_command(project: str | None, /, workflow: str, quiet: bool, as_events: b
     )
     prepared = start.prepare(workflow, directory, searched("workflow", directory), skill_places(directory), settings, os.environ)
     _warn(prepared.warnings, quiet)
-    folder = start.create(prepared, directory, settings.tags)
+    folder = start.create(prepared, directory)
     return _work(folder, starting=True, quiet=quiet, as_events=as_events, as_json=as_json, detach=detach)
 
 
@@ -165,7 +165,8 @@ def _work(
         if as_events and starting:
             _print_events([Recorded(0, run.state.created_at, event) for event in (run.state.created, run.state.place) if event], run.state)
     wish = coordinator.Wishes(starting=starting, decisions=wishes, heartbeat=progress.heartbeat)
-    state = coordinator.coordinate(folder, run.inputs, os.environ, follow, wish)
+    # Where nothing is left to do, nothing is needed for it: no secret, no lock.
+    state = run.state if run.state.status == "success" else coordinator.coordinate(folder, run.inputs, os.environ, follow, wish)
     progress.summary(state)
     _print_result(folder, history.Run(folder, run.inputs, state), as_json, as_events)
     return exit_code(state)

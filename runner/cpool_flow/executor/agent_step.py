@@ -103,7 +103,7 @@ def _read(outcome: Outcome, answer: str, assignment: Assignment, context: RunCon
     except BadOutput as error:
         kept = replace(outcome, output=context.folder.keep(answer, f"{assignment.log.stem}.txt"))
         return kept.failed("bad_output", str(error))
-    return with_output(outcome, read, assignment, context.folder)
+    return with_output(outcome, read, assignment, context)
 
 
 # ---- the request --------------------------------------------------------------------------------------------

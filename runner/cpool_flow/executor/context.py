@@ -37,7 +37,7 @@ class RunContext:
     context: Mapping[str, Any] = field(default_factory=dict)
 
     def write_file(self, text: str) -> str:
-        return self.folder.write_value(text)
+        return self.folder.write_value(self.masker.mask(text))
 
     def nonce(self) -> str:
         return os.urandom(8).hex()

@@ -40,7 +40,7 @@ class LocalSlots:
             await asyncio.wait(self._attempts)
 
     async def _attempt(self, assignment: Assignment, work: Work, deliver: Deliver) -> None:
-        outcome = await self._outcome(assignment, work)
+        outcome = (await self._outcome(assignment, work)).masked(self._context.masker.mask)
         tree, state = await left_state(outcome, assignment, self._context)
         del self._works[assignment.task]
         deliver(outcome.fact(assignment, tree=tree, state=state))
@@ -58,11 +58,11 @@ class LocalSlots:
                     outcome = await expected(outcome, assignment, context, head)
             return outcome
         except RenderError as error:
-            return Outcome("invalid", context.masker.mask(str(error)))
+            return Outcome("invalid", str(error))
         except InvalidInput as error:
-            return Outcome("invalid", context.masker.mask("; ".join(problem.message for problem in error.problems)))
+            return Outcome("invalid", "; ".join(problem.message for problem in error.problems))
         except (OperationFailed, OSError) as error:
-            return Outcome("errored", context.masker.mask(str(error)))
+            return Outcome("errored", str(error))
 
 
 async def _work(assignment: Assignment, context: RunContext, work: Work) -> Outcome:

@@ -34,7 +34,10 @@ def collect(log: Path, slot: str | None) -> tuple[int, str]:
     if err_bytes and not out_bytes:
         err.rename(log)
     elif err_bytes:
-        with open(err, "rb") as source, open(log, "ab") as target:
+        with open(err, "rb") as source, open(log, "r+b") as target:
+            target.seek(-1, os.SEEK_END)
+            if target.read() != b"\n":
+                target.write(b"\n")  # halves of a secret, one in each, would become one
             shutil.copyfileobj(source, target)
         os.truncate(err, 0)
     if slot is None:

@@ -6,13 +6,14 @@ Knows how an error reads to people; not how the work was done.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from cpool_flow.events import AttemptFinished, Stored
 from cpool_flow.executor import Assignment
+from cpool_flow.executor.context import RunContext
 from cpool_flow.executor.work import Ended
 from cpool_flow.outputs import Output
-from cpool_flow.run_folder import RunFolder
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,10 @@ class Outcome:
     def failed(self, kind: str, reason: str, tail: str = "") -> Outcome:
         """The same outcome, failed after all."""
         return replace(self, error_kind=kind, reason=reason, tail=tail or self.tail)
+
+    def masked(self, mask: Callable[[str], str]) -> Outcome:
+        """The outcome as it may be written."""
+        return replace(self, reason=mask(self.reason), tail=mask(self.tail), model=None if self.model is None else mask(self.model))
 
     def fact(self, assignment: Assignment, *, tree: str | None, state: str) -> AttemptFinished:
         return AttemptFinished(
@@ -66,15 +71,18 @@ class Outcome:
         return f"{head}\n{self.tail}" if self.tail else head
 
 
-def with_output(outcome: Outcome, read: Output, assignment: Assignment, folder: RunFolder, stored: Stored | None = None) -> Outcome:
-    """The outcome with what was read, kept for the journal. `stored`: where the text is already."""
-    name = assignment.log.stem
-    text = stored or folder.keep(read.text, f"{name}.txt")
+def with_output(outcome: Outcome, read: Output, assignment: Assignment, context: RunContext, stored: Stored | None = None) -> Outcome:
+    """The outcome with what was read, kept for the journal. `stored`: where the text is already.
+
+    The text was masked before it was read; its data is masked again, for JSON can write one text in many ways.
+    """
+    name, keep, mask = assignment.log.stem, context.folder.keep, context.masker.mask_value
+    text = stored or keep(read.text, f"{name}.txt")
     value = None
     if read.json is not None:
-        parsed = json.dumps(read.json, ensure_ascii=False)
-        value = text if parsed == read.text else folder.keep(parsed, f"{name}.json")
-    variables = folder.keep(json.dumps(dict(read.vars), ensure_ascii=False), f"{name}.vars.json") if read.vars else None
+        parsed = json.dumps(mask(read.json), ensure_ascii=False)
+        value = text if parsed == read.text else keep(parsed, f"{name}.json")
+    variables = keep(json.dumps(mask(dict(read.vars)), ensure_ascii=False), f"{name}.vars.json") if read.vars else None
     return replace(outcome, output=text, value=value, variables=variables)
 
 

@@ -90,7 +90,7 @@ def _read(outcome: Outcome, assignment: Assignment, context: RunContext, ran: Ra
         read = read_output(f"{context.folder.load(stored)}\n", step.output, schema=schema, variables=variables)
     except BadOutput as error:
         return outcome.failed("bad_output", str(error), ran.last)
-    return with_output(outcome, read, assignment, context.folder, stored)
+    return with_output(outcome, read, assignment, context, stored)
 
 
 def _stored(assignment: Assignment, size: int) -> Stored:
