@@ -22,6 +22,7 @@ from pydantic_core import PydanticCustomError
 
 STEP_NAME = r"^[a-z][a-z0-9_-]*$"
 VARIABLE_NAME = r"^[A-Za-z_][A-Za-z0-9_]*$"
+NOT_BLANK = r"[^ \t\r\n]"
 DURATION = r"^([0-9]{1,12}(\.[0-9]{1,9})?(ms|s|m|h|d))+$"
 MAX_DURATION_SECONDS = 366 * 86400.0
 
@@ -64,6 +65,8 @@ def parse_duration(text: object) -> object:
     """`1h30m` → seconds. Anything that is not such text is handed back for pydantic to refuse."""
     if isinstance(text, bool) or not isinstance(text, (str, int, float)):
         raise ValueError("a duration is text such as `30s`, `5m` or `1h30m`")
+    if "{{" in str(text):
+        raise ValueError("no template can stand here: a duration is fixed before the run begins")
     if not isinstance(text, str):
         raise ValueError(f"a duration needs a unit (ms s m h d): write `{text}s` for {text} seconds")
     if not re.fullmatch(DURATION, text):
@@ -98,7 +101,7 @@ def _as_text(value: object) -> object:
 Text = Annotated[str, BeforeValidator(_as_text), WithJsonSchema({"type": ["string", "number", "boolean"]})]
 Name = Annotated[str, StringConstraints(pattern=STEP_NAME, max_length=64)]
 Variable = Annotated[str, StringConstraints(pattern=VARIABLE_NAME, max_length=128)]
-NonEmpty = Annotated[str, StringConstraints(min_length=1)]
+NonEmpty = Annotated[str, StringConstraints(pattern=NOT_BLANK)]
 
 
 def _list_as_tuple(value: object) -> object:
@@ -106,9 +109,9 @@ def _list_as_tuple(value: object) -> object:
 
 
 Item = TypeVar("Item")
-# A YAML list, kept as a tuple. What bounds a value stands before its validator, or the JSON Schema would not have it.
+# A YAML list, kept as a tuple. The length is asked last: items that are wrong are not missing.
 ListOf = Annotated[tuple[Item, ...], BeforeValidator(_list_as_tuple)]
-FilledListOf = Annotated[tuple[Item, ...], Field(min_length=1), BeforeValidator(_list_as_tuple)]
+FilledListOf = Annotated[ListOf[Item], Field(min_length=1)]
 
 
 def _whole(value: object) -> object:

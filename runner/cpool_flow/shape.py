@@ -10,12 +10,13 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from cpool_flow import model
 from cpool_flow.errors import did_you_mean
 from cpool_flow.findings import MOST, Findings
 from cpool_flow.json_value import shown
+from cpool_flow.keys import known_keys, meant, refuse_key, shown_name
 from cpool_flow.nodes import Path
 
 _LATER_KINDS = frozenset({"workflow", "steps", "approve", "end"})
@@ -62,12 +63,16 @@ def _document_path(place: tuple[str | int, ...], data: Any) -> Path:
     """pydantic's place without the names of union branches."""
     path: list[str | int] = []
     for part in place:
-        if (isinstance(data, dict) and part in data) or (isinstance(data, list) and isinstance(part, int) and part < len(data)):
+        if _has(data, part):
             data = data[part]
-        else:
-            continue
-        path.append(part)
+            path.append(part)
     return tuple(path)
+
+
+def _has(data: object, part: str | int) -> bool:
+    if isinstance(data, list):
+        return isinstance(part, int) and part < len(data)
+    return isinstance(data, dict) and part in data
 
 
 def _without(data: Any, paths: Iterable[Path]) -> Any:
@@ -95,10 +100,9 @@ def _explain(path: Path, found: list[Complaint], data: Any, findings: Findings) 
     kind, context = found[0]
     name = _label(path)
     if kind == "extra_forbidden":
-        _unknown_key(path, findings)
+        refuse_key(path, findings)
     elif kind == "missing":
-        missing = str(context["loc"][-1])
-        findings.error(path, f"`{missing}` is missing{'' if not path else f' in {name}'}", help=_MISSING.get(missing))
+        _missing(path, str(context["loc"][-1]), value, findings)
     elif value is None and _is_type(kind):
         findings.error(path, f"{name} has no value", key=True, help="give it one, or remove the key")
     elif _is_later(path, value):
@@ -108,8 +112,7 @@ def _explain(path: Path, found: list[Complaint], data: Any, findings: Findings) 
     elif "[key]" in context["loc"]:
         findings.error(path, f"`{path[-1]}` cannot be a name here: {_NAMES[model.VARIABLE_NAME]}", key=True)
     elif _is_type(kind):
-        wanted = list(dict.fromkeys(_WANTED[kind] for kind, _ in found if kind in _WANTED))
-        findings.error(path, f"{name} must be {_or(wanted)}, and this is {_kind(value)}")
+        _wrong_type(path, value, list(dict.fromkeys(_WANTED[kind] for kind, _ in found if kind in _WANTED)), findings)
     elif kind != "step_kind":
         findings.error(path, _message(name, kind, context, value))
 
@@ -120,37 +123,36 @@ def _message(name: str, kind: str, context: Mapping[str, Any], value: object) ->
             return f"{name} is empty"
         case "string_too_long":
             return f"{name} is longer than {context['max_length']} characters"
+        case "string_pattern_mismatch" if context["pattern"] == model.NOT_BLANK:
+            return f"{name} is empty"
         case "string_pattern_mismatch":
             return f"{shown_name(value)} is no name: {_NAMES[context['pattern']]}"
         case "value_error":
             return f"{name}: {context['error']}"
     if kind in _BOUNDS:
         word, key = _BOUNDS[kind]
-        return f"{name} must be {word} {context[key]:,}, and this is {shown(value)}"  # type: ignore[arg-type]
+        return f"{name} must be {word} {context[key]:,g}, and this is {shown(value)}"  # type: ignore[arg-type]
     raise AssertionError(f"BUG: no text for what pydantic calls {kind}")
 
 
-def _unknown_key(path: Path, findings: Findings) -> None:
-    key, parent = str(path[-1]), path[:-1]
-    place = _model_of(parent)
-    if key in model.LATER_KEYS.get(_PLACES[place], ()):
-        findings.error(path, f"`{key}` is not supported by this version", key=True)
+def _wrong_type(path: Path, value: object, wanted: list[str], findings: Findings) -> None:
+    hint = help = None
+    if wanted == ["true or false"] and str(value).lower() in _YES_OR_NO:
+        hint = f"did you mean `{_YES_OR_NO[str(value).lower()]}`?"
+    elif path[:1] == ("args",) and len(path) == 2:
+        help = f"declare it as `{path[1]}: {{type: string}}`"
+    elif "text" in wanted and isinstance(value, (bool, int, float)) and _NAMING.isdisjoint(path):
+        help = "put it in quotes"
+    elif wanted == ["a list"] and isinstance(value, (str, int, float)) and len(str(value)) <= 60:
+        help = f"write it as a list: `[{value}]`"
+    findings.error(path, f"{_label(path)} must be {_or(wanted)}, and this is {_kind(value)}", hint=hint, help=help)
+
+
+def _missing(path: Path, key: str, value: Mapping[str, object], findings: Findings) -> None:
+    """A key that must be there; said of `steps` only where no other key seems to be meant for it."""
+    if not path and any(meant(other, model.Workflow) == key for other in value if other not in known_keys(model.Workflow)):
         return
-    known = _keys(place)
-    near = did_you_mean(key, known)
-    help = None if near else _belongs(key, place)
-    findings.error(path, f"unknown key `{shown_name(key)[1:-1]}` {_IN[place]}", key=True, hint=near, help=help)
-
-
-def _belongs(key: str, place: type[BaseModel]) -> str | None:
-    """Where a key that means nothing here would mean something."""
-    if place is model.Step and key in _keys(model.AgentConfig):
-        return f"settings of the agent stand under `config:`, as `config: {{{key}: …}}`"
-    if place is model.Workflow and key in _keys(model.Step):
-        return f"`{key}` is a key of a step"
-    if place is model.Step and key in _keys(model.Workflow):
-        return f"`{key}` is a key of the file, not of a step"
-    return None
+    findings.error(path, f"`{key}` is missing{'' if not path else f' in {_label(path)}'}", help=_MISSING.get(key))
 
 
 def _not_allowed(path: Path, value: object, expected: str, findings: Findings) -> None:
@@ -178,7 +180,9 @@ def _check_kind(step: Mapping[str, Any], path: Path, findings: Findings) -> None
     rule = "a step has exactly one of `run`, `prompt`, `skill`"
     if kinds:
         findings.error((*path, kinds[1]), f"{rule}; this one has {_and([f'`{kind}`' for kind in kinds])}", key=True)
-    elif not _LATER_KINDS & step.keys() and not any(did_you_mean(key, model.KINDS) for key in step if key not in _keys(model.Step)):
+    elif not _LATER_KINDS & step.keys() and not any(
+        meant(key, model.Step) in model.KINDS for key in step if key not in known_keys(model.Step)
+    ):
         findings.error(path, f"{rule}; this one does nothing")
 
 
@@ -194,6 +198,8 @@ def _is_later(path: Path, value: object) -> bool:
 
 # ---- words ----
 
+_NAMING = frozenset({"name", "needs", "as", "secrets", "when"})
+_YES_OR_NO = dict.fromkeys(("true", "yes", "on", "y"), "true") | dict.fromkeys(("false", "no", "off", "n"), "false")
 _WANTED = {
     "string_type": "text",
     "int_type": "a whole number",
@@ -215,50 +221,17 @@ _NAMES = {
     model.VARIABLE_NAME: "letters, digits and `_`, no digit first",
 }
 _MISSING = {"steps": "a workflow begins with `steps:` and a list of steps", "path": "write `{path: a.b, default: …}`"}
-_PLACES: dict[type[BaseModel], str] = {
-    model.Workflow: "workflow",
-    model.Step: "step",
-    model.AgentConfig: "config",
-    model.Retry: "retry",
-    model.Expect: "expect",
-    model.OutputVariable: "output_vars",
-}
-_IN: dict[type[BaseModel], str] = {
-    model.Workflow: "in a workflow",
-    model.Step: "in a step",
-    model.AgentConfig: "in `config`",
-    model.Retry: "in `retry`",
-    model.Expect: "in `expect`",
-    model.OutputVariable: "in a variable of `output_vars`",
-}
-
-
-def shown_name(value: object) -> str:
-    """A name as the file gives it, in backticks, cut to a length that fits a message."""
-    text = str(value)
-    return f"`{text if len(text) <= 60 else text[:59] + '…'}`"
-
-
-def _model_of(path: Path) -> type[BaseModel]:
-    """The class of the mapping at `path`."""
-    if not path:
-        return model.Workflow
-    if path[-1] in ("config", "retry", "expect"):
-        return next(place for place, name in _PLACES.items() if name == path[-1])
-    return model.OutputVariable if len(path) > 3 else model.Step
-
-
-def _keys(place: type[BaseModel]) -> list[str]:
-    return [field.alias or name for name, field in place.model_fields.items()]
 
 
 def _label(path: Path) -> str:
     """What a value is called: its key, or its number in a list."""
     if not path:
         return "the workflow"
-    if isinstance(path[-1], int):
-        return f"step {path[-1] + 1}" if len(path) == 2 and path[0] in ("steps", "finally") else f"item {path[-1] + 1} of `{path[-2]}`"
-    return shown_name(path[-1])
+    if isinstance(path[-1], str):
+        return shown_name(path[-1])
+    if len(path) == 2 and path[0] in ("steps", "finally"):
+        return f"step {path[-1] + 1}{' of `finally`' if path[0] == 'finally' else ''}"
+    return f"item {path[-1] + 1} of `{path[-2]}`"
 
 
 def _at(data: Any, path: Path) -> Any:
@@ -272,8 +245,9 @@ def _is_type(kind: str) -> bool:
 
 
 def _kind(value: object) -> str:
-    kinds = {bool: "true or false", int: "a number", float: "a number", str: "text", list: "a list", dict: "a mapping", type(None): "empty"}
-    return kinds[type(value)]
+    if isinstance(value, (bool, int, float)):
+        return f"{'' if isinstance(value, bool) else 'the number '}{shown(value)}"
+    return {str: "text", list: "a list", dict: "a mapping", type(None): "empty"}[type(value)]
 
 
 def _or(words: list[str]) -> str:

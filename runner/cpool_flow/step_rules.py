@@ -12,11 +12,11 @@ from pathlib import PurePosixPath
 from cpool_flow import model, settings, template
 from cpool_flow.errors import did_you_mean
 from cpool_flow.findings import Findings
+from cpool_flow.keys import shown_name
 from cpool_flow.nodes import Path
 from cpool_flow.order import Order, Placed
 from cpool_flow.outputs import path_keys
 from cpool_flow.plan import DEFAULT_MAX_ITEMS, NEVER_RETRIED
-from cpool_flow.shape import shown_name
 from cpool_flow.visible import RESERVED, STEP_FIELDS
 
 # What changes how a shell finds programs, reads start-up files or splits words.

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from cpool_flow import model
 from cpool_flow.errors import did_you_mean
+from cpool_flow.keys import shown_name
 from cpool_flow.order import Order, Placed
-from cpool_flow.shape import shown_name
 
 STEP_FIELDS = (
     "output", "json", "status", "error", "items", "branch", "commit", "changed_files", "cost_usd", "duration", "vars",

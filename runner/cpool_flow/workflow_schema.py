@@ -47,12 +47,14 @@ class _Generator(GenerateJsonSchema):
 
 
 def _plain(value: Any) -> Any:
-    """A copy in which a pattern ends at the end of the text: to Python `$` also stands before a last line break."""
+    """A copy in which a pattern ends at the end of the text (to Python `$` also stands before a last line break), and a list has items."""
     if isinstance(value, list):
         return [_plain(item) for item in value]
     if not isinstance(value, dict):
         return value
     copy = {key: _plain(inner) for key, inner in value.items()}
-    if isinstance(copy.get("pattern"), str):
-        copy["pattern"] = copy["pattern"].removesuffix("$") + r"$(?!\n)"
+    if copy.get("type") == "array" and "minLength" in copy:
+        copy["minItems"] = copy.pop("minLength")
+    if str(copy.get("pattern")).endswith("$"):
+        copy["pattern"] += r"(?!\n)"
     return copy

@@ -16,9 +16,9 @@ PACKAGE = Path(__file__).resolve().parents[2] / "runner" / "cpool_flow"
 LAYERS = {
     "vocabulary": "errors model events",
     "core": """positions scalars yaml_complaints nodes document json_value json_answer pattern schema_bundle schema_errors
-        schema_keywords schema values template shell placeholders arguments settings permissions findings shape order
+        schema_keywords schema values template shell placeholders arguments settings permissions findings keys shape order
         visible references requires step_rules lints skill_text skill plan validate state policy outputs scope result
-        secrets event_schema workflow_schema""",
+        secrets disclosed event_schema workflow_schema""",
     "edges": """faults descendants streams orphans guardian process git workspace library catalog run_folder journal inputs
         history agents""",
     "run": "run_place run_values executor engine coordinator start",

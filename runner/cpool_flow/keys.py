@@ -1,0 +1,120 @@
+"""The keys of a workflow file, and what may have been meant by one that is none.
+
+Knows the words of this format and those of others for the same thing; not which values the keys take.
+"""
+
+from __future__ import annotations
+
+from pydantic import BaseModel
+
+from cpool_flow import model
+from cpool_flow.errors import nearest
+from cpool_flow.findings import Findings
+from cpool_flow.nodes import Path
+
+MOST_LISTED = 20
+
+_PLACES: dict[type[BaseModel], str] = {
+    model.Workflow: "workflow",
+    model.Step: "step",
+    model.AgentConfig: "config",
+    model.Retry: "retry",
+    model.Expect: "expect",
+    model.OutputVariable: "output_vars",
+}
+_IN: dict[type[BaseModel], str] = {
+    model.Workflow: "in a workflow",
+    model.Step: "in a step",
+    model.AgentConfig: "in `config`",
+    model.Retry: "in `retry`",
+    model.Expect: "in `expect`",
+    model.OutputVariable: "in a variable of `output_vars`",
+}
+# Our words by the words that other runners have for the same thing.
+_MEANT: dict[type[BaseModel], dict[str, str]] = {
+    model.Workflow: {
+        **dict.fromkeys(("arguments", "inputs", "parameters", "params"), "args"),
+        **dict.fromkeys(("environment", "variables", "vars"), "env"),
+        **dict.fromkeys(("jobs", "tasks", "stages", "nodes"), "steps"),
+        **dict.fromkeys(("max_parallel", "parallelism", "workers"), "slots"),
+        **dict.fromkeys(("after", "cleanup", "always"), "finally"),
+    },
+    model.Step: {
+        "id": "name",
+        **dict.fromkeys(("bash", "cmd", "command", "exec", "script", "sh"), "run"),
+        **dict.fromkeys(("ask", "instructions"), "prompt"),
+        **dict.fromkeys(("arguments", "args", "inputs", "parameters", "params"), "with"),
+        **dict.fromkeys(("after", "depends", "depends_on", "dependson", "requires"), "needs"),
+        **dict.fromkeys(("condition", "if", "only_if"), "when"),
+        **dict.fromkeys(("each", "for", "for_each", "items", "loop", "with_items"), "foreach"),
+        **dict.fromkeys(("dir", "directory", "workdir", "working_dir", "working_directory"), "cwd"),
+        **dict.fromkeys(("allow_failure", "continue_on_error", "ignore_errors"), "on_failure"),
+        **dict.fromkeys(("environment", "variables"), "env"),
+        **dict.fromkeys(("attempts", "max_retries", "retry_count"), "retries"),
+        **dict.fromkeys(("timeout_minutes", "timeout_seconds"), "timeout"),
+        **dict.fromkeys(("outputs", "vars"), "output_vars"),
+        "schema": "output_schema",
+        "input": "stdin",
+    },
+    model.OutputVariable: {"from": "path", "value": "path"},
+}
+
+
+def known_keys(place: type[BaseModel]) -> list[str]:
+    """The keys of a mapping, as the file writes them."""
+    return [field.alias or name for name, field in place.model_fields.items()]
+
+
+def meant(key: str, place: type[BaseModel]) -> str | None:
+    """The key of `place` that somebody means who writes `key`; None where nothing is near."""
+    plain = key.lower().replace("-", "_").replace(" ", "_")
+    return _MEANT.get(place, {}).get(plain) or nearest(plain, known_keys(place))
+
+
+def refuse_key(path: Path, findings: Findings) -> None:
+    """Note a key that this version does not know, or does not know yet."""
+    key, place = str(path[-1]), _place(path[:-1])
+    if key in model.LATER_KEYS.get(_PLACES[place], ()):
+        findings.error(path, f"`{key}` is not supported by this version", key=True)
+        return
+    elsewhere = _elsewhere(key, place)
+    near = None if elsewhere else meant(key, place)
+    hint = f"did you mean `{near}`?" if near else None
+    findings.error(
+        path, f"unknown key {shown_name(key)} {_IN[place]}", key=True, hint=hint, help=elsewhere or (None if hint else _known(place))
+    )
+
+
+def shown_name(value: object) -> str:
+    """A name as the file gives it, in backticks, cut to a length that fits a message."""
+    text = str(value)
+    return f"`{text if len(text) <= 60 else text[:59] + '…'}`"
+
+
+def _elsewhere(key: str, place: type[BaseModel]) -> str | None:
+    """Where a key that means nothing here means something, unless it is a word for another key here."""
+    if key in _MEANT.get(place, ()):
+        return None
+    if place is model.Step and key in known_keys(model.AgentConfig):
+        return f"settings of the agent stand under `config:`, as `config: {{{key}: …}}`"
+    if place is model.Step and key in known_keys(model.Workflow):
+        return f"`{key}` is a key of the file, not of a step"
+    if place is not model.Step and key in known_keys(model.Step):
+        return f"`{key}` is a key of a step"
+    return None
+
+
+def _known(place: type[BaseModel]) -> str:
+    keys = known_keys(place)
+    if len(keys) > MOST_LISTED:
+        return "`cpool-flow schema` lists the keys of a workflow and its steps"
+    return f"known here: {', '.join(f'`{key}`' for key in keys)}"
+
+
+def _place(path: Path) -> type[BaseModel]:
+    """The class of the mapping at `path`."""
+    if not path:
+        return model.Workflow
+    if "output_vars" in path[:-1]:
+        return model.OutputVariable
+    return next((place for place, name in _PLACES.items() if name == path[-1]), model.Step)

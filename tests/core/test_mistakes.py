@@ -1,0 +1,82 @@
+"""What people write wrong, and what they are told: every file of `tests/data/mistakes`, whole texts compared.
+
+A case is `=== title`, the workflow file, `===>`, and all that `cpool-flow validate` says of it. `UPDATE_GOLDEN=1` writes the texts anew.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from cpool_flow import library
+from cpool_flow.errors import InvalidInput, render_problems
+from cpool_flow.validate import validate
+
+MISTAKES = Path(__file__).resolve().parents[1] / "data" / "mistakes"
+FILES = {
+    "broken.json": b'{"type": "objct", "properties": {"a": {"pattern": "("}}}',
+    "text.json": b"{type: object}\n",
+    "broken.yaml": b"type: [\n",
+}
+BROKEN_SKILL = b"---\nname: broken\ndescription: d\nmetadata: {arguments: {a: {type: strin}}}\n---\n{{ args.b }}\n"
+
+
+class Project:
+    """A project with a few files beside the workflow, the bundled skills, and one that is broken."""
+
+    def skill(self, name: str) -> tuple[bytes, str]:
+        if name == "broken":
+            return BROKEN_SKILL, "skills/broken/SKILL.md"
+        found = library.find("skill", name, [library.Place("built in", library.bundled("skills"))])
+        return found.path.read_bytes(), f"skills/{name}/SKILL.md"
+
+    def file(self, name: str) -> bytes:
+        if name not in FILES:
+            raise InvalidInput(f"cannot read `{name}`: no such file or directory")
+        return FILES[name]
+
+
+@dataclass(frozen=True)
+class Mistake:
+    title: str
+    source: str
+    told: str
+
+
+def read(path: Path) -> list[Mistake]:
+    found = re.findall(r"^=== ([^\n]*)\n(.*?)^===>\n(.*?)(?=^=== |\Z)", path.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    return [Mistake(title, source, told.rstrip("\n")) for title, source, told in found]
+
+
+def tell(source: str) -> str:
+    """Everything that is said of a workflow file."""
+    try:
+        problems = validate(source.encode(), "flow.yaml", Project()).warnings
+    except InvalidInput as error:
+        problems = error.problems
+    return render_problems(problems, {"flow.yaml": source})
+
+
+def written(mistakes: list[Mistake]) -> str:
+    return "\n".join(f"=== {each.title}\n{each.source}===>\n{each.told + chr(10) if each.told else ''}" for each in mistakes)
+
+
+ALL = [(path, mistake) for path in sorted(MISTAKES.glob("*.txt")) for mistake in read(path)]
+
+
+@pytest.mark.parametrize(("path", "mistake"), ALL, ids=[f"{path.stem}: {mistake.title}" for path, mistake in ALL])
+def test_a_mistake_is_told_in_these_words(path: Path, mistake: Mistake) -> None:
+    assert os.environ.get("UPDATE_GOLDEN") == "1" or tell(mistake.source) == mistake.told
+
+
+@pytest.mark.parametrize("path", sorted(MISTAKES.glob("*.txt")), ids=lambda path: path.stem)
+def test_the_files_are_as_they_would_be_written(path: Path) -> None:
+    mistakes = read(path)
+    if os.environ.get("UPDATE_GOLDEN") == "1":
+        path.write_text(written([Mistake(each.title, each.source, tell(each.source)) for each in mistakes]), encoding="utf-8")
+    assert path.read_text(encoding="utf-8") == written(read(path))
+    assert len({each.title for each in mistakes}) == len(mistakes)
