@@ -20,6 +20,8 @@ _PLACES: dict[type[BaseModel], str] = {
     model.AgentConfig: "config",
     model.Retry: "retry",
     model.Expect: "expect",
+    model.Repeat: "repeat",
+    model.Session: "session",
     model.OutputVariable: "output_vars",
 }
 _IN: dict[type[BaseModel], str] = {
@@ -28,6 +30,8 @@ _IN: dict[type[BaseModel], str] = {
     model.AgentConfig: "in `config`",
     model.Retry: "in `retry`",
     model.Expect: "in `expect`",
+    model.Repeat: "in `repeat`",
+    model.Session: "in `session`",
     model.OutputVariable: "in a variable of `output_vars`",
 }
 # Our words by the words that other runners have for the same thing.
@@ -117,4 +121,6 @@ def _place(path: Path) -> type[BaseModel]:
         return model.Workflow
     if "output_vars" in path[:-1]:
         return model.OutputVariable
+    if path[0] == "profiles":
+        return model.AgentConfig
     return next((place for place, name in _PLACES.items() if name == path[-1]), model.Step)

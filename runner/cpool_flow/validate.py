@@ -83,7 +83,7 @@ class _Check:
         check_rules(workflow, order, self.findings)
         self._check_skills(order)
         self._check_schemas(order)
-        used_arguments = check_references(workflow, order, self.findings)
+        used_arguments = check_references(workflow, order, self.findings, {})
         if not self.findings.errors:
             warn(workflow, order, used_arguments, {name: skill.config for name, (_, skill) in self.skills.items()}, self.findings)
 
