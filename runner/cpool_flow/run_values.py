@@ -93,7 +93,7 @@ class RunValues:
                 values |= self._context.values({name: value}, self._scope.of_frame(self._state.root))
             except (RenderError, OperationFailed) as error:
                 problems.append(f"output `{name}`: {self._masked(error)}")
-        return json.loads(self._context.masker.mask(json.dumps(unwrap(values), ensure_ascii=False))), "; ".join(problems)
+        return {name: self._context.masker.mask_value(unwrap(value)) for name, value in values.items()}, "; ".join(problems)
 
     # ---- items ----------------------------------------------------------------------------------------------
 
@@ -108,7 +108,7 @@ class RunValues:
         most = None if plan.limit is None else fan_out.bound(self._value(plan.limit, scope), step.plan.name)
         taken = items if most is None else items[:most]
         fan_out.check_count(len(taken), step.plan)
-        text = self._context.masker.mask(json.dumps(taken, ensure_ascii=False))
+        text = json.dumps(self._context.masker.mask_value(taken), ensure_ascii=False)
         opened = events.StepOpened(step.id, self._context.folder.keep(text, f"{file_name(step.id)}.items.json"), len(taken))
         cut = len(items) - len(taken)
         return [opened, *([events.Noted(f"step `{step.id}`: `limit` took {len(taken)} of {len(items)} items")] if cut else [])]

@@ -139,7 +139,7 @@ def _source(view: View, record: WorktreeRecord) -> Checkout:
 
 
 async def _view(git: Git, record: WorktreeRecord) -> View:
-    return await freeze(git, record.source, record.source_git_directory, record.common_directory, record.private / "view")
+    return await freeze(git, record.source, record.source_git_directory, record.common_directory, record.private / "view", commits=True)
 
 
 async def _abandon(git: Git, record: WorktreeRecord) -> None:

@@ -60,7 +60,7 @@ async def open_plain(git: Git, directory: Path, repository: Repository | None, p
     """The directory itself. `private` is a folder of ours (it may exist) for what git needs to read without a trace."""
     if repository is None or repository.bare:
         return PlainPlace(directory.resolve())
-    view = await freeze(git, repository.directory, repository.git_directory, repository.common_directory, private / "view")
+    view = await freeze(git, repository.directory, repository.git_directory, repository.common_directory, private / "view", commits=False)
     return PlainPlace(repository.directory, repository, checkout_of(repository, view, private, takes_nested=True))
 
 

@@ -19,11 +19,11 @@ from .repository import QUIET
 
 _Setting = tuple[str, str | None]
 
-# Sections and keys that start programs, point elsewhere, or speak to people; plumbing needs none of them.
-_DROPPED_SECTIONS = frozenset(
-    {"include", "includeif", "alias", "hook", "pager", "diff", "difftool", "merge", "mergetool", "trace2", "maintenance", "gc", "i18n"}
-    | {"commit", "gpg", "submodule", "worktree", "fsmonitor", "advice", "interactive", "sequence", "browser", "add"}
-)
+# What plumbing needs to read a working tree; and to commit, with what LFS needs to fetch a file. Names, servers and tokens
+# are in the second only: the first is kept in the run's folder, which people hand on.
+_TO_READ = frozenset({"core", "extensions", "filter", "index"})
+_TO_COMMIT = _TO_READ | {"user", "author", "committer", "lfs", "remote", "branch", "url", "http", "https", "credential", "protocol", "ssh"}
+# Keys that start programs, point elsewhere, or speak to people.
 _DROPPED_KEYS = frozenset(
     {"core.fsmonitor", "core.hookspath", "core.editor", "core.pager", "core.worktree", "core.bare", "core.safecrlf"}
     | {"core.untrackedcache", "core.splitindex", "extensions.worktreeconfig"}
@@ -65,12 +65,15 @@ class View:
             file.writelines(f"{pattern}\n" for pattern in ("", *patterns))
 
 
-async def freeze(git: Git, source: Path, git_directory: Path, common_directory: Path, directory: Path) -> View:
-    """The view in `directory`, with the configuration that holds now in the checkout `source`. A view that is there keeps its own."""
+async def freeze(git: Git, source: Path, git_directory: Path, common_directory: Path, directory: Path, *, commits: bool) -> View:
+    """The view in `directory`, with the configuration that holds now in the checkout `source`. A view that is there keeps its own.
+
+    Not `commits`: it only reads, and knows nobody's name, server or token.
+    """
     configuration = directory / "config"
     if not configuration.exists():
         listing = await git.at(source).output(*QUIET, "config", "--null", "--list")
-        settings = tuple(_frozen(_settings(listing)))
+        settings = tuple(_frozen(_settings(listing), _TO_COMMIT if commits else _TO_READ))
         shutil.rmtree(directory, ignore_errors=True)
         (directory / "info").mkdir(parents=True, mode=0o700)
         for path in (
@@ -102,8 +105,8 @@ def _settings(listing: bytes) -> Iterator[_Setting]:
             yield key, value if separator else None
 
 
-def _frozen(settings: Iterable[_Setting]) -> Iterator[_Setting]:
-    kept = [(key, value) for key, value in settings if key.partition(".")[0] not in _DROPPED_SECTIONS and key not in _DROPPED_KEYS]
+def _frozen(settings: Iterable[_Setting], sections: frozenset[str]) -> Iterator[_Setting]:
+    kept = [(key, value) for key, value in settings if key.partition(".")[0] in sections and key not in _DROPPED_KEYS]
     known = {key for key, value in kept if value}
     yield from kept
     yield from _OURS
