@@ -11,7 +11,7 @@ import secrets
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -35,17 +35,23 @@ from cpool_flow.state import State
 from cpool_flow.workspace import PlainPlace
 
 SETUP_SECONDS = 3600.0
+# What a person says of a task, by its id.
+Say = Callable[[str, Mapping[str, str]], None]
 
 
 @dataclass(frozen=True)
 class Wishes:
     """What a coordinator is told. `starting`: nobody has worked on the run yet. `decisions`: what a person has decided,
-    by task. `heartbeat` is called every `heartbeat_seconds` while the run goes on."""
+    by task. `heartbeat` is called every `heartbeat_seconds` while the run goes on. `patience_seconds`: how long it stays when only
+    a person can go on; `auto_approve`: it says yes itself; `listen` is given the way to hand on what a person at the terminal says."""
 
     starting: bool = False
     decisions: Mapping[str, events.Choice] = field(default_factory=dict)
     heartbeat: Callable[[State], None] = lambda state: None
     heartbeat_seconds: float = 5.0
+    patience_seconds: float = 0.0
+    auto_approve: bool = False
+    listen: Callable[[Say], AbstractContextManager[None]] = lambda say: nullcontext()
 
 
 def coordinate(folder: RunFolder, inputs: Inputs, environment: Mapping[str, str], follow: Follow, wishes: Wishes) -> State:
@@ -90,8 +96,16 @@ class _Coordinator:
             sweep(state.mark)
             mark = f"{self._folder.run_id}-{secrets.token_hex(4)}"
         with Processes(mark, str(self._folder.path)) as processes:
-            engine = Engine(state, journal, self._folder, self._follow, time.time)
-            with _signals(engine):
+            engine = Engine(
+                state,
+                journal,
+                self._folder,
+                self._follow,
+                time.time,
+                patience_seconds=self._wishes.patience_seconds,
+                auto_approve=self._wishes.auto_approve,
+            )
+            with _signals(engine), self._wishes.listen(engine.say):
                 await self._drive(engine, processes, mark)
 
     async def _drive(self, engine: Engine, processes: Processes, mark: str) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
 from cpool_flow import events, faults, policy
@@ -46,6 +46,9 @@ class Values(Protocol):
     def judge(self, task: str, tree: str | None) -> events.Event:
         """What a round has come to whose steps have all ended. `tree`: the files now."""
 
+    def answer(self, task: str, said: Mapping[str, str]) -> events.Event | None:
+        """What a person said of a task; None where that task asks nobody, or not for this."""
+
     def scope(self, task: str, number: int) -> dict[str, object]:
         """The values that the texts of an attempt see."""
 
@@ -60,7 +63,11 @@ class Engine:
         folder: RunFolder,
         follow: Follow,
         clock: Callable[[], float],
+        *,
+        patience_seconds: float = 0.0,
+        auto_approve: bool = False,
     ) -> None:
+        """`patience_seconds`: how long to stay when only a person can go on. `auto_approve`: every question is answered with yes."""
         self.state = state
         self._journal = journal
         self._folder = folder
@@ -70,6 +77,11 @@ class Engine:
         self._results: list[events.AttemptFinished] = []
         self._woken = asyncio.Event()
         self._next_poll = 0.0
+        self._patience_seconds = patience_seconds
+        self._auto_approve = auto_approve
+        self._waiting_since: float | None = None
+        self._taken = 0  # the number of the last request that was looked at
+        self._said: list[tuple[str, Mapping[str, str]]] = []
         self._committed = False
 
     def note(self, event: events.Event) -> None:
@@ -84,7 +96,7 @@ class Engine:
             return
         batch, self._batch = self._batch, []
         faults.point("before-append")
-        recorded = self._journal.append(batch)
+        recorded = self._journal.append(batch, taken=self._taken)
         faults.point("after-append")
         self._follow(recorded, self.state)
 
@@ -93,17 +105,24 @@ class Engine:
         self.note(events.RunStopping(cause, reason, at_once=self.state.stopping is not None))
         self._woken.set()
 
+    def say(self, task: str, said: Mapping[str, str]) -> None:
+        """Take in what a person at the terminal says of a task."""
+        self._said.append((task, said))
+        self._woken.set()
+
     async def drive(self, place: Place, values: Values, executor: Executor) -> bool:
         """Work until every step has ended (True), or until only a person or time can go on (False)."""
         while not self.state.all_ended:
             self._take_requests()
+            self._take_answers(values)
             self._take_results()
             await self._commit(place)
             self.state.wake(self._clock())
             decision = policy.decide(self.state, self._clock())
             if await self._note_facts(decision.actions, place, values):
                 continue
-            if any(isinstance(action, policy.Leave) for action in decision.actions):
+            leave = next((action for action in decision.actions if isinstance(action, policy.Leave)), None)
+            if leave is not None and self._out_of_patience(leave.reason):
                 self.flush()
                 return False
             await self._act(decision.actions, place, values, executor)
@@ -120,9 +139,28 @@ class Engine:
             return
         self._next_poll = now + POLL_SECONDS
         if self._journal.changed():
-            for request in self._journal.take_requests():
+            for request in self._journal.requests(self._taken):
+                self._taken = request.id
                 if request.type == "cancel":
                     self.stop("cancel", request.data.get("reason", "cancelled"))
+                elif request.type == "approve":
+                    self._said.append((request.data.get("task", ""), request.data))
+
+    def _take_answers(self, values: Values) -> None:
+        said, self._said = self._said, []
+        if self._auto_approve:
+            said += [(task, {"by": "--auto-approve"}) for task in self.state.approvals]
+        for task, words in said:
+            answer = values.answer(task, words)
+            if answer is not None:
+                self.note(answer)
+
+    def _out_of_patience(self, reason: str) -> bool:
+        """Whether to leave now that only a person can go on. That the run waits is recorded once."""
+        if self.state.status != "waiting":
+            self.note(events.RunWaiting(reason))
+            self._waiting_since = self._clock()
+        return self._clock() - (self._waiting_since or 0.0) >= self._patience_seconds
 
     def _take_results(self) -> None:
         results, self._results = self._results, []
@@ -158,9 +196,6 @@ class Engine:
                     self.note(values.begin(task))
                 case policy.Judge(task):
                     self.note(values.judge(task, await self._tree_of_round(task, place)))
-                case policy.Leave(reason):
-                    self.note(events.RunWaiting(reason))
-                    continue
                 case _:
                     continue
             noted = True

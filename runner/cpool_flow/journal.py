@@ -26,7 +26,7 @@ BUSY_SECONDS = 10.0
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS events (seq INTEGER PRIMARY KEY, at REAL NOT NULL, type TEXT NOT NULL, data TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS requests (id INTEGER PRIMARY KEY, at REAL NOT NULL, type TEXT NOT NULL, data TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS requests (id INTEGER PRIMARY KEY AUTOINCREMENT, at REAL NOT NULL, type TEXT NOT NULL, data TEXT NOT NULL);
 """
 
 
@@ -41,7 +41,7 @@ class Recorded:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What another process asks of the coordinator: `cancel`."""
+    """What another process asks of the coordinator: `cancel`, `approve`."""
 
     id: int
     type: str
@@ -56,6 +56,7 @@ class Journal:
         self._connection = connection
         self._data_version = -1
         self._last_seq = 0
+        self._taken = 0
 
     @classmethod
     def create(cls, directory: Path) -> Journal:
@@ -90,15 +91,18 @@ class Journal:
         (journal._last_seq,) = connection.execute("SELECT coalesce(max(seq), 0) FROM events").fetchone()
         return journal
 
-    def append(self, batch: Sequence[tuple[events.Event, float]]) -> list[Recorded]:
+    def append(self, batch: Sequence[tuple[events.Event, float]], *, taken: int = 0) -> list[Recorded]:
         """Make `batch` (events with their times) durable, as one commit. Raises OperationFailed (disk full, I/O error):
-        nothing of it is then kept."""
+        nothing of it is then kept. `taken`: requests up to this number have become facts by now, and go."""
         rows = [(at, type(event).__name__, json.dumps(events.to_json(event), ensure_ascii=False)) for event, at in batch]
         try:
             with self._connection:
                 self._connection.executemany("INSERT INTO events (at, type, data) VALUES (?, ?, ?)", rows)
+                if taken > self._taken:
+                    self._connection.execute("DELETE FROM requests WHERE id <= ?", (taken,))
         except sqlite3.Error as error:
             raise OperationFailed(f"cannot write the journal `{self.path}`: {error}") from error
+        self._taken = max(self._taken, taken)
         first = self._last_seq + 1
         self._last_seq += len(batch)
         return [Recorded(seq, at, event) for seq, (event, at) in enumerate(batch, first)]
@@ -130,13 +134,10 @@ class Journal:
         except sqlite3.Error as error:
             raise OperationFailed(f"cannot write the journal `{self.path}`: {error}") from error
 
-    def take_requests(self) -> list[Request]:
-        """Requests not taken yet; they are taken by this."""
+    def requests(self, after: int = 0) -> list[Request]:
+        """Requests with a number above `after`. They stay until `append` is told that they were taken."""
         try:
-            rows = self._connection.execute("SELECT id, type, data FROM requests ORDER BY id").fetchall()
-            if rows:
-                with self._connection:
-                    self._connection.execute("DELETE FROM requests WHERE id <= ?", (rows[-1][0],))
+            rows = self._connection.execute("SELECT id, type, data FROM requests WHERE id > ? ORDER BY id", (after,)).fetchall()
         except sqlite3.Error as error:
             raise OperationFailed(f"cannot read the journal `{self.path}`: {error}") from error
         return [Request(number, kind, json.loads(data)) for number, kind, data in rows]

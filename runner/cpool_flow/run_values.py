@@ -7,9 +7,10 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from cpool_flow import events, fan_out, template
+from cpool_flow import approval, events, fan_out, template
 from cpool_flow.errors import InvalidInput, OperationFailed
 from cpool_flow.executor.context import RunContext
+from cpool_flow.outputs import BadOutput
 from cpool_flow.policy import NO_PROGRESS
 from cpool_flow.run_folder import file_name
 from cpool_flow.scope import Scope
@@ -59,6 +60,25 @@ class RunValues:
         except _FAILURES as error:
             text = self._masked(error)
             return events.TaskClosed(task_id, "failed", f"invalid: {text}", error=text)
+
+    def answer(self, task_id: str, said: Mapping[str, str]) -> events.ApprovalAnswered | None:
+        """What a person said: `reject`, `answer`, `reason`, `by`. None where the task asks nobody, or not for such an answer."""
+        task = self._state.approvals.get(task_id)
+        if task is None:
+            return None
+        mask, keep = self._context.masker.mask, self._context.folder.keep
+        reason, by = mask(said.get("reason", "")), said.get("by", "")
+        if said.get("reject"):
+            return events.ApprovalAnswered(task_id, False, reason=reason, by=by)
+        try:
+            read = approval.read_answer(said.get("answer", ""), self._state.steps[task.step].plan.step, self._context.inputs)
+        except BadOutput:
+            return None
+        name = file_name(task_id)
+        output = keep(mask(read.text), f"{name}.answer.txt")
+        value = None if read.json is None else keep(json.dumps(self._context.masker.mask_value(read.json)), f"{name}.answer.json")
+        variables = keep(json.dumps(self._context.masker.mask_value(dict(read.vars))), f"{name}.answer.vars.json") if read.vars else None
+        return events.ApprovalAnswered(task_id, True, output, value, variables, reason, by)
 
     def judge(self, task_id: str, tree: str | None) -> events.RoundFinished:
         """What a round has come to whose steps have all ended. `tree`: the files now, where they are under git."""

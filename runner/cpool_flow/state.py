@@ -243,11 +243,14 @@ class State:
         if step.started_at is None:
             step.started_at = at
         self.approvals[task.id] = task
+        task.asked = event.question
 
     def _approval_answered(self, event: events.ApprovalAnswered, at: float) -> None:
         task = self.tasks[event.task]
         self.approvals.pop(task.id, None)
         task.left = event
+        if self.status == "waiting":
+            self.status, self.reason = "running", ""
         if event.approved:
             self._end_task(task, "success", event.reason, at)
         else:

@@ -52,6 +52,8 @@ class Task:
     failure: str = ""
     attempts: list[Attempt] = field(default_factory=list)
     rounds: list[Frame] = field(default_factory=list)
+    # What a person is asked, while the answer is awaited and after.
+    asked: events.Stored | None = None
     # What a round or a person has left.
     left: events.RoundFinished | events.ApprovalAnswered | None = None
     # States of earlier rounds, for the guard against going round in circles.

@@ -19,6 +19,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "run": ("run", "Start a run and follow it to its end."),
     "resume": ("run", "Go on with a run after a crash, a cancel or a failure."),
     "cancel": ("control", "Stop a run in order, from any terminal."),
+    "approve": ("control", "Answer a step that waits for a person."),
     "validate": ("validate", "Find all problems of workflow files, without running them."),
     "plan": ("plan", "Show what would run and where each value comes from."),
     "list": ("catalog", "Show which workflows and skills are found, and from where."),

@@ -6,6 +6,8 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from math import inf
 from typing import Any
 
 import click
@@ -15,11 +17,11 @@ from cpool_flow.cli.outcome import exit_code
 from cpool_flow.cli.project import find_run, project_directory, searched, skill_places
 from cpool_flow.errors import InvalidInput, Problem, did_you_mean
 from cpool_flow.journal import Recorded
-from cpool_flow.model import AGENTS, LATER_AGENTS, parse_duration
+from cpool_flow.model import AGENTS, LATER_AGENTS, MAX_DURATION_SECONDS, parse_duration
 from cpool_flow.run_folder import RunFolder
 from cpool_flow.state import State
 
-LATER_OPTIONS = ("budget", "pool", "only", "auto-approve", "wait-max", "record", "allow-unpriced", "trust", "allow-untrusted-checkout")
+LATER_OPTIONS = ("budget", "pool", "only", "record", "allow-unpriced", "trust", "allow-untrusted-checkout")
 
 
 class Duration(click.ParamType[float]):
@@ -48,6 +50,35 @@ class Agent(click.ParamType[str]):
         return value
 
 
+@dataclass(frozen=True)
+class Manner:
+    """How a run is followed: what is printed, whether it is left alone, how long it stays when only a person can go on (seconds)."""
+
+    quiet: bool
+    as_events: bool
+    as_json: bool
+    detach: bool
+    wait_max: float | None
+    auto_approve: bool
+
+    @property
+    def has_person(self) -> bool:
+        """Whether somebody sits at a terminal, and can be asked."""
+        return sys.stdin.isatty() and sys.stderr.isatty() and not (self.as_json or self.as_events or self.quiet or os.environ.get("CI"))
+
+    @property
+    def patience_seconds(self) -> float:
+        return self.wait_max if self.wait_max is not None else inf if self.has_person else 0.0
+
+
+def _manner(options: dict[str, Any]) -> Manner:
+    """Takes its options out of those of a command. Raises InvalidInput."""
+    manner = Manner(**{field.name: options.pop(field.name) for field in fields(Manner)})
+    if manner.as_json and manner.as_events:
+        raise InvalidInput("`--json` and `--events` both want stdout", help="choose one")
+    return manner
+
+
 def _refuse_later(ctx: click.Context, param: click.Parameter, value: Any) -> None:
     if value not in (None, False):
         raise click.BadParameter("is not supported by this version", ctx, param)
@@ -56,7 +87,7 @@ def _refuse_later(ctx: click.Context, param: click.Parameter, value: Any) -> Non
 def _later(command: Any) -> Any:
     """Options of later versions are refused by name, never unknown."""
     for name in LATER_OPTIONS:
-        flag = name in ("auto-approve", "allow-unpriced", "allow-untrusted-checkout")
+        flag = name in ("allow-unpriced", "allow-untrusted-checkout")
         command = click.option(f"--{name}", hidden=True, is_flag=flag, callback=_refuse_later, expose_value=False, default=None)(command)
     return command
 
@@ -67,6 +98,8 @@ def _output_options(command: Any) -> Any:
         click.option("--events", "as_events", is_flag=True, help="Events as JSON lines on stdout."),
         click.option("--json", "as_json", is_flag=True, help="The result as one JSON document on stdout."),
         click.option("--detach", is_flag=True, help="Start, print the run's id, and leave it running."),
+        click.option("--wait-max", type=Duration(), metavar="T", help="How long to stay when only a person can go on."),
+        click.option("--auto-approve", is_flag=True, help="Say yes to every step that asks for approval."),
     ):
         command = option(command)
     return command
@@ -85,7 +118,7 @@ def _output_options(command: Any) -> Any:
 @_output_options
 @_later
 @click.pass_obj
-def run_command(project: str | None, /, workflow: str, quiet: bool, as_events: bool, as_json: bool, detach: bool, **options: Any) -> int:
+def run_command(project: str | None, /, workflow: str, **options: Any) -> int:
     """Start a run of a workflow and follow it to its end.
 
     \b
@@ -94,7 +127,7 @@ def run_command(project: str | None, /, workflow: str, quiet: bool, as_events: b
     """
     from cpool_flow import start
 
-    _one_output(as_json, as_events)
+    manner = _manner(options)
     directory = project_directory(project)
     settings = start.Options(
         arguments=options["arguments"],
@@ -107,9 +140,9 @@ def run_command(project: str | None, /, workflow: str, quiet: bool, as_events: b
         tags=options["tags"],
     )
     prepared = start.prepare(workflow, directory, searched("workflow", directory), skill_places(directory), settings, os.environ)
-    _warn(prepared.warnings, quiet)
+    _warn(prepared.warnings, manner.quiet)
     folder = start.create(prepared, directory)
-    return _work(folder, starting=True, quiet=quiet, as_events=as_events, as_json=as_json, detach=detach)
+    return _work(folder, manner, starting=True)
 
 
 @click.command("resume", short_help="Go on with a run after a crash, a cancel or a failure.")
@@ -118,21 +151,13 @@ def run_command(project: str | None, /, workflow: str, quiet: bool, as_events: b
 @click.option("--starting", is_flag=True, hidden=True)
 @_output_options
 @click.pass_obj
-def resume_command(
-    project: str | None, run: str, decisions: tuple[str, ...], starting: bool, quiet: bool, as_events: bool, as_json: bool, detach: bool
-) -> int:
+def resume_command(project: str | None, run: str, decisions: tuple[str, ...], starting: bool, **options: Any) -> int:
     """Go on with a run: finished steps are not run again, failed ones are.
 
     A run that succeeded is left as it is. The arguments stay those that it was started with.
     """
-    _one_output(as_json, as_events)
-    folder = find_run(project, run)
-    return _work(folder, starting=starting, quiet=quiet, as_events=as_events, as_json=as_json, detach=detach, decisions=decisions)
-
-
-def _one_output(as_json: bool, as_events: bool) -> None:
-    if as_json and as_events:
-        raise InvalidInput("`--json` and `--events` both want stdout", help="choose one")
+    manner = _manner(options)
+    return _work(find_run(project, run), manner, starting=starting, decisions=decisions)
 
 
 def _warn(warnings: Sequence[Problem], quiet: bool) -> None:
@@ -143,32 +168,41 @@ def _warn(warnings: Sequence[Problem], quiet: bool) -> None:
         print(render_problems(warnings, sources(tuple(warnings))), file=sys.stderr)
 
 
-def _work(
-    folder: RunFolder, *, starting: bool, quiet: bool, as_events: bool, as_json: bool, detach: bool, decisions: tuple[str, ...] = ()
-) -> int:
+def _work(folder: RunFolder, manner: Manner, *, starting: bool, decisions: tuple[str, ...] = ()) -> int:
     from cpool_flow import coordinator, history
+    from cpool_flow.cli.person import Person
     from cpool_flow.cli.progress import PlainProgress
 
     run = history.read(folder)
     wishes = _decisions(decisions, run.state)
-    if detach:
-        return _detach(folder, starting, decisions, as_json)
-    progress = PlainProgress(quiet=quiet)
+    if manner.detach:
+        return _detach(folder, manner, starting, decisions)
+    progress = PlainProgress(quiet=manner.quiet)
+    person = Person(folder) if manner.has_person else None
 
     def follow(recorded: Sequence[Recorded], state: State) -> None:
-        if as_events:
+        if manner.as_events:
             _print_events(recorded, state)
         progress.follow(recorded, state)
+        if person is not None:
+            person.follow(state)
 
     if run.state.status != "success":
         progress.head(run.state)
-        if as_events and starting:
+        if manner.as_events and starting:
             _print_events([Recorded(0, run.state.created_at, event) for event in (run.state.created, run.state.place) if event], run.state)
-    wish = coordinator.Wishes(starting=starting, decisions=wishes, heartbeat=progress.heartbeat)
+    wish = coordinator.Wishes(
+        starting=starting,
+        decisions=wishes,
+        heartbeat=progress.heartbeat,
+        patience_seconds=manner.patience_seconds,
+        auto_approve=manner.auto_approve,
+        **({"listen": person.listen} if person is not None else {}),
+    )
     # Where nothing is left to do, nothing is needed for it: no secret, no lock.
     state = run.state if run.state.status == "success" else coordinator.coordinate(folder, run.inputs, os.environ, follow, wish)
     progress.summary(state)
-    _print_result(folder, history.Run(folder, run.inputs, state), as_json, as_events)
+    _print_result(folder, history.Run(folder, run.inputs, state), manner)
     return exit_code(state)
 
 
@@ -179,10 +213,10 @@ def _print_events(recorded: Sequence[Recorded], state: State) -> None:
         print(json.dumps(event_document(entry.seq, entry.at, entry.event), ensure_ascii=False), flush=True)
 
 
-def _print_result(folder: RunFolder, run: Any, as_json: bool, as_events: bool) -> None:
-    if as_json:
+def _print_result(folder: RunFolder, run: Any, manner: Manner) -> None:
+    if manner.as_json:
         print(json.dumps(run.document(), ensure_ascii=False))
-    elif not as_events and run.state.outputs:
+    elif not manner.as_events and run.state.outputs:
         for name, value in json.loads(folder.load(run.state.outputs)).items():
             _print_output(name, value)
 
@@ -222,16 +256,19 @@ def _may_be_asked(task: Any) -> bool:
     )
 
 
-def _detach(folder: RunFolder, starting: bool, decisions: tuple[str, ...], as_json: bool) -> int:
-    """Leave a coordinator of its own behind, which no terminal and no Ctrl-C reaches."""
+def _detach(folder: RunFolder, manner: Manner, starting: bool, decisions: tuple[str, ...]) -> int:
+    """Leave a coordinator of its own behind, which no terminal and no Ctrl-C reaches. Nobody sees its exit code, so it stays for
+    a person however long, unless told otherwise."""
     from cpool_flow.process import start_detached
 
     project = folder.path.parents[2]
     arguments = ["--project", str(project), "resume", folder.run_id, "--quiet", *(["--starting"] if starting else [])]
+    arguments += ["--wait-max", f"{MAX_DURATION_SECONDS if manner.wait_max is None else manner.wait_max:.3f}s"]
+    arguments += ["--auto-approve"] if manner.auto_approve else []
     for decision in decisions:
         arguments += ["--decide", decision]
     start_detached((sys.executable, "-m", "cpool_flow", *arguments), str(folder.path / "coordinator.log"), os.getcwd(), os.environ)
-    if as_json:
+    if manner.as_json:
         print(json.dumps({"run_id": folder.run_id}))
     else:
         print(folder.run_id)
