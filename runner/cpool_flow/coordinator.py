@@ -17,7 +17,7 @@ from pathlib import Path
 
 from cpool_flow import events, faults
 from cpool_flow.engine import Engine, Follow
-from cpool_flow.executor.context import RunContext, display, find_shell
+from cpool_flow.executor.context import RunContext, declared_values, display, find_shell
 from cpool_flow.executor.local import LocalSlots
 from cpool_flow.executor.logs import collect
 from cpool_flow.executor.shell_step import run_logged
@@ -32,6 +32,7 @@ from cpool_flow.run_place import RunPlace, open_place, our_git
 from cpool_flow.run_values import RunValues, fixed_values
 from cpool_flow.secrets import Masker, check_secrets
 from cpool_flow.state import State
+from cpool_flow.values import RenderError
 from cpool_flow.workspace import PlainPlace
 
 SETUP_SECONDS = 3600.0
@@ -168,9 +169,8 @@ class _Coordinator:
             secrets=self._secrets,
             default_shell=find_shell(self._environment),
         )
-        scope = fixed_values(bare, state)
-        env = {name: bare.text(text, scope) for name, text in bare.workflow.env.items()}
-        return replace(bare, env=env, context=bare.values(bare.workflow.context, scope))
+        env, declared = declared_values(bare.workflow, fixed_values(bare, state), bare)
+        return replace(bare, env=env, context=declared)
 
     async def _set_up(self, context: RunContext) -> str:
         """Run the commands of `setup`, once in each place. The error, empty where all went well."""
@@ -178,7 +178,10 @@ class _Coordinator:
         work = Work(context.processes, SETUP_SECONDS)
         scope = fixed_values(context, None)
         for number, text in enumerate((commands,) if isinstance(commands, str) else commands, 1):
-            script, values = context.script(text, scope)
+            try:
+                script, values = context.script(text, scope)
+            except RenderError as error:
+                return f"`{display(text)}`: {error.message}"
             command = Command((*context.default_shell, script), str(context.place.directory), context.setup_environment() | values)
             log = self._folder.logs / f"setup.{number}.log"
             ran = await run_logged(command, log, None, context, work)

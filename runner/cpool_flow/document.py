@@ -78,6 +78,10 @@ _CAREFUL_CHARACTERS = 2**16
 _SCALARS = frozenset({"str", "int", "float", "bool", "null"})
 _NOT_PRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
+_PAIR = re.compile("[\ud800-\udbff][\udc00-\udfff]")
+# libyaml reads YAML 1.1: it ends a line at the first three, and refuses the others, which JSON and YAML 1.2 take in quoted texts.
+_NO_BREAKS = "\x85\u2028\u2029"
+_HIDDEN = re.compile(f"[{_NO_BREAKS}\x7f-\x9f\ufffe\uffff]")
 _TYPES = {type(None): "null", bool: "a boolean", int: "a number", float: "a number", list: "a list", dict: "a mapping"}
 
 
@@ -103,6 +107,7 @@ class _Composer:
 
     def __init__(self, text: str, file: str, limits: Limits) -> None:
         self._text = text
+        self._readable, self._stand_ins = _readable(text)
         self._file = file
         self._limits = limits
         self.problems: list[Problem] = []
@@ -116,7 +121,7 @@ class _Composer:
     def compose(self, parser: Any) -> Node:
         """The root. Raises InvalidInput, and what the parser raises about syntax."""
         try:
-            self._read(parser(self._text))
+            self._read(parser(self._readable))
         except _Stop:
             pass
         except yaml.reader.ReaderError:
@@ -158,13 +163,25 @@ class _Composer:
             raise _Stop
 
     def _scalar(self, event: Any) -> None:
-        text: str = event.value
+        text = self._written(event)
         start = event.start_mark.index
         self._count(1, len(text), start)
         node = Node(self._value(event, text), start, event.end_mark.index, characters=len(text))
         if event.anchor:
             self._anchors[event.anchor] = node
         self._add(node)
+
+    def _written(self, event: Any) -> str:
+        """The text of a scalar, with what stood in for characters that only a quoted one may hold, and JSON's escapes of one
+        character by its two halves made whole."""
+        text: str = event.value
+        if text.isascii():
+            return text
+        if self._stand_ins:
+            text = text.translate(self._stand_ins)
+            if event.style not in ("'", '"') and _NOT_PRINTABLE.search(text):
+                self._refuse_character(event.start_mark.index)
+        return _PAIR.sub(lambda pair: pair[0].encode("utf-16", "surrogatepass").decode("utf-16"), text)
 
     def _value(self, event: Any, text: str) -> JsonValue:
         start, end = event.start_mark.index, event.end_mark.index
@@ -295,8 +312,8 @@ class _Composer:
         where = self._at(first.start, first.end)
         self._problem(f"{shown(key.data)} stands twice, first in line {where.line}", key.start, key.end, help=help)
 
-    def _refuse_character(self) -> None:
-        found = _NOT_PRINTABLE.search(self._text)
+    def _refuse_character(self, start: int = 0) -> None:
+        found = _NOT_PRINTABLE.search(self._text, start)
         index = found.start() if found else 0
         escape = f"\\x{ord(self._text[index]):02x}"
         help = f'in a text in double quotes, write it as "{escape}"'
@@ -314,6 +331,16 @@ class _Composer:
     @cached_property
     def _line_starts(self) -> list[int]:
         return line_starts(self._text)
+
+
+def _readable(text: str) -> tuple[str, dict[int, str]]:
+    """The text with other characters, which it does not hold, in place of those that libyaml misreads; and what each stands for."""
+    odd = sorted(set(_HIDDEN.findall(text)))
+    if not odd:
+        return text, {}
+    free = (code for code in range(0xE000, 0xF8FF) if chr(code) not in text)
+    stand_ins = {ord(character): next(free) for character in odd}
+    return text.translate(stand_ins), {code: chr(character) for character, code in stand_ins.items()}
 
 
 def _merge(node: Node, sources: list[Node]) -> None:

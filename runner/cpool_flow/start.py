@@ -12,6 +12,7 @@ import secrets
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,8 +22,10 @@ from cpool_flow.arguments import read_arguments
 from cpool_flow.disclosed import Disclosed
 from cpool_flow.document import load
 from cpool_flow.errors import InvalidInput, Problem
+from cpool_flow.executor.context import NoValue, declared_values
 from cpool_flow.inputs import Inputs
 from cpool_flow.journal import Journal
+from cpool_flow.json_value import BadJson, JsonValue, read_json
 from cpool_flow.library import Place
 from cpool_flow.plan import Plan, PlannedStep
 from cpool_flow.run_folder import RunFolder
@@ -137,12 +140,32 @@ def prepare(
         raise InvalidInput(missing)
     public = {name: value for name, value in environment.items() if name not in secret_values}
     isolation, place = asyncio.run(_place(taken, options, run_id, public))
+    _check_declared(checked, taken, place, run_folder.RunFolder(run_folder.runs_directory(project) / run_id))
     copies = {name: disclosed.script(content, name) for name, content in copies.items()}
     warnings = [*checked.warnings, *disclosed.warnings, *(replace(problem, warning=True) for problem in missing)]
     if isolation.warning:
         warnings.append(Problem(isolation.warning, warning=True, help="set `isolation: worktree` in a git repository"))
     tags = disclosed.tags(options.tags)
     return Prepared(replace(taken, isolation=isolation.kind), copies, isolation, place, run_id, tags, tuple(warnings))
+
+
+def _check_declared(checked: Checked, taken: Inputs, place: events.PlaceOpened, folder: RunFolder) -> None:
+    """`env` and `context` must come to values before anything starts. Raises InvalidInput."""
+    run = {"id": folder.run_id, "dir": str(folder.path), "branch": place.branch, "base": place.base, "workflow": taken.name}
+    try:
+        declared_values(taken.workflow, {"args": wrap(dict(taken.args)), "run": Record(run)}, _Trial())
+    except NoValue as error:
+        raise InvalidInput(Problem(str(error), checked.document.location(error.path))) from None
+
+
+class _Trial:
+    """A host for values that are only tried: it writes no file."""
+
+    def write_file(self, text: str) -> str:
+        return "/file"
+
+    def nonce(self) -> str:
+        return "0"
 
 
 def create(prepared: Prepared, project: Path) -> RunFolder:
@@ -220,11 +243,18 @@ def _arguments(flow: model.Workflow, options: Options, secret_values: Mapping[st
         source = (
             sys.stdin.buffer.read() if options.args_file == "-" else library.read_bytes(Path(options.args_file), shown=options.args_file)
         )
-        from_file = load(source, options.args_file).data
+        from_file = _arguments_file(source, options.args_file)
     try:
         return read_arguments(flow.args, options.arguments, from_file, lambda name: library.read_text(Path(name), shown=name))
     except InvalidInput as error:
         raise Disclosed(secret_values).problems(error) from None
+
+
+def _arguments_file(source: bytes, name: str) -> JsonValue:
+    """JSON where it is JSON, for not every JSON text is YAML (long keys, tabs); else YAML. Raises InvalidInput."""
+    with suppress(BadJson, UnicodeDecodeError):
+        return read_json(source.decode("utf-8-sig"))
+    return load(source, name).data
 
 
 def _copies(plan: Plan, lookup: Lookup) -> tuple[dict[str, bytes], dict[str, str]]:

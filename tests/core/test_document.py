@@ -194,6 +194,8 @@ def test_many_problems_end_after_a_few() -> None:
         (b"\xff\xfea\x00", "1:1", "the file is UTF-16"),
         ("a: é\nb: ".encode() + b"x\xffy", "2:5", "the file is not UTF-8: byte 0xff at offset 10"),
         (b"\x7fELF\x02\x00\x00", "1:1", "the character U+007F cannot stand in YAML"),
+        ("a: \x80b\n".encode(), "1:4", "the character U+0080 cannot stand in YAML"),
+        ("a: |\n  x\ufffe\n".encode(), "2:4", "the character U+FFFE cannot stand in YAML"),
         (b"PK\x03\x04\x00", "1:3", "the character U+0003 cannot stand in YAML"),
         ("", "1:1", "the file holds nothing"),
         ("\ufeff", "1:1", "the file holds nothing"),
@@ -202,6 +204,24 @@ def test_many_problems_end_after_a_few() -> None:
 def test_a_broken_file_is_explained_at_its_place(text: str | bytes, place: str, words: str) -> None:
     found = problems(text)[0]
     assert (str(found.location), words in found.message) == (f"f.yaml:{place}", True), found
+
+
+@pytest.mark.parametrize("ascii_only", [True, False])
+@given(
+    value=st.recursive(
+        st.text() | st.integers(-99, 99), lambda inner: st.lists(inner) | st.dictionaries(st.text(max_size=9), inner), max_leaves=9
+    )
+)
+def test_json_text_is_yaml_text_of_the_same_value(value: Any, ascii_only: bool) -> None:
+    assert load(json.dumps(value, ensure_ascii=ascii_only).encode(), "f.json").data == value
+
+
+def test_a_line_ends_at_line_feeds_only() -> None:
+    assert read("a: 'x\x85y\u2028z'\nb: p\x85q\u2029\nc: |\n  k\u2028l\n").data == {
+        "a": "x\x85y\u2028z",
+        "b": "p\x85q\u2029",
+        "c": "k\u2028l\n",
+    }
 
 
 def test_a_file_that_is_too_large_is_not_parsed() -> None:
@@ -283,7 +303,7 @@ def test_a_place_in_something_that_is_no_text_is_the_place_of_it() -> None:
     assert str(read("v: 12\n").location_in(("v",), 1)) == "f.yaml:1:4"
 
 
-@given(st.text("ab {}'\"\\\n\té\x85\u2028", max_size=20), st.sampled_from(["|", ">", "'", '"']), st.data())
+@given(st.text("ab {}'\"\\\n\té", max_size=20), st.sampled_from(["|", ">", "'", '"']), st.data())
 def test_every_visible_character_is_found_as_itself(text: str, style: str, data: st.DataObject) -> None:
     source = yaml.dump({"v": text}, default_style=style, allow_unicode=True)
     loaded = read(source)

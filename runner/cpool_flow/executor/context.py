@@ -9,11 +9,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cpool_flow import model, template
+from cpool_flow.errors import InvalidInput
 from cpool_flow.executor import Assignment
 from cpool_flow.inputs import Inputs
+from cpool_flow.json_value import JsonValue
 from cpool_flow.process import Processes
 from cpool_flow.run_folder import RunFolder
 from cpool_flow.secrets import Masker
+from cpool_flow.values import Record
 from cpool_flow.workspace import Place
 
 BASH = ("bash", "-euo", "pipefail", "-c")
@@ -48,16 +51,7 @@ class RunContext:
 
     def values(self, values: Mapping[str, Any], scope: Mapping[str, object]) -> dict[str, Any]:
         """Data with the templates in its texts rendered; a text that is one whole expression keeps the expression's type."""
-        return {name: self._value(value, scope) for name, value in values.items()}
-
-    def _value(self, value: Any, scope: Mapping[str, object]) -> Any:
-        if isinstance(value, str):
-            return template.parse(value).value(scope, self) if "{" in value else value
-        if isinstance(value, Mapping):
-            return self.values(value, scope)
-        if isinstance(value, (list, tuple)):
-            return [self._value(inner, scope) for inner in value]
-        return value
+        return {name: _rendered(value, scope, self) for name, value in values.items()}
 
     def script(self, source: str, scope: Mapping[str, object]) -> tuple[str, dict[str, str]]:
         """Shell text with references in place of values, and the variables that hold the values."""
@@ -104,6 +98,43 @@ class RunContext:
             "CPOOL_SLOT": slot or "",
             "CPOOL_PORT_OFFSET": str(number * 100),
         }
+
+
+class NoValue(InvalidInput):
+    """A variable of `env`, or a key of `context`, comes to no value. `path`: where it stands in the file."""
+
+    def __init__(self, path: tuple[str, str], reason: str) -> None:
+        super().__init__(f"`{'.'.join(path)}` has no value: {reason}")
+        self.path = path
+
+
+def declared_values(
+    workflow: model.Workflow, scope: Mapping[str, object], host: template.Host
+) -> tuple[dict[str, str], dict[str, JsonValue]]:
+    """`env` and `context` of a workflow; a variable may use those above it. `scope`: `args` and `run`. Raises NoValue."""
+    env: dict[str, str] = {}
+    context: dict[str, JsonValue] = {}
+    path = ("env", "")
+    try:
+        for name, text in workflow.env.items():
+            path = ("env", name)
+            env[name] = template.parse(text).render({**scope, "env": Record(env)}, host)
+        for name, value in workflow.context.items():
+            path = ("context", name)
+            context[name] = _rendered(value, {**scope, "env": Record(env)}, host)
+    except template.RenderError as error:
+        raise NoValue(path, error.message) from None
+    return env, context
+
+
+def _rendered(value: Any, scope: Mapping[str, object], host: template.Host) -> Any:
+    if isinstance(value, str):
+        return template.parse(value).value(scope, host) if "{" in value else value
+    if isinstance(value, Mapping):
+        return {name: _rendered(inner, scope, host) for name, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_rendered(inner, scope, host) for inner in value]
+    return value
 
 
 def find_shell(environment: Mapping[str, str]) -> tuple[str, ...]:
