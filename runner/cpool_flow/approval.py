@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from cpool_flow import model
-from cpool_flow.inputs import Inputs
+from cpool_flow.inputs import WorkflowCopy
 from cpool_flow.outputs import Output, read_output
 
 
-def read_answer(text: str, step: model.Step, inputs: Inputs) -> Output:
+def read_answer(text: str, step: model.Step, copy: WorkflowCopy) -> Output:
     """The answer as text, JSON and variables. Raises BadOutput where it is not what the step asks for."""
-    return read_output(text, step.output, schema=inputs.schema_of(step), variables=step.output_vars or {}, answer=True)
+    return read_output(text, step.output, schema=copy.schema_of(step), variables=step.output_vars or {}, answer=True)

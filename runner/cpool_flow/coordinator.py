@@ -57,7 +57,7 @@ class Wishes:
 
 def coordinate(folder: RunFolder, inputs: Inputs, environment: Mapping[str, str], follow: Follow, wishes: Wishes) -> State:
     """Work on a run until it has ended or waits for a person; the state in which it is left. Raises FlowError."""
-    secret_values = check_secrets(inputs.workflow.secrets, environment)
+    secret_values = check_secrets(inputs.secrets, environment)
     with Lock(folder.path):
         return asyncio.run(_Coordinator(folder, inputs, environment, secret_values, follow, wishes).work())
 

@@ -5,7 +5,7 @@ Knows nothing of templates. Asked at load; `plan.py` builds what runs from files
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from graphlib import CycleError, TopologicalSorter

@@ -21,9 +21,7 @@ Parse = Callable[[str], Template | Expression | ShellTemplate]
 _NO_TEMPLATES = ("agent", "script")
 
 
-def check_references(
-    workflow: model.Workflow, order: Order, findings: Findings, outputs_of: Mapping[str, Iterable[str]]
-) -> frozenset[str]:
+def check_references(workflow: model.Workflow, order: Order, findings: Findings, outputs_of: Mapping[str, Iterable[str]]) -> frozenset[str]:
     """Note what is wrong in the templates of a workflow; the names of the arguments that it uses. `outputs_of`: the outputs of each
     sub-workflow, by the text that names it."""
     reader = _Reader(workflow, order, findings, outputs_of)
@@ -34,9 +32,7 @@ def check_references(
 
 
 class _Reader:
-    def __init__(
-        self, workflow: model.Workflow, order: Order, findings: Findings, outputs_of: Mapping[str, Iterable[str]]
-    ) -> None:
+    def __init__(self, workflow: model.Workflow, order: Order, findings: Findings, outputs_of: Mapping[str, Iterable[str]]) -> None:
         self._declared = Declared(workflow, order, outputs_of)
         self._env = frozenset(workflow.env)
         self._findings = findings
@@ -59,8 +55,8 @@ class _Reader:
             self._expression((*path, "when"), step.when, Here("`when`", self._env, step=placed))
         if step.foreach is not None:
             self._items((*path, "foreach"), step.foreach, Here("`foreach`", self._env, step=placed))
-        for key, values in (step.matrix or {}).items():
-            self._items((*path, "matrix", key), values, Here("`matrix`", self._env, step=placed))
+        for key, axis in (step.matrix or {}).items():
+            self._items((*path, "matrix", key), axis, Here("`matrix`", self._env, step=placed))
         if isinstance(step.filter, str):
             self._expression((*path, "filter"), step.filter, Here("`filter`", self._env, step=placed, of_item=True))
         if isinstance(step.limit, str):
@@ -71,7 +67,14 @@ class _Reader:
         here = Here("the step", self._env, step=placed, of_task=True)
         if isinstance(step.run, str):
             self._shell((*path, "run"), step.run, here)
-        for key, text in (("prompt", step.prompt), ("recovery_prompt", step.recovery_prompt), ("stdin", step.stdin), ("cwd", step.cwd), ("approve", step.approve), ("reason", step.reason)):
+        for key, text in (
+            ("prompt", step.prompt),
+            ("recovery_prompt", step.recovery_prompt),
+            ("stdin", step.stdin),
+            ("cwd", step.cwd),
+            ("approve", step.approve),
+            ("reason", step.reason),
+        ):
             if text is not None:
                 self._text((*path, key), text, here)
         self._commands((*path, "verify"), step.verify, here)

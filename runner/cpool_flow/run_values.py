@@ -7,10 +7,11 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from cpool_flow import approval, events, fan_out, template
+from cpool_flow import approval, arguments, events, fan_out, template
 from cpool_flow.errors import InvalidInput, OperationFailed
-from cpool_flow.executor.context import RunContext
+from cpool_flow.executor.context import RunContext, declared_values
 from cpool_flow.outputs import BadOutput
+from cpool_flow.plan import PlannedStep
 from cpool_flow.policy import NO_PROGRESS
 from cpool_flow.run_folder import file_name
 from cpool_flow.scope import Scope
@@ -28,7 +29,7 @@ class RunValues:
     def __init__(self, state: State, context: RunContext) -> None:
         self._state = state
         self._context = context
-        self._scope = Scope(state, context.folder.load, lambda frame: fixed_values(context, state))
+        self._scope = Scope(state, context.folder.load, self._fixed)
 
     def open_step(self, step_id: str) -> list[events.Event]:
         """Ask `when`, then the items, of a step whose needs are met. A failure closes the step."""
@@ -50,7 +51,7 @@ class RunValues:
         step = self._state.steps[task.step].plan
         try:
             if step.inner is not None:
-                return events.RoundStarted(task_id, len(task.rounds) + 1)
+                return events.RoundStarted(task_id, len(task.rounds) + 1, self._arguments(task, step))
             scope = self._scope.of_task(task)
             if step.step.approve is not None:
                 text = self._context.masker.mask(self._context.text(step.step.approve, scope))
@@ -71,7 +72,8 @@ class RunValues:
         if said.get("reject"):
             return events.ApprovalAnswered(task_id, False, reason=reason, by=by)
         try:
-            read = approval.read_answer(said.get("answer", ""), self._state.steps[task.step].plan.step, self._context.inputs)
+            step = self._state.steps[task.step].plan
+            read = approval.read_answer(said.get("answer", ""), step.step, self._context.inputs.copies[step.source])
         except BadOutput:
             return None
         name = file_name(task_id)
@@ -105,15 +107,47 @@ class RunValues:
         return self._scope.of_task(task, number, error)
 
     def outputs(self) -> tuple[dict[str, Any], str]:
-        """The outputs of the workflow. Those that cannot be had are left out, and named in the text that is returned with them."""
+        """The outputs of the run. Those that cannot be had are left out, and named in the text that is returned with them."""
+        return self._outputs(self._state.root)
+
+    def _outputs(self, frame: Frame) -> tuple[dict[str, Any], str]:
         values: dict[str, Any] = {}
         problems = []
-        for name, value in self._context.workflow.outputs.items():
+        scope = self._scope.of_frame(frame)
+        for name, value in frame.plan.workflow.outputs.items():
             try:
-                values |= self._context.values({name: value}, self._scope.of_frame(self._state.root))
+                values |= self._context.values({name: value}, scope)
             except (RenderError, OperationFailed) as error:
                 problems.append(f"output `{name}`: {self._masked(error)}")
         return {name: self._context.masker.mask_value(unwrap(value)) for name, value in values.items()}, "; ".join(problems)
+
+    # ---- sub-workflows --------------------------------------------------------------------------------------
+
+    def _arguments(self, task: Task, step: PlannedStep) -> events.Stored | None:
+        """The arguments of a sub-workflow, checked as its file declares them. Raises InvalidInput, RenderError."""
+        if step.inner is None or not step.inner.is_workflow:
+            return None
+        flow = step.inner.workflow
+        given = self._context.values(step.step.with_ or {}, self._scope.of_task(task))
+        completed, complaints = arguments.complete(flow.args, {name: unwrap(value) for name, value in given.items()})
+        if complaints:
+            raise InvalidInput([problem for _, problem in complaints])
+        masked = self._context.masker.mask_value(completed)
+        declared_values(flow, {"args": wrap(masked), "run": self._run(step.inner.source)}, self._context)
+        return self._context.folder.keep(json.dumps(masked, ensure_ascii=False), f"{file_name(task.id)}.args.json")
+
+    def _fixed(self, frame: Frame) -> Mapping[str, object]:
+        """The names of one walk through a workflow file that never change."""
+        if frame.owner is None or frame.arguments is None:
+            return fixed_values(self._context, self._state)
+        names = {"args": wrap(json.loads(self._context.folder.load(frame.arguments))), "run": self._run(frame.plan.source)}
+        env, context = declared_values(frame.plan.workflow, names, self._context)
+        return {**names, "env": Record(dict(env)), "context": wrap(dict(context))}
+
+    def _run(self, source: str) -> Record:
+        run = fixed_values(self._context, self._state)["run"]
+        assert isinstance(run, Record)
+        return Record({**run, "workflow": self._context.inputs.copies[source].name})
 
     # ---- items ----------------------------------------------------------------------------------------------
 
@@ -147,7 +181,9 @@ class RunValues:
     # ---- rounds ---------------------------------------------------------------------------------------------
 
     def _left_by(self, frame: Frame) -> dict[str, Any]:
-        """The output of a group: that of its last step."""
+        """The output of a sub-workflow: its outputs; of a group: that of its last step. Raises InvalidInput."""
+        if frame.plan.is_workflow:
+            return self._left_by_workflow(frame)
         last = list(frame.steps.values())[-1]
         if last.plan.fans_out:
             outputs = self._scope.outputs(last)
@@ -157,6 +193,14 @@ class RunValues:
         if product is None or product.output is None:
             return {}
         return {"output": product.output, "value": product.value, "variables": product.variables}
+
+    def _left_by_workflow(self, frame: Frame) -> dict[str, Any]:
+        outputs, problem = self._outputs(frame)
+        if problem:
+            raise InvalidInput(problem)
+        name = file_name(frame.id)
+        stored = self._context.folder.keep(json.dumps(outputs, ensure_ascii=False), f"{name}.outputs.json")
+        return {"output": stored, "value": stored, "variables": stored}
 
     def _next_round(self, task: Task, step: StepState, frame: Frame, tree: str | None, left: dict[str, Any]) -> events.RoundFinished:
         """Whether a loop is done, goes on, or goes round in circles."""
@@ -199,7 +243,7 @@ def fixed_values(context: RunContext, state: State | None) -> dict[str, object]:
         "dir": str(context.folder.path),
         "branch": place.branch if place else None,
         "base": place.base if place else None,
-        "workflow": context.inputs.name,
+        "workflow": context.inputs.main.name,
     }
     return {
         "args": wrap(dict(context.inputs.args)),

@@ -105,7 +105,8 @@ def _asking(run: history.Run, step: str) -> Task:
 
 def _check_answer(answer: str, run: history.Run, task: Task) -> None:
     try:
-        approval.read_answer(answer, run.state.steps[task.step].plan.step, run.inputs)
+        step = run.state.steps[task.step].plan
+        approval.read_answer(answer, step.step, run.inputs.copies[step.source])
     except BadOutput as error:
         raise InvalidInput(f"the answer is not what step `{task.id}` asks for: {error}", help="give it with --answer TEXT") from None
 

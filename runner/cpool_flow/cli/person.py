@@ -9,7 +9,7 @@ import asyncio
 import os
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 from cpool_flow.coordinator import Say
 from cpool_flow.errors import printable
@@ -72,6 +72,11 @@ class Person:
             print(f"{HOW}: " if self._asked else "nothing is asked", end="" if self._asked else "\n", file=sys.stderr, flush=True)
             return
         self._say(self._asked, said)
+
+
+def nobody(say: Say) -> AbstractContextManager[None]:
+    """Nobody sits at the terminal."""
+    return nullcontext()
 
 
 def read_line(line: str) -> Mapping[str, str] | None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from cpool_flow.cli.project import project_directory, searched, skill_places
+from cpool_flow.cli.project import places, project_directory
 from cpool_flow.cli.run import _warn
 from cpool_flow.errors import InvalidInput, printable
 from cpool_flow.executor.outcome import seconds_text
@@ -35,8 +35,7 @@ def plan_command(
         )
     directory = project_directory(project)
     options = start.Options(arguments=arguments, args_file=args_file)
-    places = searched("workflow", directory)
-    prepared = start.prepare(workflow, directory, places, skill_places(directory), options, os.environ, starting=False)
+    prepared = start.prepare(workflow, directory, places(directory), options, os.environ, starting=False)
     document = plan_document(prepared)
     if form == "json" or as_json:
         print(json.dumps(document, ensure_ascii=False))
@@ -49,20 +48,20 @@ def plan_command(
 
 def plan_document(prepared: Any) -> dict[str, Any]:
     """The plan as data: what a start would do with these arguments."""
-    from cpool_flow import start
+    from cpool_flow.preview import Preview
 
     inputs = prepared.inputs
-    preview = start.Preview(inputs)
+    preview = Preview(inputs)
     return {
-        "workflow": inputs.name,
-        "file": inputs.file,
+        "workflow": inputs.main.name,
+        "file": inputs.main.file,
         "args": {name: {"value": value, "source": preview.source(name)} for name, value in inputs.args.items()},
         "slots": inputs.slots,
         "timeout_seconds": inputs.timeout_seconds,
         "isolation": prepared.isolation.kind,
         "place": prepared.isolation.text,
         "base": prepared.place.base,
-        "secrets": list(inputs.workflow.secrets),
+        "secrets": list(inputs.secrets),
         "steps": [_step_document(step, preview) for step in inputs.plan],
     }
 

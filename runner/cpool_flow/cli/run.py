@@ -14,7 +14,7 @@ import click
 
 from cpool_flow import events as facts
 from cpool_flow.cli.outcome import exit_code
-from cpool_flow.cli.project import find_run, project_directory, searched, skill_places
+from cpool_flow.cli.project import find_run, places, project_directory
 from cpool_flow.errors import InvalidInput, Problem, did_you_mean
 from cpool_flow.journal import Recorded
 from cpool_flow.model import AGENTS, LATER_AGENTS, MAX_DURATION_SECONDS, parse_duration
@@ -139,7 +139,7 @@ def run_command(project: str | None, /, workflow: str, **options: Any) -> int:
         run_id=options["run_id"],
         tags=options["tags"],
     )
-    prepared = start.prepare(workflow, directory, searched("workflow", directory), skill_places(directory), settings, os.environ)
+    prepared = start.prepare(workflow, directory, places(directory), settings, os.environ)
     _warn(prepared.warnings, manner.quiet)
     folder = start.create(prepared, directory)
     return _work(folder, manner, starting=True)
@@ -151,7 +151,7 @@ def run_command(project: str | None, /, workflow: str, **options: Any) -> int:
 @click.option("--starting", is_flag=True, hidden=True)
 @_output_options
 @click.pass_obj
-def resume_command(project: str | None, run: str, decisions: tuple[str, ...], starting: bool, **options: Any) -> int:
+def resume_command(project: str | None, /, run: str, decisions: tuple[str, ...], starting: bool, **options: Any) -> int:
     """Go on with a run: finished steps are not run again, failed ones are.
 
     A run that succeeded is left as it is. The arguments stay those that it was started with.
@@ -170,7 +170,7 @@ def _warn(warnings: Sequence[Problem], quiet: bool) -> None:
 
 def _work(folder: RunFolder, manner: Manner, *, starting: bool, decisions: tuple[str, ...] = ()) -> int:
     from cpool_flow import coordinator, history
-    from cpool_flow.cli.person import Person
+    from cpool_flow.cli.person import Person, nobody
     from cpool_flow.cli.progress import PlainProgress
 
     run = history.read(folder)
@@ -197,7 +197,7 @@ def _work(folder: RunFolder, manner: Manner, *, starting: bool, decisions: tuple
         heartbeat=progress.heartbeat,
         patience_seconds=manner.patience_seconds,
         auto_approve=manner.auto_approve,
-        **({"listen": person.listen} if person is not None else {}),
+        listen=person.listen if person is not None else nobody,
     )
     # Where nothing is left to do, nothing is needed for it: no secret, no lock.
     state = run.state if run.state.status == "success" else coordinator.coordinate(folder, run.inputs, os.environ, follow, wish)
