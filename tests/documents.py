@@ -1,7 +1,8 @@
 """What stands in the documents between fences, and whether a command gave what a document shows.
 
 A block is `console` (commands after `$ `, each followed by what it prints), or a file where its first line names one
-(`# review.yaml`). Shown output is compared without what differs from run to run; `…` stands for anything.
+(`# review.yaml`). Shown output is compared without what differs from run to run; `…` stands for anything. A line `^C` in it
+is the reader's Ctrl-C, as soon as the lines above it are there.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
+CTRL_C = "^C"
 _FENCE = re.compile(r"^```(?P<language>\w*)\n(?P<text>(?:# (?P<file>[\w./-]+\.\w+)\n)?.*?)^```$", re.MULTILINE | re.DOTALL)
 _DIFFERS = (
     (r"\b[0-9]{8}-[0-9]{6}-[0-9a-f]{6}\b", "RUN"),
@@ -42,6 +44,12 @@ class Shown:
 
     command: str
     output: str
+
+    @property
+    def lines_before_ctrl_c(self) -> int | None:
+        """How many lines come before the reader presses Ctrl-C; None where that does not happen."""
+        lines = self.output.split("\n")
+        return lines.index(CTRL_C) if CTRL_C in lines else None
 
 
 def blocks(document: Path) -> list[Block]:
