@@ -14,8 +14,10 @@ from typing import Protocol
 from cpool_flow import events, faults, policy
 from cpool_flow.executor import Assignment, Executor
 from cpool_flow.journal import Journal, Recorded
+from cpool_flow.model import Session
 from cpool_flow.run_folder import RunFolder
 from cpool_flow.state import State
+from cpool_flow.tasks import Task, seen
 
 # How often a coordinator looks for requests of other processes, in seconds.
 POLL_SECONDS = 0.25
@@ -251,8 +253,23 @@ class Engine:
             agent=plan.agent if is_agent else None,
             log=self._folder.log(task.id, start.number).name,
             tree=tree,
-            session_id=str(uuid.uuid4()) if is_agent else None,
+            session_id=self._session(task, start.kind) if is_agent else None,
         )
+
+    def _session(self, task: Task, kind: events.AttemptKind) -> str:
+        """The session of an attempt: one of its own, unless the step goes on in another's. A recovery is a task of its own."""
+        session = self.state.steps[task.step].plan.step.session
+        earlier = self._resumed(task) if kind == "normal" else None
+        return earlier if earlier is not None and isinstance(session, Session) and session.fork is None else str(uuid.uuid4())
+
+    def _resumed(self, task: Task) -> str | None:
+        """The session that the step of a task names; None where it names none, or that step left none."""
+        session = self.state.steps[task.step].plan.step.session
+        if not isinstance(session, Session):
+            return None
+        source = seen(task.within, session.continue_ or session.fork or "")
+        last = source.tasks[0].last if source is not None and source.tasks else None
+        return (last.finished.session_id if last and last.finished else None) or (last.started.session_id if last else None)
 
     def _assignment(self, start: policy.Start, tree: str | None, values: Values) -> Assignment:
         task = self.state.tasks[start.task]
@@ -269,5 +286,6 @@ class Engine:
             scope=values.scope(task.id, start.number),
             timeout_seconds=policy.attempt_timeout_seconds(plan, task, self._clock()),
             session_id=started.session_id or "",
+            resume=self._resumed(task) if start.kind == "normal" else None,
             tree=tree,
         )

@@ -123,6 +123,7 @@ class AttemptFinished(Event):
     interrupted: bool = False
     changed_files: tuple[str, ...] | None = None
     commit: str | None = None
+    artifacts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -309,7 +310,7 @@ def from_json(kind: str, data: dict[str, JsonValue]) -> Event:
 
 
 _STORED = frozenset({"items", "output", "value", "variables", "outputs", "arguments", "question"})
-_TUPLES = frozenset({"tags", "tasks", "changed_files", "secrets"})
+_TUPLES = frozenset({"tags", "artifacts", "tasks", "changed_files", "secrets"})
 
 
 def _stored_to_json(stored: Stored) -> dict[str, JsonValue]:

@@ -81,7 +81,7 @@ class Result:
             document["error"] = error
         if plan.phase == "finally":
             document["phase"] = "finally"
-        return document | self._inside(step, alone)
+        return document | self._artifacts(step, alone) | self._inside(step, alone)
 
     def _items(self, step: StepState) -> list[Any]:
         return json.loads(self._load(step.items)) if step.plan.fans_out and step.items else []
@@ -102,7 +102,14 @@ class Result:
         }
         if task.failure:
             document["error"] = task.failure
-        return document | self._inside(step, task)
+        return document | self._artifacts(step, task) | self._inside(step, task)
+
+    def _artifacts(self, step: StepState, task: Task | None) -> JsonObject:
+        """The files that the last attempt left to be kept, as absolute paths."""
+        if step.plan.step.artifacts is None:
+            return {}
+        finished = task.attempts[-1].finished if task and task.attempts else None
+        return {"artifacts": [self._find(path) for path in finished.artifacts] if finished else []}
 
     def _inside(self, step: StepState, task: Task | None) -> JsonObject:
         """The steps of the latest round of a task that holds steps, and how many rounds a loop has made."""

@@ -11,7 +11,7 @@ from typing import Any
 
 from cpool_flow.events import Stored
 from cpool_flow.state import State
-from cpool_flow.tasks import ENDED, Frame, Product, StepState, Task
+from cpool_flow.tasks import ENDED, Frame, Product, StepState, Task, seen
 from cpool_flow.values import Absent, Lazy, Record, RenderError, wrap
 
 Load = Callable[[Stored], str]
@@ -189,7 +189,7 @@ class _Steps(Record):
         self._read = read
 
     def __getitem__(self, name: str) -> Record:
-        step = _seen(self._frame, name)
+        step = seen(self._frame, name)
         if step is None:
             raise KeyError(name)
         return self._read(step)
@@ -201,23 +201,7 @@ class _Steps(Record):
         return len(_names(self._frame))
 
     def __contains__(self, name: object) -> bool:
-        return isinstance(name, str) and _seen(self._frame, name) is not None
-
-
-def _seen(frame: Frame, name: str) -> StepState | None:
-    step = frame.steps.get(name)
-    if step is not None:
-        return step if step.ended else _before(frame, name) or step
-    return None if frame.owner is None or frame.plan.is_workflow else _seen(frame.owner.within, name)
-
-
-def _before(frame: Frame, name: str) -> StepState | None:
-    """The step in the last round of a loop that counts, where it came to its end in one."""
-    owner = frame.owner
-    for earlier in reversed(owner.rounds[owner.counted_from : frame.number - 1]) if owner is not None else ():
-        if earlier.steps[name].ended:
-            return earlier.steps[name]
-    return None
+        return isinstance(name, str) and seen(self._frame, name) is not None
 
 
 def _names(frame: Frame) -> dict[str, None]:

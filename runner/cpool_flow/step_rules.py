@@ -44,6 +44,7 @@ def check_rules(workflow: model.Workflow, order: Order, findings: Findings) -> N
         rules.check_names()
         rules.check_values()
         rules.check_agent()
+        rules.check_session(order)
 
 
 def check_env(path: Path, env: Mapping[str, str] | None, findings: Findings, secrets: Iterable[str] = ()) -> None:
@@ -84,6 +85,7 @@ class _Rules:
     """The rules for one step."""
 
     def __init__(self, placed: Placed, workflow: model.Workflow, findings: Findings) -> None:
+        self._placed = placed
         self._name = placed.name
         self._path = placed.path
         self._step = placed.step
@@ -151,6 +153,26 @@ class _Rules:
             key = "command" if agent == "command" else "script"
             if config.agent == agent and getattr(config, key) is None and step.skill is None:
                 self._error(place, f"`agent: {agent}` needs `{key}`", help=f"write it beside it: `config: {{agent: {agent}, {key}: …}}`")
+
+    def check_session(self, order: Order) -> None:
+        """A session is that of an agent step which has ended, once."""
+        session = self._step.session
+        if not isinstance(session, model.Session):
+            return
+        key = "fork" if session.continue_ is None else "continue"
+        name = session.continue_ or session.fork or ""
+        path: Path = (*self._path, "session", key)
+        known = order.names(self._placed)
+        source = known.get(name)
+        if source is None:
+            agents = [other for other, placed in known.items() if placed.step.is_agent]
+            self._findings.error(path, f"unknown step {shown_name(name)}", hint=did_you_mean(name, agents))
+        elif not source.step.is_agent:
+            self._findings.error(path, f"step `{name}` is no agent step: it has no session")
+        elif source.step.fans_out or source.step.repeat is not None:
+            self._findings.error(path, f"step `{name}` has more than one session")
+        elif not source.shares_loop(self._placed) and not order.is_upstream(source, self._placed):
+            self._findings.error(path, f"step `{name}` may not have ended when step `{self._name}` begins")
 
     def _check_profile(self, name: str) -> None:
         known = self._workflow.profiles

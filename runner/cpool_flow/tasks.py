@@ -247,3 +247,21 @@ def step_outcome(step: StepState) -> tuple[Status, str]:
         return "success", alone
     reasons = {task.reason for task in step.tasks}
     return "skipped", reasons.pop() if len(reasons) == 1 else ""
+
+
+def seen(frame: Frame, name: str) -> StepState | None:
+    """The step that a name means in a frame: of its own, else of those around it as far as the file goes. In a loop a step that has
+    not ended in this round is what the round before left."""
+    step = frame.steps.get(name)
+    if step is not None:
+        return step if step.ended else _before(frame, name) or step
+    return None if frame.owner is None or frame.plan.is_workflow else seen(frame.owner.within, name)
+
+
+def _before(frame: Frame, name: str) -> StepState | None:
+    """The step in the last round of a loop that counts, where it came to its end in one."""
+    owner = frame.owner
+    for earlier in reversed(owner.rounds[owner.counted_from : frame.number - 1]) if owner is not None else ():
+        if earlier.steps[name].ended:
+            return earlier.steps[name]
+    return None

@@ -20,7 +20,8 @@ Deliver = Callable[[AttemptFinished], None]
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """One attempt to execute. `scope`: the values that its texts may see. `timeout_seconds` covers it with its `verify`."""
+    """One attempt to execute. `scope`: the values that its texts may see. `timeout_seconds` covers it with its `verify`.
+    `resume`: the session in which the agent goes on."""
 
     step: PlannedStep
     task: str
@@ -32,6 +33,7 @@ class Assignment:
     scope: Mapping[str, object]
     timeout_seconds: float
     session_id: str
+    resume: str | None = None
     tree: str | None = None
 
 

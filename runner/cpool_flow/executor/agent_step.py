@@ -126,6 +126,7 @@ def _request(assignment: Assignment, context: RunContext) -> AgentRequest:
         directory=context.directory(step, scope),
         files=str(files),
         session_id=assignment.session_id,
+        resume=assignment.resume,
         environment=context.public_environment,
         step_environment=context.step_variables(assignment),
         system_prompt=settings.system_prompt(shared, config),

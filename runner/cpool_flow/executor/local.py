@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 from cpool_flow.errors import InvalidInput, OperationFailed
 from cpool_flow.executor import Assignment, Deliver
+from cpool_flow.executor.artifacts import keep_artifacts
 from cpool_flow.executor.checks import expected, left_state, verified
 from cpool_flow.executor.context import RunContext
 from cpool_flow.executor.outcome import Outcome
@@ -40,10 +42,16 @@ class LocalSlots:
             await asyncio.wait(self._attempts)
 
     async def _attempt(self, assignment: Assignment, work: Work, deliver: Deliver) -> None:
-        outcome = (await self._outcome(assignment, work)).masked(self._context.masker.mask)
+        outcome = self._with_artifacts(await self._outcome(assignment, work), assignment).masked(self._context.masker.mask)
         tree, state = await left_state(outcome, assignment, self._context)
         del self._works[assignment.task]
         deliver(outcome.fact(assignment, tree=tree, state=state))
+
+    def _with_artifacts(self, outcome: Outcome, assignment: Assignment) -> Outcome:
+        try:
+            return replace(outcome, artifacts=keep_artifacts(assignment, self._context))
+        except OperationFailed as error:
+            return outcome if outcome.error_kind else outcome.failed("errored", str(error))
 
     async def _outcome(self, assignment: Assignment, work: Work) -> Outcome:
         context = self._context
