@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -24,6 +25,7 @@ FILE = "journal.db"
 LOCK = "coordinator.lock"
 BUSY_SECONDS = 10.0
 
+_HALF = re.compile("[\ud800-\udfff]")
 _TABLES = """
 CREATE TABLE IF NOT EXISTS events (seq INTEGER PRIMARY KEY, at REAL NOT NULL, type TEXT NOT NULL, data TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS requests (id INTEGER PRIMARY KEY AUTOINCREMENT, at REAL NOT NULL, type TEXT NOT NULL, data TEXT NOT NULL);
@@ -94,7 +96,7 @@ class Journal:
     def append(self, batch: Sequence[tuple[events.Event, float]], *, taken: int = 0) -> list[Recorded]:
         """Make `batch` (events with their times) durable, as one commit. Raises OperationFailed (disk full, I/O error):
         nothing of it is then kept. `taken`: requests up to this number have become facts by now, and go."""
-        rows = [(at, type(event).__name__, json.dumps(events.to_json(event), ensure_ascii=False)) for event, at in batch]
+        rows = [(at, type(event).__name__, _text(events.to_json(event))) for event, at in batch]
         try:
             with self._connection:
                 self._connection.executemany("INSERT INTO events (at, type, data) VALUES (?, ?, ?)", rows)
@@ -189,6 +191,12 @@ def is_alive(directory: Path) -> bool:
     except OSError:
         pass
     return False
+
+
+def _text(data: dict[str, events.JsonValue]) -> str:
+    """JSON as UTF-8 can hold it: the name of a folder may be no text, and comes as halves of surrogate pairs."""
+    text = json.dumps(data, ensure_ascii=False)
+    return text if text.isascii() or not _HALF.search(text) else json.dumps(data)
 
 
 def _connect(path: Path) -> sqlite3.Connection:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from cpool_flow.events import Stored
+from cpool_flow.json_value import BadJson, read_json
 from cpool_flow.state import State
 from cpool_flow.tasks import ENDED, Frame, Product, StepState, Task, seen
 from cpool_flow.values import Absent, Lazy, Record, RenderError, wrap
@@ -86,8 +87,8 @@ class Scope:
         return self._load(product.output) if product.output else ""
 
     def json_value(self, product: Product) -> Any:
-        """The parsed output: what was kept of it, else the text itself if it is JSON."""
-        return json.loads(self._load(product.value)) if product.value else json.loads(self.output_text(product))
+        """The parsed output: what was kept of it, else the text itself if it is JSON. Raises BadJson."""
+        return json.loads(self._load(product.value)) if product.value else read_json(self.output_text(product))
 
     def variables(self, product: Product) -> dict[str, Any]:
         return json.loads(self._load(product.variables)) if product.variables else {}
@@ -159,7 +160,7 @@ class Scope:
     def _parsed(self, step: StepState, product: Product) -> Any:
         try:
             return self.json_value(product)
-        except ValueError:
+        except BadJson:
             raise RenderError(f"the output of step `{step.plan.name}` is not JSON: give the step `output: json`") from None
 
     def _place_fields(self, tasks: list[Task]) -> dict[str, object]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 import sys
@@ -15,6 +14,7 @@ import click
 from cpool_flow import catalog, library
 from cpool_flow.arguments import allowed, is_required
 from cpool_flow.catalog import Entry
+from cpool_flow.cli.json_output import print_json
 from cpool_flow.cli.project import project_directory, searched
 from cpool_flow.errors import InvalidInput, printable
 from cpool_flow.json_value import shown
@@ -35,7 +35,7 @@ def list_command(project: str | None, kind: str | None, as_json: bool) -> int:
     if kind != "workflows":
         found["skills"] = catalog.entries(library.listing("skill", searched("skill", directory)))
     if as_json:
-        print(json.dumps({name: [_document(entry) for entry in entries] for name, entries in found.items()}, ensure_ascii=False))
+        print_json({name: [_document(entry) for entry in entries] for name, entries in found.items()})
         return 0
     for name, entries in found.items():
         print(f"{name}:")
@@ -51,7 +51,7 @@ def show_command(project: str | None, name: str, as_json: bool) -> int:
     """Show one workflow or skill by name or path."""
     entry = _find(project_directory(project), name)
     if as_json:
-        print(json.dumps(_document(entry), ensure_ascii=False))
+        print_json(_document(entry))
         return 0
     if entry.problem:
         raise InvalidInput(f"`{_called(entry)}` cannot be read: {entry.problem}", help=f"cpool-flow validate {_called(entry)}")

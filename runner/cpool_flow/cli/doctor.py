@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import sys
@@ -11,6 +10,7 @@ from typing import Any
 import click
 
 from cpool_flow import __version__
+from cpool_flow.cli.json_output import print_json
 
 
 @click.command("doctor", short_help="Say what is installed, what is missing, and how to get it.")
@@ -20,7 +20,7 @@ def doctor_command(project: str | None, as_json: bool) -> int:
     """Say what is installed and what is missing. Exit code 0: workflows can run here; agents may still be missing."""
     checks = [_python(), _platform(), _git(), _shell(), *_agents(), *_repository(project)]
     if as_json:
-        print(json.dumps({"checks": checks}, ensure_ascii=False))
+        print_json({"checks": checks})
     else:
         for check in checks:
             print(f"{'ok     ' if check['ok'] else 'missing' if check['needed'] else 'no     '} {check['name']:<18} {check['found']}")

@@ -15,6 +15,7 @@ import click
 
 from cpool_flow import events as facts
 from cpool_flow import history, run_folder
+from cpool_flow.cli.json_output import print_json
 from cpool_flow.cli.outcome import exit_code
 from cpool_flow.cli.project import find_run, project_directory
 from cpool_flow.errors import FlowError, InvalidInput, did_you_mean, printable
@@ -36,7 +37,7 @@ def runs_command(project: str | None, as_json: bool, limit: int) -> int:
     folders = list(run_folder.all_runs(project_directory(project)))[::-1][:limit]
     rows = [_run_row(folder) for folder in folders]
     if as_json:
-        print(json.dumps({"runs": rows}, ensure_ascii=False))
+        print_json({"runs": rows})
     elif not rows:
         print("no runs yet; start one with `cpool-flow run FILE`", file=sys.stderr)
     for row in rows if not as_json else ():
@@ -95,7 +96,7 @@ def status_command(project: str | None, run: str, as_json: bool, watch: bool, ex
         time.sleep(FOLLOW_SECONDS)
         found = history.read(folder)
     if as_json:
-        print(json.dumps(found.document(), ensure_ascii=False))
+        print_json(found.document())
     else:
         _print_status(found)
     return exit_code(found.state) if exit_status else 0
@@ -129,10 +130,10 @@ def events_command(project: str | None, run: str, follow: bool, as_json: bool) -
     folder = find_run(project, run)
     found = (_event_json(recorded) for recorded in _follow_journal(folder, follow))
     if as_json:
-        print(json.dumps({"events": list(found)}, ensure_ascii=False))
+        print_json({"events": list(found)})
     else:
         for event in found:
-            print(json.dumps(event, ensure_ascii=False), flush=follow)
+            print_json(event, flush=follow)
     return 0
 
 

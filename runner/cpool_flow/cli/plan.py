@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from cpool_flow.cli.json_output import print_json
 from cpool_flow.cli.project import places, project_directory
 from cpool_flow.cli.run import _warn
 from cpool_flow.errors import InvalidInput, printable
@@ -38,7 +39,7 @@ def plan_command(
     prepared = start.prepare(workflow, directory, places(directory), options, os.environ, starting=False)
     document = plan_document(prepared)
     if form == "json" or as_json:
-        print(json.dumps(document, ensure_ascii=False))
+        print_json(document)
         return 0
     _warn(prepared.warnings, quiet=False)
     for line in text_lines(document):

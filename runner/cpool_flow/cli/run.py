@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from cpool_flow import events as facts
+from cpool_flow.cli.json_output import print_json
 from cpool_flow.cli.outcome import exit_code
 from cpool_flow.cli.project import find_run, places, project_directory
 from cpool_flow.errors import InvalidInput, Problem, did_you_mean
@@ -210,12 +211,12 @@ def _print_events(recorded: Sequence[Recorded], state: State) -> None:
     from cpool_flow.cli.history import event_document
 
     for entry in recorded:
-        print(json.dumps(event_document(entry.seq, entry.at, entry.event), ensure_ascii=False), flush=True)
+        print_json(event_document(entry.seq, entry.at, entry.event), flush=True)
 
 
 def _print_result(folder: RunFolder, run: Any, manner: Manner) -> None:
     if manner.as_json:
-        print(json.dumps(run.document(), ensure_ascii=False))
+        print_json(run.document())
     elif not manner.as_events and run.state.outputs:
         for name, value in json.loads(folder.load(run.state.outputs)).items():
             _print_output(name, value)
@@ -269,7 +270,7 @@ def _detach(folder: RunFolder, manner: Manner, starting: bool, decisions: tuple[
         arguments += ["--decide", decision]
     start_detached((sys.executable, "-m", "cpool_flow", *arguments), str(folder.path / "coordinator.log"), os.getcwd(), os.environ)
     if manner.as_json:
-        print(json.dumps({"run_id": folder.run_id}))
+        print_json({"run_id": folder.run_id})
     else:
         print(folder.run_id)
         print(f"follow it: cpool-flow status {folder.run_id} --watch", file=sys.stderr)

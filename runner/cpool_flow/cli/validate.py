@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import click
 
 from cpool_flow.cli.complain import sources
+from cpool_flow.cli.json_output import print_json
 from cpool_flow.cli.project import places, project_directory, searched
 from cpool_flow.errors import InvalidInput, Problem, render_problems
 
@@ -29,7 +29,7 @@ def validate_command(project: str | None, files: tuple[str, ...], form: str, str
     found = [problem for file in files for problem in problems_of(file, project)]
     failed = any(strict or not problem.warning for problem in found)
     if form == "json":
-        print(json.dumps({"problems": [_document(problem) for problem in found]}, ensure_ascii=False))
+        print_json({"problems": [_document(problem) for problem in found]})
     elif form == "github":
         for problem in found:
             print(_annotation(problem))

@@ -77,12 +77,12 @@ class RunContext:
         return tuple(step.shell.split()) if isinstance(step.shell, str) else step.shell
 
     def step_variables(self, assignment: Assignment) -> dict[str, str]:
-        """What a step's processes get beyond the caller's environment: declared `env`, secrets it names, ours."""
+        """What a step's processes get beyond the caller's environment: declared `env`, secrets it names, ours. Raises RenderError."""
         step = assignment.step.step
-        variables = {
-            **_texts(assignment.scope["env"]),
-            **{name: self.text(value, assignment.scope) for name, value in (step.env or {}).items()},
-        }
+        own = {name: self.text(value, assignment.scope) for name, value in (step.env or {}).items()}
+        for name, value in own.items():
+            template.check_argument(f"{name}={value}", f"the variable `{name}`")
+        variables = {**_texts(assignment.scope["env"]), **own}
         variables |= {name: self.secrets[name] for name in step.secrets or () if name in self.secrets}
         return variables | self._identity(assignment.slot)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from cpool_flow import template
 from cpool_flow.events import Stored
 from cpool_flow.executor import Assignment
 from cpool_flow.executor.context import RunContext, display
@@ -69,7 +70,9 @@ def _command(assignment: Assignment, context: RunContext) -> Command:
         argv = (*context.shell(step), script)
         environment |= values
     else:
-        argv = tuple(context.text(word, scope) for word in step.run or ())
+        argv = tuple(context.masker.mask(context.text(word, scope)) for word in step.run or ())  # everybody sees a command line
+        for word in argv:
+            template.check_argument(word)
     stdin = None if step.stdin is None else context.text(step.stdin, scope).encode("utf-8", "surrogatepass")
     return Command(argv, context.directory(step, scope), environment, stdin)
 
