@@ -30,6 +30,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "status": ("history", "Show one run."),
     "logs": ("history", "Print the output of a run's steps."),
     "events": ("history", "Print what a run's journal has recorded."),
+    "explain": ("explain", "Say why a step became what it is."),
     "doctor": ("doctor", "Say what is installed, what is missing, and how to get it."),
 }
 
