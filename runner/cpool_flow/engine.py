@@ -54,6 +54,9 @@ class Values(Protocol):
     def scope(self, task: str, number: int) -> dict[str, object]:
         """The values that the texts of an attempt see."""
 
+    def item(self, task: str) -> object:
+        """The item of a task, or of the nearest group around it; None where there is none."""
+
 
 class Engine:
     """Drives one run. `follow` is called after each commit with what was recorded."""
@@ -287,5 +290,6 @@ class Engine:
             timeout_seconds=policy.attempt_timeout_seconds(plan, task, self._clock()),
             session_id=started.session_id or "",
             resume=self._resumed(task) if start.kind == "normal" else None,
+            item=values.item(task.id),
             tree=tree,
         )

@@ -106,6 +106,10 @@ class RunValues:
         error = before.error if before and before.error_kind else _last_error(task.attempts[:-1])
         return self._scope.of_task(task, number, error)
 
+    def item(self, task_id: str) -> object:
+        """The item of a task, or of the nearest group around it; None where there is none."""
+        return self._scope.item(self._state.tasks[task_id])
+
     def outputs(self) -> tuple[dict[str, Any], str]:
         """The outputs of the run. Those that cannot be had are left out, and named in the text that is returned with them."""
         return self._outputs(self._state.root)

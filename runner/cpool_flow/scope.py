@@ -74,6 +74,16 @@ class Scope:
         self._frames[frame.id] = (frame, names)
         return names
 
+    def item(self, task: Task) -> Any:
+        """The item of a task, or of the nearest group around it; None where there is none."""
+        around: Task | None = task
+        while around is not None:
+            step = self._state.steps[around.step]
+            if step.plan.fans_out:
+                return self.items(step)[around.position]
+            around = around.within.owner
+        return None
+
     def items(self, step: StepState) -> list[Any]:
         """The items of a fan-out."""
         if step.items is None:

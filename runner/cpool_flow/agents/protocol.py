@@ -46,6 +46,7 @@ class AgentRequest:
     step: str = ""
     attempt: int = 1
     item: Any = None
+    round_number: int = 1
     resume: str | None = None
 
 

@@ -22,6 +22,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "approve": ("control", "Answer a step that waits for a person."),
     "validate": ("validate", "Find all problems of workflow files, without running them."),
     "plan": ("plan", "Show what would run and where each value comes from."),
+    "test": ("test", "Run the cases beside a workflow, without a key."),
     "list": ("catalog", "Show which workflows and skills are found, and from where."),
     "show": ("catalog", "Show one workflow or skill: its arguments, what it overrides."),
     "init": ("init", "Write a first workflow file that runs without a key."),

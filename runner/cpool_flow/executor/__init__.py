@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from cpool_flow.events import AttemptFinished, AttemptKind
 from cpool_flow.plan import PlannedStep
@@ -21,7 +21,7 @@ Deliver = Callable[[AttemptFinished], None]
 @dataclass(frozen=True, slots=True)
 class Assignment:
     """One attempt to execute. `scope`: the values that its texts may see. `timeout_seconds` covers it with its `verify`.
-    `resume`: the session in which the agent goes on."""
+    `resume`: the session in which the agent goes on. `item`: that of its fan-out, or of the nearest group around it."""
 
     step: PlannedStep
     task: str
@@ -34,6 +34,7 @@ class Assignment:
     timeout_seconds: float
     session_id: str
     resume: str | None = None
+    item: Any = None
     tree: str | None = None
 
 

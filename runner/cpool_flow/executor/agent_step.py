@@ -134,7 +134,8 @@ def _request(assignment: Assignment, context: RunContext) -> AgentRequest:
         allow_denials=bool(step.allow_denials),
         step=assignment.step.name,
         attempt=assignment.number,
-        item=scope.get(step.as_ or "item") if assignment.step.fans_out else None,
+        item=assignment.item,
+        round_number=int(str(scope.get("iteration", 1))),
     )
 
 
