@@ -192,11 +192,16 @@ class _Person:
 # ---- what came of it ----------------------------------------------------------------------------------------
 
 
-def _differences(case: Case, state: State, document: Mapping[str, Any]) -> Iterator[str]:
+def _differences(case: Case, state: State, document: Mapping[str, Any]) -> list[str]:
+    """What is not as expected, then what has failed: mostly that is why."""
+    found = list(_unexpected(case, state, document))
+    return [*found, *_failures(state)] if found else []
+
+
+def _unexpected(case: Case, state: State, document: Mapping[str, Any]) -> Iterator[str]:
     expect = case.expect
     if state.status != expect.status:
         yield f"status: expected {expect.status}, got {state.status}{f' ({state.reason})' if state.reason else ''}"
-        yield from _failures(state)
     for name, status in expect.steps.items():
         found = state.tasks.get(name) or state.steps.get(name)
         if found is None:
@@ -215,7 +220,7 @@ def _differences(case: Case, state: State, document: Mapping[str, Any]) -> Itera
 def _failures(state: State) -> Iterator[str]:
     for step in state.failed_steps():
         told = step.error or next((task.error for task in step.tasks if task.status == "failed"), "")
-        yield f"  step `{step.id}` failed: {told.strip().splitlines()[0] if told.strip() else step.reason}"
+        yield f"step `{step.id}` failed: {told.strip().splitlines()[0] if told.strip() else step.reason}"
 
 
 def _shown(value: Any) -> str:
