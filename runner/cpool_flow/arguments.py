@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 
-from cpool_flow.errors import InvalidInput, Problem, did_you_mean, printable
+from cpool_flow.errors import InvalidInput, Problem, did_you_mean, nearest, printable
 from cpool_flow.json_value import BadJson, JsonValue, NotJson, check_value, read_json, shown
 from cpool_flow.schema import InvalidSchema, Schema, SchemaProblem, compile_schema
 
@@ -54,8 +54,8 @@ def complete(
     completed: dict[str, JsonValue] = {}
     for name, declaration in declared.items():
         value = completed[name] = _whole(values.get(name, declaration.get("default")), declaration)
-        if name in values and not (value is None and _may_be_null(declaration)):
-            complaints += [(name, problem) for problem in _problems(name, value, declaration)]
+        if name in values:
+            complaints += [(name, problem) for problem in mismatches(name, value, declaration)]
     return completed, complaints
 
 
@@ -74,6 +74,19 @@ def missing(declared: Declared, names: Iterable[str], how: str = "") -> Iterator
         yield name, Problem(f"argument `{name}` is missing", help=help)
 
 
+def mismatches(name: str, value: JsonValue, declaration: Declaration) -> Iterator[Problem]:
+    """Why a value is not what the argument is declared as."""
+    if value is None and _may_be_null(declaration):
+        return
+    try:
+        check_value(value)
+        errors = _schema(declaration).errors(value)
+    except (BadJson, InvalidSchema) as problem:
+        errors = [str(problem)]
+    for error in errors:
+        yield Problem(f"argument `{name}`: {error}", help=f"allowed: {allowed(declaration)}")
+
+
 def is_required(declaration: Declaration) -> bool:
     """Whether the argument must be given: it has no default and does not say `required: false`."""
     return "default" not in declaration and declaration.get("required") is not False
@@ -90,6 +103,9 @@ def allowed(declaration: Declaration) -> str:
 
 def declaration_problems(declaration: Declaration) -> tuple[SchemaProblem, ...]:
     """What is wrong with a declaration itself, its default included."""
+    required = declaration.get("required", [])
+    if not isinstance(required, (bool, list)):
+        return (SchemaProblem(f"`required` is true or false, not {shown(required)}", ("required",)),)
     try:
         schema = _schema(declaration)
     except InvalidSchema as error:
@@ -98,6 +114,25 @@ def declaration_problems(declaration: Declaration) -> tuple[SchemaProblem, ...]:
         return ()
     errors = schema.errors(declaration["default"])
     return (SchemaProblem(f"the default does not match the schema: {'; '.join(errors)}", ("default",)),) if errors else ()
+
+
+def misspelt_keyword(keyword: str) -> str | None:
+    """What is meant by a keyword that means nothing: JSON Schema lets those be. None where it is known, or may be a note."""
+    if keyword in _KEYWORDS or keyword.startswith("x-"):
+        return None
+    return _OTHER_WORDS.get(keyword.lower()) or nearest(keyword, _KEYWORDS)
+
+
+_KEYWORDS = frozenset(
+    {"type", "enum", "const", "default", "required", "title", "description", "examples", "format", "pattern", "deprecated", "readOnly"}
+    | {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf", "minLength", "maxLength", "writeOnly"}
+    | {"items", "prefixItems", "contains", "minContains", "maxContains", "minItems", "maxItems", "uniqueItems", "unevaluatedItems"}
+    | {"properties", "patternProperties", "additionalProperties", "propertyNames", "minProperties", "maxProperties"}
+    | {"dependentRequired", "dependentSchemas", "unevaluatedProperties", "allOf", "anyOf", "oneOf", "not", "if", "then", "else"}
+    | {"$id", "$schema", "$ref", "$defs", "$anchor", "$dynamicRef", "$dynamicAnchor", "$comment", "definitions"}
+    | {"contentEncoding", "contentMediaType", "contentSchema"}
+)
+_OTHER_WORDS = {"choices": "enum", "options": "enum", "values": "enum", "help": "description", "min": "minimum", "max": "maximum"}
 
 
 # ---- one argument as given ----
@@ -164,16 +199,6 @@ def _is_no_text(text: str) -> bool:
 
 
 # ---- checking ----
-
-
-def _problems(name: str, value: JsonValue, declaration: Declaration) -> Iterator[Problem]:
-    try:
-        check_value(value)
-        errors = _schema(declaration).errors(value)
-    except (BadJson, InvalidSchema) as problem:
-        errors = [str(problem)]
-    for error in errors:
-        yield Problem(f"argument `{name}`: {error}", help=f"allowed: {allowed(declaration)}")
 
 
 def _schema(declaration: Declaration) -> Schema:

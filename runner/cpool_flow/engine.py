@@ -79,7 +79,7 @@ class Engine:
         self._follow = follow
         self._clock = clock
         self._batch: list[tuple[events.Event, float]] = []
-        self._results: list[events.AttemptFinished] = []
+        self._results: list[events.AttemptFinished | Exception] = []
         self._woken = asyncio.Event()
         self._next_poll = 0.0
         self._patience_seconds = patience_seconds
@@ -171,6 +171,8 @@ class Engine:
     def _take_results(self) -> None:
         results, self._results = self._results, []
         for result in results:
+            if isinstance(result, Exception):
+                raise result
             faults.point("before-result")
             self._committed = False
             self.note(result)
@@ -234,7 +236,7 @@ class Engine:
             timer.cancel()
         self._woken.clear()
 
-    def _deliver(self, result: events.AttemptFinished) -> None:
+    def _deliver(self, result: events.AttemptFinished | Exception) -> None:
         self._results.append(result)
         self._woken.set()
 

@@ -79,6 +79,12 @@ def did_you_mean(word: str, choices: Iterable[str]) -> str | None:
     return f"did you mean `{near}`?" if near else None
 
 
+def listed(names: Iterable[str], most: int = 12) -> str:
+    """The names in backticks, the first of them where there are many; `none` where there is none."""
+    found = [f"`{name}`" for name in names]
+    return ", ".join(found[:most]) + (", …" if len(found) > most else "") if found else "none"
+
+
 def printable(text: str) -> str:
     """`text` with control, format and bidi characters shown as escapes, so that it is data for a terminal."""
     if text.isascii() and text.isprintable():

@@ -33,7 +33,8 @@ def bound(value: object, step: str) -> int:
 def check_count(count: int, step: PlannedStep) -> None:
     """Raises InvalidInput where a fan-out has more items than it may."""
     if count > step.max_items:
-        raise InvalidInput(f"step `{step.name}` fans out over {count:,} items, and `max_items` allows {step.max_items:,}")
+        key = "matrix" if step.step.matrix is not None else "foreach"
+        raise InvalidInput(f"`{key}` of step `{step.name}` came to {count} items; `max_items` allows {step.max_items}")
 
 
 def combinations(matrix: Mapping[str, object], step: str) -> list[JsonValue]:

@@ -20,6 +20,11 @@ _KEPT = (
     "GIT_SSL_", "GIT_HTTP_", "GIT_PROXY_", "GIT_LFS_", "GIT_EXEC_PATH", "GIT_ALLOW_PROTOCOL", "GIT_CEILING_DIRECTORIES",
     "GIT_DISCOVERY_ACROSS_FILESYSTEM", "GIT_ATTR_NOSYSTEM",
 )  # fmt: skip
+# Those of `git rev-parse --local-env-vars` that say where a repository is: whoever has them works there, wherever he stands.
+POINTERS = frozenset(
+    {"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_OBJECT_DIRECTORY", "GIT_ALTERNATE_OBJECT_DIRECTORIES"}
+    | {"GIT_PREFIX", "GIT_NAMESPACE", "GIT_GRAFT_FILE", "GIT_SHALLOW_FILE", "GIT_IMPLICIT_WORK_TREE", "GIT_INTERNAL_SUPER_PREFIX"}
+)
 _FIXED = {"GIT_TERMINAL_PROMPT": "0", "GIT_OPTIONAL_LOCKS": "0", "GIT_EDITOR": "true", "GIT_PAGER": "cat", "LC_ALL": "C"}
 _OBJECT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 

@@ -91,7 +91,10 @@ class Inputs:
 
     @cached_property
     def plan(self) -> plan.Plan:
-        return plan.build(self.workflow, agent=self.agent, find=self._child)
+        return plan.build(self.workflow, agent=self.agent, find=self._child, skills=self._skills)
+
+    def _skills(self, source: str) -> Mapping[str, model.AgentConfig]:
+        return {name: skill.config for name, skill in self.copies[source].parsed_skills.items()}
 
     def _child(self, source: str, named: str) -> tuple[str, model.Workflow]:
         key = self.copies[source].workflows[named]

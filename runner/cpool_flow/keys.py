@@ -64,6 +64,15 @@ _MEANT: dict[type[BaseModel], dict[str, str]] = {
 }
 
 
+def place_of(path: Path) -> type[BaseModel]:
+    """The class of the mapping at `path`."""
+    if not path:
+        return model.Workflow
+    if "output_vars" in path[:-1]:
+        return model.OutputVariable
+    return next((place for place, name in _PLACES.items() if name == path[-1]), model.Step)
+
+
 def known_keys(place: type[BaseModel]) -> list[str]:
     """The keys of a mapping, as the file writes them."""
     return [field.alias or name for name, field in place.model_fields.items()]
@@ -77,7 +86,7 @@ def meant(key: str, place: type[BaseModel]) -> str | None:
 
 def refuse_key(path: Path, findings: Findings) -> None:
     """Note a key that this version does not know, or does not know yet."""
-    key, place = str(path[-1]), _place(path[:-1])
+    key, place = str(path[-1]), place_of(path[:-1])
     if key in model.LATER_KEYS.get(_PLACES[place], ()):
         findings.error(path, f"`{key}` is not supported by this version", key=True)
         return
@@ -113,14 +122,3 @@ def _known(place: type[BaseModel]) -> str:
     if len(keys) > MOST_LISTED:
         return "`cpool-flow schema` lists the keys of a workflow and its steps"
     return f"known here: {', '.join(f'`{key}`' for key in keys)}"
-
-
-def _place(path: Path) -> type[BaseModel]:
-    """The class of the mapping at `path`."""
-    if not path:
-        return model.Workflow
-    if "output_vars" in path[:-1]:
-        return model.OutputVariable
-    if path[0] == "profiles":
-        return model.AgentConfig
-    return next((place for place, name in _PLACES.items() if name == path[-1]), model.Step)

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from cpool_flow import model
 from cpool_flow.findings import Findings
 from cpool_flow.nodes import Path
+from cpool_flow.outputs import path_keys
 
 # Of every step, whatever it does.
 ANY = frozenset({"name", "description", "needs", "join", "when", "on_failure"})
@@ -40,6 +41,8 @@ def check_keys(step: model.Step, path: Path, findings: Findings) -> None:
         findings.error((*path, "matrix"), "a step has either `foreach` or `matrix`", key=True, help="a matrix of one list is a `foreach`")
     if step.output_schema is not None and step.output == "text":
         findings.error((*path, "output"), "`output: text` contradicts `output_schema`, which reads the output as JSON")
+    if step.output == "text" and any(map(_reads_json, (step.output_vars or {}).values())):
+        findings.error((*path, "output"), "`output: text` contradicts `output_vars`, whose paths read the output as JSON")
 
 
 def _refused(step: model.Step) -> Iterator[tuple[str, str]]:
@@ -74,3 +77,10 @@ def _of_work(step: model.Step) -> Iterator[tuple[str, str]]:
 
 def _each(keys: Iterable[str], where: str) -> Iterator[tuple[str, str]]:
     return ((key, where) for key in keys)
+
+
+def _reads_json(variable: str | model.OutputVariable) -> bool:
+    try:
+        return bool(path_keys(variable if isinstance(variable, str) else variable.path))
+    except ValueError:
+        return False  # told where it stands

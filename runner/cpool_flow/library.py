@@ -82,8 +82,8 @@ def listing(kind: Kind, searched: Iterable[Place]) -> list[Found]:
 
 
 def find_workflow(text: str, directory: Path, searched: Iterable[Place]) -> Found:
-    """The workflow that a person means by `text`: the path of a file (it has a `/` or ends as one), else a name."""
-    if "/" not in text and not text.endswith(SUFFIXES):
+    """The workflow that a person means by `text`: the path of a file (it has a `/` or a `.`, which no name has), else a name."""
+    if "/" not in text and "." not in text:
         try:
             return find("workflow", text, searched)
         except InvalidInput as error:

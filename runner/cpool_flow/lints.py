@@ -6,10 +6,13 @@ Asked only of workflows in which nothing is wrong.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 from cpool_flow import model, template
+from cpool_flow.arguments import misspelt_keyword
 from cpool_flow.findings import Findings
+from cpool_flow.json_value import shown
 from cpool_flow.nodes import Path
 from cpool_flow.order import Order, Placed
 from cpool_flow.permissions import may_write
@@ -25,15 +28,21 @@ Skills = Mapping[str, model.AgentConfig]
 
 def warn(workflow: model.Workflow, order: Order, used_arguments: frozenset[str], skills: Skills, findings: Findings) -> None:
     """Note the warnings of a valid workflow. `skills`: the settings of the skills that it uses."""
-    for name in workflow.args:
+    for name, declaration in workflow.args.items():
         if name not in used_arguments:
             findings.error(("args", name), f"argument `{name}` is not used", key=True, warning=True)
+        for keyword in declaration:
+            if meant := misspelt_keyword(keyword):
+                hint = f"did you mean `{meant}`?"
+                findings.error(("args", name, keyword), f"`{keyword}` means nothing to JSON Schema", key=True, hint=hint, warning=True)
     writers = [placed for placed in order.all if may_write(placed.step, workflow, skills.get(placed.step.skill or ""))]
     if workflow.isolation == "none" and writers:
         message = f"step `{writers[0].name}` may change files, and `isolation: none` lets it work in your checkout"
         findings.error(("isolation",), message, help="`isolation: worktree` gives the run a place and a branch of its own", warning=True)
+    _warn_of_numbers([("env",), ("config", "env"), ("config", "command")], findings)
     for placed in order.all:
         _warn_of_step(placed, findings)
+        _warn_of_numbers([(*placed.path, *keys) for keys in (("env",), ("run",), ("config", "env"), ("config", "command"))], findings)
         if placed.step.is_agent and placed not in writers:
             _warn_of_reader(placed, findings)
     for placed in writers:
@@ -44,10 +53,34 @@ def _warn_of_step(placed: Placed, findings: Findings) -> None:
     step = placed.step
     if step.when is False or (isinstance(step.when, str) and step.when.strip("{} ").lower() == "false"):
         findings.error((*placed.path, "when"), f"step `{placed.name}` never runs", warning=True)
+    elif isinstance(step.when, str) and not template.parse_expression(step.when).references:
+        message = f"the condition of step `{placed.name}` is the same in every run: no value stands in it"
+        findings.error((*placed.path, "when"), message, warning=True)
+    if step.foreach == ():
+        findings.error((*placed.path, "foreach"), f"step `{placed.name}` never runs: the list is empty", warning=True)
     retries = step.retries if step.retries is not None else model.DEFAULT_AGENT_RETRIES if step.is_agent else 0
     if step.retry is not None and not retries:
         message = f"`retry` does nothing: step `{placed.name}` has no retries"
         findings.error((*placed.path, "retry"), message, key=True, help="say how many: `retries: 2`", warning=True)
+
+
+def _warn_of_numbers(places: Iterable[Path], findings: Findings) -> None:
+    """Numbers where text is meant, if they are read otherwise than they are written: `3.10` is 3.1."""
+    for place in places:
+        values = _at(findings.document.data, place)
+        for key, value in values.items() if isinstance(values, dict) else enumerate(values) if isinstance(values, list) else ():
+            path: Path = (*place, key)
+            if isinstance(value, (bool, int, float)) and (read := shown(value)) != (written := findings.document.source(path)):
+                message = f"`{written}` is read as {read}"
+                findings.error(path, message, help=f'quote it to keep it as it is: "{written}"', warning=True)
+
+
+def _at(data: Any, path: Path) -> Any:
+    for part in path:
+        if not isinstance(data, (dict, list)):
+            return None
+        data = data.get(part) if isinstance(data, dict) else data[int(part)]
+    return data
 
 
 def _warn_of_reader(placed: Placed, findings: Findings) -> None:

@@ -77,6 +77,17 @@ def parse_duration(text: object) -> object:
     return seconds
 
 
+def duration_text(seconds: float) -> str:
+    """Seconds as people write them: 90 is `1m30s`, 0.3 is `300ms`."""
+    if seconds < 1:
+        return f"{seconds * 1000:g}ms"
+    if seconds < 60:
+        return f"{seconds:g}s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return "".join(f"{count}{unit}" for count, unit in ((hours, "h"), (minutes, "m"), (rest, "s")) if count)
+
+
 def _positive_duration(text: object) -> object:
     seconds = parse_duration(text)
     if seconds == 0:
@@ -301,7 +312,7 @@ class Step(Model):
     stdin: Maybe[str] = Field(None, description="Text for the command's standard input.")
     shell: Maybe[FilledListOf[NonEmpty] | NonEmpty] = Field(None, description="Shell for text commands; the script is its last argument.")
     ok_codes: Maybe[FilledListOf[Annotated[int, Field(ge=0, le=255), WHOLE]]] = Field(
-        None, description="Exit codes that are success (default 0)."
+        None, description="Exit codes that are success beside 0."
     )
     allow_denials: Maybe[bool] = Field(None, description="A refused tool is no failure.")
     slot: Maybe[Literal["none"]] = Field(None, description="`none`: a trivial command that takes no slot.")

@@ -63,6 +63,11 @@ class Document:
         start += place_in_source(self.text[start : node.end], node.data, offset)
         return place(self.file, self.text, self._line_starts, start, start + length)
 
+    def source(self, path: Path) -> str:
+        """The value at `path` as it is written."""
+        node, _ = self._find(path)
+        return self.text[self._value_start(node) : node.end]
+
     def _find(self, path: Path) -> tuple[Node, Node | None]:
         node, key_node = self._root, None
         for part in path:

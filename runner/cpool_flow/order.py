@@ -11,7 +11,7 @@ from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
 
 from cpool_flow import model
-from cpool_flow.errors import did_you_mean
+from cpool_flow.errors import did_you_mean, listed
 from cpool_flow.findings import Findings
 from cpool_flow.nodes import Path
 from cpool_flow.plan import step_name
@@ -69,37 +69,41 @@ class Level:
     steps: dict[str, Placed] = field(default_factory=dict)
 
     def is_before(self, first: Placed, then: Placed) -> bool:
-        """Whether one step of this level has always ended when another begins. `finally` comes after all other steps."""
+        """Whether one step of this level has always ended when another begins. `finally` comes after all other steps. True where
+        steps wait for each other: that is told already."""
         if then.is_last and not first.is_last:
             return True
-        return bool(self._upstream.get(then.name, 0) >> first.number & 1)
+        return self._upstream is None or bool(self._upstream[then.number] >> first.number & 1)
 
     def cycles(self) -> Iterator[tuple[str, ...]]:
-        """Each cycle as the names along it, the first again at the end; at most ten."""
+        """Each cycle as names of which each needs the next, from the first that says so to itself again; at most ten."""
         needs = {name: list(placed.needs) for name, placed in self.steps.items()}
         for _ in range(MOST_CYCLES):
             try:
                 TopologicalSorter(needs).prepare()
             except CycleError as error:
-                cycle = tuple(reversed(error.args[1]))
+                cycle = self._from_first(error.args[1][:0:-1])
                 yield cycle
                 needs[cycle[0]].remove(cycle[1])
             else:
                 return
 
+    def _from_first(self, names: list[str]) -> tuple[str, ...]:
+        first = min((name for name in names if self.steps[name].step.needs is not None), key=lambda name: self.steps[name].number)
+        at = names.index(first)
+        return (*names[at:], *names[:at], first)
+
     @cached_property
-    def _upstream(self) -> dict[str, int]:
-        """For each step a bit per step before it: 10,000 steps in a chain are 6 MB."""
-        found: dict[str, int] = {}
+    def _upstream(self) -> list[int] | None:
+        """For each step a bit per step before it: 10,000 steps in a chain are 6 MB. None where steps wait for each other."""
+        found = [0] * len(self.steps)
+        needs = {placed.number: [self.steps[need].number for need in placed.needs] for placed in self.steps.values()}
         try:
-            names = list(TopologicalSorter({name: placed.needs for name, placed in self.steps.items()}).static_order())
+            for number in TopologicalSorter(needs).static_order():
+                for need in needs[number]:
+                    found[number] |= found[need] | 1 << need
         except CycleError:
-            return found
-        for name in names:
-            bits = 0
-            for need in self.steps[name].needs:
-                bits |= found[need] | 1 << self.steps[need].number
-            found[name] = bits
+            return None
         return found
 
 
@@ -158,7 +162,7 @@ def _place(level: Level, key: str, steps: tuple[model.Step, ...], path: Path, fi
     for index, step in enumerate(steps):
         number = len(level.steps)
         name = step_name(step, number)
-        placed = Placed(name, (*path, key, index), step, number, before if step.needs is None else _listed(step.needs), level)
+        placed = Placed(name, (*path, key, index), step, number, before if step.needs is None else _as_tuple(step.needs), level)
         _check_name(placed, level, findings)
         if step.steps is not None:
             placed.inner = Level(placed)
@@ -167,7 +171,7 @@ def _place(level: Level, key: str, steps: tuple[model.Step, ...], path: Path, fi
         before = (name,)
 
 
-def _listed(needs: str | tuple[str, ...]) -> tuple[str, ...]:
+def _as_tuple(needs: str | tuple[str, ...]) -> tuple[str, ...]:
     return (needs,) if isinstance(needs, str) else needs
 
 
@@ -209,7 +213,9 @@ def _check_needs(placed: Placed, order: Order, findings: Findings) -> None:
 def _unknown_need(placed: Placed, need: str, path: Path, order: Order, findings: Findings) -> None:
     elsewhere = next((other for other in order.all if other.name == need), None)
     if elsewhere is None:
-        findings.error(path, f"step `{placed.name}` needs unknown step `{need}`", hint=did_you_mean(need, placed.level.steps))
+        hint = did_you_mean(need, placed.level.steps)
+        help = None if hint else f"there {'is' if len(placed.level.steps) == 1 else 'are'} {listed(placed.level.steps)}"
+        findings.error(path, f"step `{placed.name}` needs unknown step `{need}`", hint=hint, help=help)
         return
     if placed.around is not None and elsewhere in placed.around.level.steps.values():
         help = f"let the group wait for it: `needs: [{need}]` of step `{placed.around.name}`"

@@ -1,6 +1,6 @@
-"""Whether the agent of a step may change files, as far as its settings say.
+"""Which agent a step has, and whether it may change files, as far as its settings say.
 
-Knows modes and tools of Claude Code; agents without such modes may do anything.
+Knows modes and tools of Claude Code. Agents without such modes may do anything, unless their step says that it has no effects.
 """
 
 from __future__ import annotations
@@ -17,21 +17,33 @@ _READING_TOOLS = frozenset(
 )
 
 
-def may_write(step: model.Step, workflow: model.Workflow, skill: model.AgentConfig | None = None) -> bool:
+def may_write(step: model.Step, workflow: model.Workflow, skill: model.AgentConfig | None = None, instead: str | None = None) -> bool:
     """Whether an agent task of this step (its own, or its recovery) may change files. False for a step without one.
 
-    `skill`: the settings of the step's skill, where it is known.
+    `skill`: the settings of the step's skill, where it is known. `instead`: the agent that stands in for every other.
     """
-    if not step.is_agent and step.recovery_prompt is None:
+    agent = agent_of(step, workflow, skill, instead)
+    if agent is None:
         return False
-    layers = [workflow.config, skill, step.config]
-    return config_may_write(settings.merge(settings.Layer("", config) for config in layers if config is not None).config)
+    if agent != "claude":
+        return step.effects != "none"
+    return _claude_may_write(settings.merge(settings.Layer("", config) for config in _layers(step, workflow, skill)).config)
 
 
-def config_may_write(config: model.AgentConfig) -> bool:
-    """The same for merged settings."""
-    if (config.agent or "claude") != "claude":
-        return True
+def agent_of(step: model.Step, workflow: model.Workflow, skill: model.AgentConfig | None = None, instead: str | None = None) -> str | None:
+    """The agent of a step, or of its recovery; None where it has neither."""
+    if not step.is_agent and step.recovery_prompt is None:
+        return None
+    named = [config.agent for config in _layers(step, workflow, skill) if config.agent is not None]
+    return instead or (named[-1] if named else "claude")
+
+
+def _layers(step: model.Step, workflow: model.Workflow, skill: model.AgentConfig | None) -> list[model.AgentConfig]:
+    profile = workflow.profiles.get(step.profile or "")
+    return [config for config in (workflow.config, skill, profile, step.config) if config is not None]
+
+
+def _claude_may_write(config: model.AgentConfig) -> bool:
     mode = config.permission_mode or _permissions(config).get("defaultMode") or "default"
     if mode == "plan":
         return False

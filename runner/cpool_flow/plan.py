@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from cpool_flow import model, template
-from cpool_flow.permissions import may_write
+from cpool_flow.permissions import agent_of, may_write
 
 if TYPE_CHECKING:
     import networkx
@@ -85,6 +85,9 @@ class Plan:
     def __iter__(self) -> Iterator[PlannedStep]:
         return iter(self.steps.values())
 
+    def phase(self, phase: Phase) -> list[PlannedStep]:
+        return [step for step in self if step.phase == phase]
+
     def everything(self) -> Iterator[PlannedStep]:
         """All steps, with those inside of others."""
         for step in self:
@@ -113,10 +116,19 @@ class Plan:
         return graph
 
 
-def build(workflow: model.Workflow, *, agent: str | None = None, find: FindChild | None = None) -> Plan:
+Skills = Mapping[str, model.AgentConfig]
+
+
+def build(
+    workflow: model.Workflow,
+    *,
+    agent: str | None = None,
+    find: FindChild | None = None,
+    skills: Callable[[str], Skills] = lambda source: {},
+) -> Plan:
     """The plan of a workflow that `validate` has passed. `agent` stands in for every agent that the files name; `find` gives
-    the sub-workflows."""
-    return _Builder(agent, find or _no_children).whole("", workflow)
+    the sub-workflows, `skills` the settings of the skills that a file uses."""
+    return _Builder(agent, find or _no_children, skills).whole("", workflow)
 
 
 def step_name(step: model.Step, position: int) -> str:
@@ -132,6 +144,7 @@ def _no_children(source: str, named: str) -> tuple[str, model.Workflow]:
 class _Builder:
     agent: str | None
     find: FindChild
+    skills: Callable[[str], Skills]
 
     def whole(self, source: str, workflow: model.Workflow) -> Plan:
         main = self._level(source, workflow, workflow.steps, "main", 0)
@@ -159,6 +172,7 @@ class _Builder:
         self, source: str, workflow: model.Workflow, step: model.Step, phase: Phase, position: int, before: str | None
     ) -> PlannedStep:
         name = step_name(step, position)
+        skill = self.skills(source).get(step.skill or "")
         return PlannedStep(
             name=name,
             position=position,
@@ -174,8 +188,8 @@ class _Builder:
             recoveries=(step.recoveries or 1) if step.recovery_prompt else 0,
             on_failure=step.on_failure or "fail",
             effects=step.effects or "workspace",
-            may_write=may_write(step, workflow),
-            agent=_agent(workflow, step, self.agent),
+            may_write=may_write(step, workflow, skill, self.agent),
+            agent=agent_of(step, workflow, skill, self.agent),
             max_parallel=step.max_parallel,
             max_items=DEFAULT_MAX_ITEMS if step.max_items is None else step.max_items,
         )
@@ -237,9 +251,3 @@ def _reads_outcome(expression: str) -> bool:
         for reference in template.parse_expression(expression).references
         if reference.path[0] in fields
     )
-
-
-def _agent(workflow: model.Workflow, step: model.Step, override: str | None) -> str | None:
-    if not step.is_agent and step.recovery_prompt is None:
-        return None
-    return override or (step.config.agent if step.config else None) or workflow.config.agent or "claude"

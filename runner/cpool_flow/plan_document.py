@@ -138,9 +138,10 @@ class _Preview:
         """The merged agent settings, each with the layer it comes from."""
         merged = settings.merge(self._inputs.copies[step.source].layers(step.step, step.name))
         values = merged.config.model_dump(exclude_none=True, mode="json")
-        shown = {name: {"value": value, "source": merged.sources.get(name, "several layers")} for name, value in values.items()}
+        shown = {name: {"value": value, "source": _source(name, merged.sources)} for name, value in values.items()}
         override = "--agent" if self._inputs.agent else merged.sources.get("agent", "default")
-        return {**shown, "agent": {"value": step.agent, "source": override}, **_default_mode(shown)}
+        agent = {"agent": {"value": step.agent, "source": override}}
+        return agent | shown | agent | (_default_mode(shown) if step.agent == "claude" else {})
 
     def _rendered(self, text: str, step: PlannedStep) -> str:
         """Only the run's own file has its arguments by now."""
@@ -172,6 +173,11 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {name: _plain(inner) for name, inner in value.items()}
     return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+def _source(name: str, sources: Mapping[str, str]) -> str:
+    """The layer of a setting; of one that merges by name, the layers of all its names."""
+    return sources.get(name) or ", ".join(dict.fromkeys(layer for key, layer in sources.items() if key.startswith(f"{name}.")))
 
 
 def _default_mode(shown: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

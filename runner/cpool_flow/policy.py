@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from cpool_flow import events
-from cpool_flow.model import DEFAULT_AGENT_RETRIES, Retry
+from cpool_flow.model import DEFAULT_AGENT_RETRIES, Retry, duration_text
 from cpool_flow.plan import AGENT_RETRIED, NEVER_RETRIED, PlannedStep
 from cpool_flow.state import State
 from cpool_flow.tasks import SKIPPED_BY_PERSON, UPSTREAM_FAILED, StepState, Task, workflow_frame
@@ -127,7 +127,7 @@ def _stopping(state: State, now: float) -> Iterator[Action]:
 def _run_stopping(state: State, now: float) -> Iterator[Action]:
     deadline = _deadline(state)
     if deadline is not None and now >= deadline:
-        yield Record(events.RunStopping("timeout", f"the run's time of {_timeout(state):g} s is over"))
+        yield Record(events.RunStopping("timeout", f"the run's time of {duration_text(_timeout(state))} is over"))
     elif state.setup and state.setup.error:
         yield Record(events.RunStopping("errored", f"setup failed: {state.setup.error}"))
 

@@ -36,6 +36,7 @@ class _Reader:
         self._declared = Declared(workflow, order, outputs_of)
         self._env = frozenset(workflow.env)
         self._findings = findings
+        self._constants = template.Constants()
         self.arguments: set[str] = set()
         self.uses_all_arguments = False
 
@@ -134,7 +135,14 @@ class _Reader:
             return None
         for reference in parsed.references:
             self._check(path, reference, here)
+        if not parsed.references:
+            self._try(path, parsed)
         return parsed
+
+    def _try(self, path: Path, parsed: Template | Expression | ShellTemplate) -> None:
+        wrong = self._constants.error(parsed)
+        if wrong is not None:
+            self._findings.error_in(path, wrong.offset or 0, 1, wrong.message)
 
     def _check(self, path: Path, reference: Reference, here: Here) -> None:
         names = reference.path

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Mapping, Sequence
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from cpool_flow import events, model
-from cpool_flow.errors import InvalidInput
+from cpool_flow.errors import InvalidInput, OperationFailed
 from cpool_flow.git import Git, safe_git
 from cpool_flow.plan import Plan
 from cpool_flow.process import Command, Completed, run_to_end
@@ -37,6 +39,8 @@ def our_git(environment: Mapping[str, str]) -> Git:
     """git as we call it: by `process.py`, in a thread, so that the loop goes on."""
 
     async def run(argv: Sequence[str], directory: str, environment: Mapping[str, str], stdin: bytes | None = None) -> Completed:
+        if shutil.which(argv[0], path=environment.get("PATH", os.defpath)) is None:
+            raise FileNotFoundError(argv[0])
         command = Command(tuple(argv), directory, environment, stdin)
         return await asyncio.to_thread(run_to_end, command, timeout_seconds=GIT_TIMEOUT_SECONDS)
 
@@ -61,6 +65,8 @@ async def choose_isolation(git: Git, directory: Path, asked: str | None, include
     if kind == "none":
         warning = "an agent may change files, and works in this directory" if writes else ""
         return Isolation(kind, repository, f"works in {directory}", warning)
+    if repository is None and shutil.which("git", path=git.environment.get("PATH", os.defpath)) is None:
+        raise InvalidInput("`isolation: worktree` needs git, which is not installed", help="install git, or set `isolation: none`")
     if repository is None:
         raise InvalidInput(
             f"`isolation: worktree` needs a git repository, and {directory} is in none", help="run `git init`, or set `isolation: none`"
@@ -87,7 +93,9 @@ def _unseen(repository: Repository, include_changes: bool) -> str:
 
 def worktree_root(environment: Mapping[str, str]) -> Path:
     """Where worktrees live: outside of every repository."""
-    state = environment.get("XDG_STATE_HOME") or os.path.join(environment.get("HOME") or "/tmp", ".local", "state")
+    state = environment.get("XDG_STATE_HOME", "")
+    if not os.path.isabs(state):  # the XDG rules: what is relative is ignored
+        state = os.path.join(environment.get("HOME") or os.path.expanduser("~"), ".local", "state")
     return Path(state) / "cpool-flow" / "worktrees"
 
 
@@ -114,12 +122,22 @@ async def open_place(
     git: Git, opened: events.PlaceOpened, private: Path, last_commit: str | None, *, first: bool, masker: Masker
 ) -> RunPlace:
     """Make the place that was planned (`first`), or find it again. Raises InvalidInput, OperationFailed."""
-    if opened.place is None:
-        directory = Path(opened.directory)
-        private.mkdir(exist_ok=True)
-        return RunPlace(await open_plain(git, directory, await survey(git, directory), private), masker)
-    record = WorktreeRecord.from_json(opened.place)
-    return RunPlace(await (open_worktree(git, record) if first else reattach_worktree(git, record, last_commit)), masker)
+    with _told():
+        if opened.place is None:
+            directory = Path(opened.directory)
+            private.mkdir(exist_ok=True)
+            return RunPlace(await open_plain(git, directory, await survey(git, directory), private), masker)
+        record = WorktreeRecord.from_json(opened.place)
+        return RunPlace(await (open_worktree(git, record) if first else reattach_worktree(git, record, last_commit)), masker)
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """What the disk refuses is no bug of ours: it is told, and the run can be resumed."""
+    try:
+        yield
+    except OSError as error:
+        raise OperationFailed(f"cannot write `{error.filename}`: {error.strerror}" if error.filename else str(error)) from error
 
 
 class RunPlace:
@@ -140,18 +158,21 @@ class RunPlace:
         return tuple(map(self._mask, self.place.notes)) if isinstance(self.place, Worktree) else ()
 
     async def tree(self) -> str | None:
-        return await self.place.tree()
+        with _told():
+            return await self.place.tree()
 
     async def commit(self, tasks: Sequence[str]) -> tuple[events.PlaceCommitted | None, tuple[str, ...]]:
         """Commit what the tasks left, in their names. With the sentences for people that come of it."""
         shown = ", ".join(tasks[:5]) + (f" and {len(tasks) - 5} more" if len(tasks) > 5 else "")
-        commit = await self.place.commit(shown)
+        with _told():
+            commit = await self.place.commit(shown)
         if commit is None:
             return None, ()
         files = tuple(map(self._mask, commit.changed_files)) if len(tasks) == 1 else None
         return events.PlaceCommitted(commit.sha, tuple(tasks), files), tuple(map(self._mask, commit.notes))
 
     async def close(self, keep: Keep) -> events.PlaceClosed:
-        closed = await self.place.close(keep)
+        with _told():
+            closed = await self.place.close(keep)
         directory = str(closed.directory) if closed.directory else None
         return events.PlaceClosed(closed.branch, directory, closed.commit, self._mask("; ".join(closed.notes)))

@@ -18,8 +18,14 @@ if TYPE_CHECKING:
 def told(error: ValidationError) -> str:
     """The error with its place as a JSON pointer."""
     place = pointer(list(error.absolute_path))
-    reason = _alternatives(error) if error.validator in ("anyOf", "oneOf") and error.context else _reason(error)
-    return f"at `{place}`: {reason}" if place else reason
+    why = _alternatives(error) if error.validator in ("anyOf", "oneOf") and error.context else reason(error)
+    return f"at `{place}`: {why}" if place else why
+
+
+def reason(error: ValidationError) -> str:
+    """The error without its place."""
+    found = _REASONS.get(str(error.validator))
+    return found(error.validator_value, error.instance, error) if found else _other(error)
 
 
 def pointer(path: list[str | int]) -> str:
@@ -49,11 +55,6 @@ def _alternatives(error: ValidationError) -> str:
     nearest = best_match([error])
     closest = told(nearest) if nearest is not None and nearest is not error else f"found {shown(value)}"
     return f"none of {len(alternatives)} alternatives fits: {closest}"
-
-
-def _reason(error: ValidationError) -> str:
-    found = _REASONS.get(str(error.validator))
-    return found(error.validator_value, error.instance, error) if found else _other(error)
 
 
 def _other(error: ValidationError) -> str:

@@ -20,6 +20,7 @@ from cpool_flow.errors import did_you_mean
 from cpool_flow.json_value import JsonValue, canonical
 from cpool_flow.pattern import Pattern, PatternError, Work
 from cpool_flow.schema_bundle import Node, Path, SchemaProblem, nodes
+from cpool_flow.schema_errors import reason
 
 REFERENCE_UNITS = 50
 TYPES = ("null", "boolean", "integer", "number", "string", "array", "object")
@@ -54,7 +55,7 @@ def check(root: JsonValue) -> Iterator[SchemaProblem]:
         path = tuple(error.absolute_path)
         if path not in known:
             nearest = best_match([error]) or error
-            yield SchemaProblem(f"not a JSON Schema: {nearest.message[:200]}", tuple(nearest.absolute_path))
+            yield SchemaProblem(f"not a JSON Schema: {reason(nearest)}", tuple(nearest.absolute_path))
 
 
 def _node_problems(path: Path, node: Node) -> Iterator[SchemaProblem]:

@@ -110,7 +110,7 @@ class Scope:
         if kept and step.ended and kept[0] == step.ended_at:
             return kept[1]
         record = self._fan_out_record(step) if step.plan.fans_out else self._task_record(step, step.tasks[0] if step.tasks else None)
-        if step.ended:
+        if step.ended and not any(task.id in self._state.uncommitted for task in step.tasks):
             self._kept[step.id] = (step.ended_at, record)
         return record
 
@@ -181,9 +181,17 @@ class Scope:
         return {
             "branch": self._state.place.branch if self._state.place else None,
             "commit": alone.commit if alone else None,
-            "changed_files": list(alone.changed_files) if alone and alone.changed_files is not None else None,
+            "changed_files": self._changed_files(alone) if alone else None,
             "cost_usd": sum(known) if len(known) == len(costs) else None,
         }
+
+    def _changed_files(self, task: Task) -> list[str] | None:
+        """None where it is not known: outside of a place that is committed, of steps that ran at once, before the commit."""
+        if task.changed_files is not None:
+            return list(task.changed_files)
+        versioned = self._state.place is not None and self._state.place.branch is not None
+        to_be_committed = task.id in self._state.uncommitted and bool(self._state.running)
+        return [] if versioned and task.commit is None and task.status in ENDED and not to_be_committed else None
 
 
 class _Steps(Record):

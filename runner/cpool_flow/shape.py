@@ -16,7 +16,7 @@ from cpool_flow import model
 from cpool_flow.errors import did_you_mean
 from cpool_flow.findings import MOST, Findings
 from cpool_flow.json_value import shown
-from cpool_flow.keys import known_keys, meant, refuse_key, shown_name
+from cpool_flow.keys import known_keys, meant, place_of, refuse_key, shown_name
 from cpool_flow.nodes import Path
 
 
@@ -147,8 +147,9 @@ def _wrong_type(path: Path, value: object, wanted: list[str], findings: Findings
 
 
 def _missing(path: Path, key: str, value: Mapping[str, object], findings: Findings) -> None:
-    """A key that must be there; said of `steps` only where no other key seems to be meant for it."""
-    if not path and any(meant(other, model.Workflow) == key for other in value if other not in known_keys(model.Workflow)):
+    """A key that must be there, unless another one seems to be meant for it."""
+    place = place_of(path)
+    if any(meant(other, place) == key for other in value if other not in known_keys(place)):
         return
     findings.error(path, f"`{key}` is missing{'' if not path else f' in {_label(path)}'}", help=_MISSING.get(key))
 

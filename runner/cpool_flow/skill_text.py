@@ -56,7 +56,14 @@ class Skill:
             raise RenderError(f"a value for skill `{self.name}` holds a NUL character, which cannot stand in a prompt")
         return prompt
 
+    def as_declared(self, values: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
+        """The values, as text where the skill declares text: a number or a list that an expression gives is written out."""
+        declared = self.arguments or {}
+        textual = {name for name, declaration in declared.items() if declaration.get("type") == "string"}
+        return {name: text_of(value) if name in textual and value is not None else value for name, value in values.items()}
+
     def _completed(self, values: Mapping[str, JsonValue]) -> Mapping[str, JsonValue]:
+        values = self.as_declared(values)
         completed, complaints = (values, []) if self.arguments is None else arguments.complete(self.arguments, values, how=_HOW)
         problems = [problem for _, problem in [*complaints, *self._without_value(len(values))] if not problem.warning]
         if problems:

@@ -100,13 +100,31 @@ def prepare(
         raise InvalidInput(missing)
     public = {name: value for name, value in environment.items() if name not in secret_values}
     isolation, place = asyncio.run(_place(taken, options, run_id, public))
+    _check_expect(checked, taken, isolation)
     _check_declared(checked, taken, place, run_folder.RunFolder(run_folder.runs_directory(project) / run_id))
     copies = {name: disclosed.script(content, name) for name, content in copies.items()}
     warnings = [*checked.warnings, *disclosed.warnings, *(replace(problem, warning=True) for problem in missing)]
-    if isolation.warning:
+    if isolation.warning and flow.isolation != "none":  # else `validate` has said it, with its place
         warnings.append(Problem(isolation.warning, warning=True, help="set `isolation: worktree` in a git repository"))
     tags = disclosed.tags(options.tags)
     return Prepared(replace(taken, isolation=isolation.kind), copies, isolation, place, run_id, tags, tuple(warnings))
+
+
+def _check_expect(checked: Checked, taken: Inputs, isolation: Isolation) -> None:
+    """What only git can tell must not be expected outside of it. Raises InvalidInput."""
+    if isolation.repository is not None and not isolation.repository.bare:
+        return
+    problems = []
+    for step in taken.plan:
+        for key in ("changes", "commit"):
+            if step.step.expect and getattr(step.step.expect, key) is not None:
+                place = ("steps", step.position, "expect", key)
+                if step.phase == "finally":
+                    place = ("finally", step.position - len(taken.workflow.steps), "expect", key)
+                message = f"`expect: {key}` of step `{step.name}` needs a git repository, and {taken.directory} is in none"
+                problems.append(Problem(message, checked.document.location(place), help="run `git init`, or leave it out"))
+    if problems:
+        raise InvalidInput(problems)
 
 
 def _check_declared(checked: Checked, taken: Inputs, place: events.PlaceOpened, folder: RunFolder) -> None:

@@ -136,7 +136,9 @@ class State:
         self.created_at = self.started_at = at
 
     def _place_opened(self, event: events.PlaceOpened, at: float) -> None:
-        self.place, self.place_closed, self.setup = event, None, None
+        kept = self.place_closed is not None and self.place_closed.directory is not None
+        done = kept and self.setup is not None and not self.setup.error  # once in each place
+        self.place, self.place_closed, self.setup = event, None, self.setup if done else None
 
     def _setup_finished(self, event: events.SetupFinished, at: float) -> None:
         self.setup = event
@@ -282,8 +284,9 @@ class State:
     def _place_committed(self, event: events.PlaceCommitted, at: float) -> None:
         self.uncommitted.clear()
         for task_id in event.tasks:
-            self.tasks[task_id].commit = event.commit
-            self.tasks[task_id].changed_files = event.changed_files
+            task = self.tasks[task_id]
+            task.changed_files = _all_changed(task, event.changed_files)
+            task.commit = event.commit
 
     def _place_closed(self, event: events.PlaceClosed, at: float) -> None:
         self.place_closed = event
@@ -541,6 +544,12 @@ def _may_have_happened(step: StepState, task: Task) -> bool:
     """Whether effects outside may be there already: the coordinator died while the task ran, and nobody has looked."""
     last = task.last
     return step.plan.effects == "external" and last is not None and last.finished is not None and last.finished.interrupted
+
+
+def _all_changed(task: Task, files: tuple[str, ...] | None) -> tuple[str, ...] | None:
+    """The files that all attempts of a task have changed; None where one of them was not alone in the place."""
+    unknown = files is None or (task.commit is not None and task.changed_files is None)
+    return None if unknown else tuple(sorted({*(task.changed_files or ()), *(files or ())}))
 
 
 def _all_ended(step: StepState) -> bool:

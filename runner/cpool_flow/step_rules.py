@@ -31,6 +31,7 @@ _RISKY_VARIABLES = {
     "LD_PRELOAD": "is loaded into every program",
     "PYTHONSTARTUP": "is a file that Python runs",
 }
+_TEXT_OF_STEP = re.compile(r"(steps\.\w+|steps\['[\w-]+'\]|previous)\.(?:output|status|error)")
 _POSIX_SHELLS = frozenset({"sh", "bash", "dash"})
 
 
@@ -191,8 +192,11 @@ class _Rules:
             self._findings.error(path if isinstance(variable, str) else (*path, "path"), str(error))
 
     def _check_foreach(self, text: str) -> None:
-        """Text is never iterated: said at load where an argument is declared as one."""
+        """Text is never iterated: said at load of what is known to be text."""
         inner = text.strip().removeprefix("{{").removesuffix("}}").strip()
+        if output := _TEXT_OF_STEP.fullmatch(inner):
+            help = f"let the step print one item a line with `output: lines`, and write `{output[1]}.json`"
+            self._error("foreach", f"`foreach` takes a list, and `{inner}` is text", help=help)
         declared = self._workflow.args.get(inner.removeprefix("args.")) if inner.startswith("args.") else None
         kind = declared.get("type") if declared else None
         if isinstance(kind, str) and kind != "array":

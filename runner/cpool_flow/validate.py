@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from cpool_flow import __version__, model
-from cpool_flow.arguments import Complaint, complete, declaration_problems, missing, unknown
+from cpool_flow.arguments import Complaint, declaration_problems, mismatches, missing, unknown
 from cpool_flow.document import load
 from cpool_flow.errors import InvalidInput, Problem
 from cpool_flow.findings import MOST, Enough, Findings
@@ -91,6 +91,7 @@ class _Check:
         self._check_skills(order)
         self._check_schemas(order)
         self._check_workflows(order)
+        self._check_scripts(workflow, order)
         outputs = {name: tuple(child.workflow.outputs) for name, child in self.children.items()}
         used_arguments = check_references(workflow, order, self.findings, outputs)
         if not self.findings.errors:
@@ -130,10 +131,19 @@ class _Check:
             if placed.step.skill is None or self._lookup is None:
                 continue
             skill = self._skill(placed.step.skill, (*placed.path, "skill"))
-            for name, problem in skill.check_arguments(placed.step.with_ or {}) if skill else ():
-                where = (*placed.path, "with", name) if name in (placed.step.with_ or {}) else (*placed.path, "skill")
-                place = self.findings.document.location(where, key=where[-1] == name)
-                self.findings.add(replace(problem, location=place))
+            if skill is not None:
+                self._check_with(skill, placed.step.with_ or {}, placed.path)
+
+    def _check_with(self, skill: Skill, given: Mapping[str, JsonValue], path: Path) -> None:
+        """Note the arguments of a skill that are missing, unknown, or not what it declares, as far as their values are known."""
+        complaints = skill.check_arguments(given)
+        for name, value in skill.as_declared(given).items():
+            if name in (skill.arguments or {}) and not _holds_template(given[name]):
+                complaints += [(name, problem) for problem in mismatches(name, value, (skill.arguments or {})[name])]
+        for name, problem in complaints:
+            unknown = name in given and name not in (skill.arguments or {})
+            where = (*path, "with", name) if name in given else (*path, "skill")
+            self.findings.add(replace(problem, location=self.findings.document.location(where, key=unknown)))
 
     def _skill(self, name: str, path: Path) -> Skill | None:
         if name not in self.skills and self._lookup is not None:
@@ -178,6 +188,18 @@ class _Check:
                     self.findings.error(path, f"sub-workflow {shown_name(name)} is not valid", help="its own problems stand above or below")
                 return None
         return self.children[name]
+
+    def _check_scripts(self, workflow: model.Workflow, order: Order) -> None:
+        """Note the files of the scripted agent that are not there."""
+        named = [(("config",), workflow.config), *(((*placed.path, "config"), placed.step.config) for placed in order.all)]
+        for path, config in named:
+            if config is None or config.script is None or self._lookup is None:
+                continue
+            if check_path((*path, "script"), config.script, self.findings):
+                try:
+                    self._lookup.file(config.script)
+                except InvalidInput as error:
+                    self._add_placed(error, (*path, "script"))
 
     def _check_schemas(self, order: Order) -> None:
         for placed in order.all:
@@ -229,12 +251,13 @@ def _wrong_arguments(child: Checked, given: Mapping[str, JsonValue]) -> Iterator
     declared = child.workflow.args
     yield from unknown(declared, given)
     yield from missing(declared, given, "with: {{{}: …}}")
-    plain = {name: value for name, value in given.items() if name in declared and not _holds_template(value)}
-    _, complaints = complete({name: declared[name] for name in plain}, plain)
-    yield from complaints
+    for name, value in given.items():
+        if name in declared and not _holds_template(value):
+            yield from ((name, problem) for problem in mismatches(name, value, declared[name]))
 
 
-def _holds_template(value: object) -> bool:
-    if isinstance(value, Mapping):
-        return any(map(_holds_template, value.values()))
-    return any(map(_holds_template, value)) if isinstance(value, list) else isinstance(value, str) and is_template(value)
+def _holds_template(value: JsonValue) -> bool:
+    if isinstance(value, str):
+        return is_template(value)
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return any(map(_holds_template, inner))

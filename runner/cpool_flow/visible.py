@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from cpool_flow import model
-from cpool_flow.errors import did_you_mean
+from cpool_flow.errors import did_you_mean, listed
 from cpool_flow.keys import shown_name
 from cpool_flow.order import Order, Placed
 
@@ -101,7 +101,8 @@ class Declared:
             return self._invisible(name, here)
         match name:
             case "args":
-                return _member(field, "argument", self._workflow.args)
+                help = f"declare it: `args: {{{field}: {{type: string}}}}`" if not self._workflow.args else None
+                return _member(field, "argument", self._workflow.args, help)
             case "env":
                 return self._wrong_env(field, here)
             case "context":
@@ -137,7 +138,7 @@ class Declared:
             )
         if name in ("steps", "previous", "context"):
             return Wrong(f"`{name}` is not known in {here.what}")
-        return Wrong(f"unknown name {shown_name(name)}", hint=self._meant(name, here), help=f"known here: {_listed(here.names)}")
+        return Wrong(f"unknown name {shown_name(name)}", hint=self._meant(name, here), help=f"known here: {listed(here.names)}")
 
     def _meant(self, name: str, here: Here) -> str | None:
         for place, names in (
@@ -177,7 +178,9 @@ class Declared:
             group = hidden.around.name
             field = "items" if hidden.around.step.fans_out else "output"
             return Wrong(f"step `{name}` stands inside of group `{group}`", help=f"read the group: `{_written('steps', group)}.{field}`")
-        return Wrong(f"unknown step {shown_name(name)}", hint=did_you_mean(name, self._order.names(here.step)))
+        known = self._order.names(here.step)
+        hint = did_you_mean(name, known)
+        return Wrong(f"unknown step {shown_name(name)}", hint=hint, help=None if hint else f"known: {listed(known)}")
 
     def _not_upstream(self, placed: Placed, reader: Placed) -> Wrong:
         if placed is reader:
@@ -193,7 +196,7 @@ class Declared:
             return Wrong(f"step `{placed.name}` is one of `finally`, and runs after this one")
         if placed.level.is_before(beside, placed):
             return Wrong(f"step `{placed.name}` runs after this one")
-        needs = ", ".join([*(need for need in beside.needs), placed.name])
+        needs = ", ".join(dict.fromkeys([*beside.needs, placed.name]))
         return Wrong(
             f"step `{placed.name}` may not have ended when step `{beside.name}` begins", help=f"add it to `needs`: `needs: [{needs}]`"
         )
@@ -240,14 +243,9 @@ def _member(field: str | None, what: str, declared: Mapping[str, object] | Itera
     if field is None or field in declared:
         return None
     hint = did_you_mean(field, declared)
-    return Wrong(f"unknown {what} {shown_name(field)}", hint=hint, help=help or (None if hint else f"known: {_listed(declared)}"))
+    return Wrong(f"unknown {what} {shown_name(field)}", hint=hint, help=help or (None if hint else f"known: {listed(declared)}"))
 
 
 def _written(place: str, name: str) -> str:
     """How a name is read: `steps.a`, `steps['a-b']`."""
     return f"{place}.{name}" if name.isidentifier() else f"{place}['{name}']"
-
-
-def _listed(names: Iterable[str]) -> str:
-    listed = [f"`{name}`" for name in names]
-    return ", ".join(listed[:12]) + (", …" if len(listed) > 12 else "") if listed else "none"

@@ -47,6 +47,7 @@ class Simulation:
     now: float = 0.0
     journal: list[tuple[events.Event, float]] = field(default_factory=list)
     most_running: int = 0
+    most_of: dict[str, int] = field(default_factory=dict)  # of each step, how many of its tasks ran at once
     left: bool = False
 
     def __post_init__(self) -> None:
@@ -99,6 +100,7 @@ class Simulation:
         else:
             raise AssertionError("the run does not end")
         self.left = not self.state.all_ended
+        self.state.check()
         if not self.left:
             self.note(events.RunFinished(self.state.outcome()))
         return self
@@ -161,6 +163,8 @@ class Simulation:
                 self.ends = [entry for entry in self.ends if entry[2].task != action.task]
                 heapq.heappush(self.ends, (self.now, next(self.tickets), finished(action.task, number, "cancelled")))
         self.most_running = max(self.most_running, len(self.state.slots))
+        for name in {task.step for task in self.state.running.values()}:
+            self.most_of[name] = max(self.most_of.get(name, 0), self.state.steps[name].running)
 
     def _agent(self, start: policy.Start) -> str | None:
         step = self.state.steps[self.state.tasks[start.task].step].plan
@@ -182,7 +186,7 @@ class Simulation:
     def attempt_timeout(self, task: str) -> float:
         """The time limit of an attempt that runs now, in seconds."""
         found = self.state.tasks[task]
-        return policy.attempt_timeout_seconds(self.plan[found.step], found, self.now)
+        return policy.attempt_timeout_seconds(self.state.steps[found.step].plan, found, self.now)
 
     def statuses(self) -> dict[str, str]:
         return {name: step.status for name, step in self.state.steps.items()}

@@ -22,15 +22,25 @@ FILES = {
     "text.json": b"{type: object}\n",
     "broken.yaml": b"type: [\n",
 }
-BROKEN_SKILL = b"---\nname: broken\ndescription: d\nmetadata: {arguments: {a: {type: strin}}}\n---\n{{ args.b }}\n"
+SKILLS = {
+    "broken": b"---\nname: broken\ndescription: d\nmetadata: {arguments: {a: {type: strin}}}\n---\n{{ args.b }}\n",
+    "typed": b"""---
+name: typed
+description: d
+metadata:
+  arguments: {count: {type: integer}, depth: {enum: [quick, deep]}, list: {type: array}, name: {type: string}}
+---
+{{ args | tojson }}
+""",
+}
 
 
 class Project:
-    """A project with a few files beside the workflow, the bundled skills, and one that is broken."""
+    """A project with a few files beside the workflow, the bundled skills, and two of its own."""
 
     def skill(self, name: str) -> tuple[bytes, str]:
-        if name == "broken":
-            return BROKEN_SKILL, "skills/broken/SKILL.md"
+        if name in SKILLS:
+            return SKILLS[name], f"skills/{name}/SKILL.md"
         found = library.find("skill", name, [library.Place("built in", library.bundled("skills"))])
         return found.path.read_bytes(), f"skills/{name}/SKILL.md"
 

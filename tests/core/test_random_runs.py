@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from simulation import Simulation, finished, workflow
 
 from cpool_flow import events, model
 from cpool_flow.state import State
+from cpool_flow.tasks import SKIPPED_BY_WHEN, StepState, Task
 
-KINDS = ("failed", "overloaded", "lost", "timeout", "bad_output", "auth")
+KINDS = ("failed", "overloaded", "lost", "timeout", "bad_output", "auth", "permission_denied", "errored")
+MOST_STEPS = 8
+
+Journal = list[tuple[events.Event, float]]
 
 
 @st.composite
 def random_workflows(draw: st.DrawFn) -> model.Workflow:
-    count = draw(st.integers(1, 8))
+    count = draw(st.integers(1, MOST_STEPS))
     steps = [draw(random_step(number)) for number in range(count)]
-    cleanup = [{"name": f"f{number}", "run": "x"} for number in range(draw(st.integers(0, 2)))]
+    cleanup = [{"name": f"f{number}", "run": "x", "retries": number} for number in range(draw(st.integers(0, 2)))]
     return workflow(*steps, **{"finally": cleanup})
 
 
@@ -33,11 +37,16 @@ def random_step(draw: st.DrawFn, number: int, depth: int = 2) -> dict[str, Any]:
     step["on_failure"] = draw(st.sampled_from(["fail", "fail", "continue", "stop"]))
     if draw(st.booleans()):
         step |= {"foreach": [1], "fail_fast": draw(st.booleans())}
+        if draw(st.booleans()):
+            step["max_parallel"] = draw(st.integers(1, 2))
     kind = draw(st.sampled_from(["run", "prompt", "run", "steps", "workflow", "approve"] if depth else ["run", "prompt", "approve"]))
     if kind in ("run", "prompt"):
         step |= {kind: "x", "retries": draw(st.integers(0, 2))}
+        step["effects"] = draw(st.sampled_from(["none", "workspace", "workspace", "external"]))
         if draw(st.integers(0, 3)) == 0:
-            step["recovery_prompt"] = "mend"
+            step |= {"recovery_prompt": "mend", "recoveries": draw(st.integers(1, 3))}
+        if kind == "run" and draw(st.integers(0, 5)) == 0:
+            step["slot"] = "none"
     elif kind == "steps":
         step["steps"] = [draw(random_step(n, depth - 1)) for n in range(draw(st.integers(1, 3)))]
     else:
@@ -50,54 +59,66 @@ def random_step(draw: st.DrawFn, number: int, depth: int = 2) -> dict[str, Any]:
 CHILD = workflow({"name": "s0", "run": "x"}, {"name": "s1", "foreach": [1], "run": "x"}, **{"finally": [{"name": "f0", "run": "x"}]})
 
 
-def depends_on_the_moment(steps: Sequence[model.Step]) -> bool:
-    """Whether what is cancelled in it depends on what has ended by then."""
-    return any(
-        step.on_failure == "stop" or step.fail_fast or step.join == "any" or depends_on_the_moment(step.steps or ()) for step in steps
-    )
-
-
 def chance(seed: int, *parts: object) -> int:
     """A number that depends on nothing but its arguments: the same attempt always ends the same way."""
     return zlib.crc32(repr((seed, *parts)).encode())
 
 
-def outcomes(seed: int):
-    """How the n-th counted attempt of a task ends; attempts lost with the coordinator do not count."""
+def outcomes(seed: int, run: Simulation) -> Callable[[events.AttemptStarted], tuple[float, events.AttemptFinished]]:
+    """How the n-th attempt of a task ends; those lost with the coordinator, or cancelled, do not count."""
 
     def outcome(started: events.AttemptStarted) -> tuple[float, events.AttemptFinished]:
-        number = chance(seed, started.task, started.kind)
-        seconds = 0.5 + number % 7
-        kind = KINDS[number % len(KINDS)] if number % 3 == 0 else None
-        return seconds, finished(started.task, started.number, kind, state=f"{started.number}")
+        ended = [attempt.finished for attempt in run.state.tasks[started.task].counted if attempt.finished]
+        number = sum(not each.interrupted and each.error_kind != "cancelled" for each in ended)
+        found = chance(seed, started.task, started.kind, number)
+        kind = KINDS[found % len(KINDS)] if found % 3 == 0 else None
+        return 0.5 + found % 7, finished(started.task, started.number, kind, state=f"state {found % 5}" if kind else "")
 
     return outcome
 
 
-def simulate(flow: model.Workflow, seed: int, journal: list[tuple[events.Event, float]] | None = None, slots: int = 2) -> Simulation:
-    items = {f"s{number}": chance(seed, "items", number) % 4 for number in range(8)}
-    skip = frozenset(f"s{number}" for number in range(8) if chance(seed, "skip", number) % 5 == 0)
-    rounds = {f"s{number}": 1 + chance(seed, "rounds", number) % 3 for number in range(8)}
-    rejects = frozenset(f"s{number}" for number in range(8) if chance(seed, "rejects", number) % 3 == 0)
-    return Simulation(
+def simulate(flow: model.Workflow, seed: int, journal: Journal | None = None, slots: int = 2) -> Simulation:
+    names = [f"s{number}" for number in range(MOST_STEPS)]
+    run = Simulation(
         flow,
-        outcomes(seed),
         slots=slots,
-        items=items,
-        skip=skip,
-        rounds=rounds,
-        rejects=rejects,
+        items={name: chance(seed, "items", name) % 4 for name in names},
+        skip=frozenset(name for name in names if chance(seed, "skip", name) % 5 == 0),
+        rounds={name: 1 + chance(seed, "rounds", name) % 3 for name in names},
+        rejects=frozenset(name for name in names if chance(seed, "rejects", name) % 3 == 0),
         children={"child": CHILD},
         journal=list(journal or []),
     )
+    run.outcome = outcomes(seed, run)
+    return run
+
+
+def settled(run: Simulation) -> dict[str, str]:
+    """What became of the steps, but for those inside of a fan-out that fails fast: what is cancelled there depends on the moment."""
+    return {name: step.status for name, step in run.state.steps.items() if not _may_be_cut(run.state, step)}
+
+
+def to_the_end(flow: model.Workflow, seed: int, journal: Journal) -> Simulation:
+    """Resume; where the run waits for a person, the person says `rerun`, in as many resumes as it takes."""
+    run = simulate(flow, seed, journal).run()
+    for _ in range(20):
+        if not run.left:
+            return run
+        asked = list(run.state.asking)
+        run = simulate(flow, seed, run.journal)
+        for task in asked:
+            run.note(events.Decided(task, "rerun"))
+        run.run()
+    raise AssertionError("the run asks again and again")
 
 
 @given(random_workflows(), st.integers(0, 1000))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_counters_are_what_a_recount_gives_after_every_event(flow: model.Workflow, seed: int) -> None:
     run = simulate(flow, seed).run()
-    state = State(run.plan)
-    for event, at in run.journal:
+    resumed = simulate(flow, seed, run.journal if run.state.status != "success" else run.journal[:-1]).run()
+    state = State(resumed.plan)
+    for event, at in resumed.journal:
         state.apply(event, at)
         state.check()
 
@@ -107,10 +128,13 @@ def test_counters_are_what_a_recount_gives_after_every_event(flow: model.Workflo
 def test_no_task_starts_before_its_needs_and_slots_are_never_exceeded(flow: model.Workflow, seed: int, slots: int) -> None:
     run = simulate(flow, seed, slots=slots).run()
     assert run.most_running <= slots
+    for name, most in run.most_of.items():
+        assert most <= (run.state.steps[name].plan.max_parallel or most)
     for task in run.state.tasks.values():
-        step = run.state.steps[task.step]
-        if task.attempts and step.plan.join != "any":
-            assert all(need.ended_at is not None and need.ended_at <= task.attempts[0].started_at for need in step.frame.needs(step))
+        if task.attempts:
+            step = run.state.steps[task.step]
+            assert _needs_were_met(step, task.attempts[0].started_at)
+            assert step.plan.phase == "main" or _main_ended_before(step, task.attempts[0].started_at)
     assert all(step.ended for step in run.state.steps.values())
 
 
@@ -118,46 +142,134 @@ def test_no_task_starts_before_its_needs_and_slots_are_never_exceeded(flow: mode
 @settings(max_examples=60, deadline=None)
 def test_every_prefix_of_a_journal_resumes_to_the_same_outcome(flow: model.Workflow, seed: int) -> None:
     whole = simulate(flow, seed).run()
-    if depends_on_the_moment(flow.steps):
-        return
     for length in range(1, len(whole.journal)):
-        if isinstance(whole.journal[length - 1][0], events.RunFinished):
-            continue
-        resumed = simulate(flow, seed, whole.journal[:length]).run()
-        assert resumed.statuses() == whole.statuses(), length
-        assert resumed.state.status == whole.state.status
-        assert _finished_once(resumed)
+        resumed = to_the_end(flow, seed, whole.journal[:length])
+        assert resumed.state.status == whole.state.status, length
+        assert _repeats(resumed) == []
+        if not _stops(whole, resumed):  # what is cancelled depends on the moment
+            assert settled(resumed) == settled(whole), length
+
+
+@given(random_workflows(), st.integers(0, 1000), st.lists(st.integers(0, 10_000), min_size=2, max_size=5))
+@settings(max_examples=100, deadline=None)
+def test_a_run_that_dies_again_and_again_comes_to_the_same_outcome(flow: model.Workflow, seed: int, cuts: list[int]) -> None:
+    whole = simulate(flow, seed).run()
+    journal = whole.journal[:-1]
+    for cut in cuts:
+        journal = simulate(flow, seed, journal[: 1 + cut % len(journal)]).run().journal
+    resumed = to_the_end(flow, seed, journal[:-1])
+    assert resumed.state.status == whole.state.status
+    assert _repeats(resumed) == []
+    if not _stops(whole, resumed):
+        assert settled(resumed) == settled(whole)
+
+
+@given(random_workflows(), st.integers(0, 1000), st.floats(0, 30), st.booleans())
+@settings(max_examples=100, deadline=None)
+def test_a_run_that_was_cancelled_ends_and_goes_on_where_it_was(flow: model.Workflow, seed: int, moment: float, at_once: bool) -> None:
+    whole = simulate(flow, seed).run()
+    cancelled = simulate(flow, seed).run(until=moment)
+    if cancelled.state.finished or cancelled.state.stopping:
+        return
+    cancelled.note(events.RunStopping("cancel", "cancelled", at_once=at_once))
+    cancelled.run()
+    assert cancelled.state.status == "cancelled"
+    assert not cancelled.state.running
+    again = to_the_end(flow, seed, cancelled.journal)
+    assert _repeats(again) == []
+    if not _stops(whole, again, cause="on_failure"):
+        main = [step.name for step in whole.plan.phase("main")]
+        assert [again.statuses()[name] for name in main] == [whole.statuses()[name] for name in main]
+
+
+@given(random_workflows(), st.integers(0, 1000))
+@settings(max_examples=100, deadline=None)
+def test_a_resume_in_which_all_goes_well_leaves_nothing_undone(flow: model.Workflow, seed: int) -> None:
+    failed = simulate(flow, seed).run()
+    if failed.state.status == "success":
+        return
+    resumed = simulate(flow, seed, failed.journal)
+    resumed.outcome = lambda started: (1.0, finished(started.task, started.number))
+    resumed.rejects = frozenset()
+    resumed.run()
+    assert resumed.state.status == "success"
+    assert all(step.status == "success" or step.reason == SKIPPED_BY_WHEN for step in resumed.state.root.steps.values())
 
 
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=15), st.integers(0, 1000), st.integers(1, 4))
+@example(fan_in=[0, 1], seed=0, slots=1)
 @settings(max_examples=100, deadline=None)
 def test_the_makespan_keeps_grahams_bound(fan_in: list[int], seed: int, slots: int) -> None:
     """W/P + CP(1 - 1/P), Graham 1969, for any list scheduler that never leaves a slot idle while a task is ready."""
-    steps = []
+    steps: list[dict[str, Any]] = []
+    items: dict[str, int] = {}
     for number, wanted in enumerate(fan_in):
         needs = sorted({chance(seed, "need", number, n) % number for n in range(wanted)}) if number else []
         steps.append({"name": f"s{number}", "run": "x", "needs": [f"s{need}" for need in needs]})
-    seconds = {f"s{number}": 1.0 + chance(seed, "time", number) % 9 for number in range(len(fan_in))}
-    run = Simulation(workflow(*steps), lambda started: (seconds[started.task], finished(started.task, started.number)), slots=slots).run()
+        if chance(seed, "fans out", number) % 3 == 0:
+            steps[-1]["foreach"] = [1]
+            items[f"s{number}"] = 1 + chance(seed, "items", number) % 4
+
+    def seconds(task: str) -> float:
+        return 1.0 + chance(seed, "time", task) % 9
+
+    run = Simulation(
+        workflow(*steps), lambda started: (seconds(started.task), finished(started.task, started.number)), slots=slots, items=items
+    ).run()
     path: dict[str, float] = {}
     for step in steps:
-        path[step["name"]] = seconds[step["name"]] + max((path[need] for need in step["needs"]), default=0.0)
-    assert run.now <= sum(seconds.values()) / slots + max(path.values()) * (1 - 1 / slots) + 1e-9
-    assert run.now >= max(path.values()) - 1e-9
+        longest = max(seconds(task.id) for task in run.state.steps[step["name"]].tasks)
+        path[step["name"]] = longest + max((path[need] for need in step["needs"]), default=0.0)
+    work = sum(seconds(task) for task in run.state.tasks)
+    assert run.now <= work / slots + max(path.values()) * (1 - 1 / slots) + 1e-9
+    assert run.now >= max(max(path.values()), work / slots) - 1e-9
 
 
-def _finished_once(run: Simulation) -> bool:
-    """No task that had succeeded was started again."""
+def _needs_were_met(step: StepState, at: float) -> bool:
+    needs = list(step.frame.needs(step))
+    ended = [need for need in needs if need.ended_at is not None and need.ended_at <= at]
+    if step.plan.join == "any" and needs:
+        return any(need.status == "success" for need in ended) or (ended == needs and any(need.ended_well for need in needs))
+    return ended == needs and (step.plan.join == "done" or all(need.ended_well for need in needs))
+
+
+def _main_ended_before(step: StepState, at: float) -> bool:
+    main = [other for other in step.frame.steps.values() if other.plan.phase == "main"]
+    return all(other.ended_at is not None and other.ended_at <= at for other in main)
+
+
+def _may_be_cut(state: State, step: StepState) -> bool:
+    owner = step.frame.owner
+    return owner is not None and (bool(state.steps[owner.step].plan.step.fail_fast) or _may_be_cut(state, state.steps[owner.step]))
+
+
+def _is_last(state: State, task_id: str) -> bool:
+    """Whether a task belongs to `finally`, or to something that does."""
+    task: Task | None = state.tasks[task_id]
+    while task is not None:
+        if state.steps[task.step].plan.phase == "finally":
+            return True
+        task = task.within.owner
+    return False
+
+
+def _stops(*runs: Simulation, cause: str | None = None) -> bool:
+    """Whether one of them was cut short, so that it depends on the moment what was cancelled."""
+    stops = [event for run in runs for event, _ in run.journal if isinstance(event, events.RunStopping)]
+    return any(cause in (None, event.cause) for event in stops)
+
+
+def _repeats(run: Simulation) -> list[str]:
+    """Tasks that were started again though they had succeeded; those of `finally` may, once the run was open again."""
     done: set[str] = set()
+    repeated = []
     for event, _ in run.journal:
-        if (
-            isinstance(event, events.AttemptStarted)
-            and event.task in done
-            and run.state.steps[run.state.tasks[event.task].step].plan.phase != "finally"
-        ):
-            return False
-        if isinstance(event, events.AttemptFinished) and event.error_kind is None and run.state.tasks[event.task].status == "success":
-            attempt = run.state.tasks[event.task].attempts[event.number - 1]
-            if attempt.started.kind == "normal":
+        if isinstance(event, events.RunResumed) and event.reopen:
+            done -= {task for task in done if _is_last(run.state, task)}
+        elif isinstance(event, events.AttemptStarted) and event.task in done:
+            repeated.append(event.task)
+        elif isinstance(event, events.AttemptFinished) and event.error_kind is None:
+            started = run.state.tasks[event.task].attempts[event.number - 1].started
+            if started.kind == "normal" or run.state.steps[run.state.tasks[event.task].step].plan.step.is_agent:
                 done.add(event.task)
-    return True
+    return repeated

@@ -52,6 +52,18 @@ def complaints(of: Skill, *names: str) -> list[str]:
 # ---- the file ----
 
 
+def test_a_skill_has_no_script_of_answers() -> None:
+    text = "---\nname: fix\ndescription: x\nmetadata:\n  config: {agent: scripted, script: answers.yaml}\n---\nFix it.\n"
+    assert refusal(text).splitlines() == [
+        "error: a skill cannot name a `script`: its path is relative to a workflow file",
+        "  --> skills/fix/SKILL.md:5:29",
+        "  |",
+        "5 |   config: {agent: scripted, script: answers.yaml}",
+        "  |                             ^^^^^^",
+        "help: set it in the workflow: `config: {agent: scripted, script: …}`",
+    ]
+
+
 def test_a_skill_file_is_front_matter_and_text() -> None:
     source = (
         "---\r\n"

@@ -170,7 +170,7 @@ def test_what_goes_wrong_has_words_and_a_place(text, message, offset):
         ("{{ args.v | quote }}", "unknown filter `quote`", 12, 5, "values in shell text are quoted for you"),
         ("{{ 1 is od }}", "unknown test `od`", 5, 2, "did you mean `odd`?"),
         ("{{ a && b }}", "unexpected char `&`", 5, 1, "write `and`"),
-        ("{{ a || b }}", "expected token `name`, got `|`", 6, 1, "write `or`"),
+        ("{{ a || b }}", "expected `name`, got `|`", 6, 1, "write `or`"),
         ("{{ !a }}", "unexpected char `!`", 3, 1, "write `not`"),
         ("x {{ a }", "unexpected `}`", 7, 1, "close it with `}}`"),
         ("{% if a %}b", "`{% if %}` is never closed: `{% endif %}` is missing", 10, 1, None),

@@ -536,3 +536,15 @@ def test_the_misbehaving_agents_lose_nothing_and_harm_nobody(scratch: Scratch, c
     if case == "plants-git-commands":  # from here a person's git would run them
         git(scratch.repo, "config", "--unset-all", "core.fsmonitor")
     assert scratch.state() == before
+
+
+def test_damage_is_seen_without_a_touch(scratch: Scratch) -> None:
+    place = opened(scratch)
+    assert place.damage() is None
+    (place.directory / ".git").unlink()
+    assert place.damage() == place.damage() == "the worktree's `.git` file was removed"
+    assert not (place.directory / ".git").exists()
+    asyncio.run(place.repair())
+    assert place.damage() is None
+    shutil.rmtree(Path(git(place.directory, "rev-parse", "--absolute-git-dir")))
+    assert place.damage() == "the worktree is no longer registered in its repository"

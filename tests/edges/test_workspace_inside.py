@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from cases import cases
-from cpool_flow.errors import InvalidInput
+from cpool_flow.errors import FlowError, InvalidInput, OperationFailed
 from cpool_flow.workspace import PlainPlace
 from edges.git_runner import write
 
@@ -88,12 +88,12 @@ def test_a_folder_outside_is_refused(place: PlainPlace, folder: str) -> None:
 
 @pytest.mark.parametrize("folder", ["nope", "README", "broken", "src/nope"])
 def test_what_is_no_folder_is_refused(place: PlainPlace, folder: str) -> None:
-    with pytest.raises(InvalidInput, match="no directory of the run's place"):
+    with pytest.raises(OperationFailed, match="no directory of the run's place"):
         place.folder(folder)
 
 
 def test_the_hostile_folders_of_the_shared_cases_are_refused(place: PlainPlace) -> None:
     for case in cases("hostile/paths.json")["cases"]:
         if case["place"] == "cwd":
-            with pytest.raises(InvalidInput):
+            with pytest.raises(FlowError):
                 place.folder(case["value"])

@@ -53,8 +53,12 @@ class Session:
 
     def flow(self, *arguments: str, stdin: str = "", **environment: str) -> Ended:
         """Run a command to its end."""
+        return self.program(*self.command(*arguments), stdin=stdin, **environment)
+
+    def program(self, *argv: str, stdin: str = "", **environment: str) -> Ended:
+        """Run any program in the project to its end."""
         ended = subprocess.run(
-            self.command(*arguments),
+            argv,
             cwd=self.path,
             env={**self.environment, **environment},
             input=stdin.encode(),
@@ -97,6 +101,10 @@ class Session:
 
     def last_run(self) -> Path:
         return sorted((self.path / ".cpool" / "runs").iterdir())[-1]
+
+    def events(self, run: str = "last") -> list[Any]:
+        """What the journal of a run has recorded."""
+        return [json.loads(line) for line in self.flow("events", run).out.splitlines()]
 
     def status(self, run: str = "last") -> Any:
         return self.flow("status", run, "--json").json()

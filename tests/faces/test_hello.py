@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from session import Session
+from session import ROOT, Session
 
 CARD = "Hello, world!\nHola, world!\nJambo, world!"
 
@@ -23,6 +23,14 @@ def test_hello_runs_anywhere_and_leaves_the_project_as_it_was(session: Session, 
     ]
     assert {path.name for path in session.path.iterdir()} <= {".cpool", ".git", "README"}
     assert not repository or session.git("status", "--porcelain") == ""
+
+
+@pytest.mark.parametrize("repository", [False, True], ids=["plain folder", "git repository"])
+def test_nothing_about_hello_is_worth_a_warning(session: Session, repository: bool) -> None:
+    if repository:
+        session.repository()
+    assert "warning" not in session.flow("run", "hello").err
+    assert session.flow("validate", str(ROOT / "workflows" / "hello.yaml"), "--strict").code == 0
 
 
 def test_hello_shows_an_answer_that_is_refused_and_mended_and_three_tasks(session: Session) -> None:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
+import pytest
 from session import Session
 
 NEEDS_MUCH = """
@@ -45,3 +49,54 @@ def test_a_tag_is_kept_with_the_run(session: Session) -> None:
     ended = session.flow("run", "flow.yaml", "--tag", "nightly", "--tag", "try", "--json")
     assert ended.json()["tags"] == ["nightly", "try"]
     assert session.flow("runs", "--json").json()["runs"][0]["tags"] == ["nightly", "try"]
+
+
+def test_a_plan_names_the_place_of_every_setting_and_shows_it_as_json(session: Session) -> None:
+    session.file(
+        "flow.yaml",
+        """
+        config: {model: sonnet, permission_mode: plan, env: {LANG: en}, allowed_tools: [Read]}
+        steps:
+          - name: look
+            prompt: Look.
+            config: {model: opus, env: {PORT: 8080}, allowed_tools: [Grep]}
+        """,
+    )
+    ended = session.flow("plan", "flow.yaml", PATH=BARE_PATH)
+    settings = [line.strip() for line in ended.out.splitlines() if ": " in line and "timeout" not in line]
+    assert settings == [
+        "agent: claude (default)",
+        "model: opus (step look)",
+        "permission_mode: plan (workflow)",
+        'allowed_tools: ["Read", "Grep"] (workflow, step look)',
+        'env: {"LANG": "en", "PORT": "8080"} (workflow, step look)',
+    ]
+
+
+def test_status_shows_outputs_as_the_run_did(session: Session) -> None:
+    session.file("flow.yaml", "steps: [{run: 'seq 2'}]\noutputs: {lines: '{{ steps.step_1.output }}', count: '{{ 1 + 1 }}'}\n")
+    shown = session.flow("run", "flow.yaml").out
+    assert shown == "lines =\n  1\n  2\ncount = 2\n"
+    assert session.flow("status").out.endswith(shown)
+
+
+@pytest.mark.parametrize("command", [["run", "hello"], ["list"], []])
+def test_on_a_system_that_is_not_supported_one_clear_error_names_the_way_out(session: Session, command: list[str]) -> None:
+    program = f"import sys; from cpool_flow.cli.main import run_main; sys.platform = 'win32'; sys.exit(run_main({command!r}))"
+    ended = subprocess.run(
+        [sys.executable, "-c", program], cwd=session.path, env=session.environment, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert (
+        ended.stderr
+        == "error: cpool-flow does not run on win32\nhelp: it runs on Linux, and on macOS at best effort; on Windows, use WSL\n"
+    )
+    assert not (session.path / ".cpool").exists()
+
+
+def test_the_version_and_the_help_come_on_any_system(session: Session) -> None:
+    program = "import sys; from cpool_flow.cli.main import run_main; sys.platform = 'win32'; sys.exit(run_main(['--version']))"
+    ended = subprocess.run(
+        [sys.executable, "-c", program], env=session.environment, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (ended.returncode, ended.stderr) == (0, "")

@@ -23,7 +23,7 @@ from pydantic import BeforeValidator, Field, ValidationError
 
 from cpool_flow import document
 from cpool_flow.errors import InvalidInput, Problem, did_you_mean
-from cpool_flow.model import ListOf, Model, NonEmpty, Text
+from cpool_flow.model import NOT_BLANK, ListOf, Model, NonEmpty, Text
 
 ScriptedError = Literal[
     "failed", "overloaded", "rate_limited", "auth", "max_turns", "budget", "bad_output", "permission_denied", "invalid", "lost"
@@ -103,7 +103,8 @@ def _problem(source: document.Document, found: Any) -> Problem:
     if found["type"] == "extra_forbidden":
         known = Script.model_fields if len(path) == 1 else Call.model_fields
         return Problem(f"unknown key `{path[-1]}`", source.location(path, key=True), did_you_mean(str(path[-1]), known))
-    message = found["msg"][:1].lower() + found["msg"][1:]
+    blank = found["type"] == "string_pattern_mismatch" and found["ctx"]["pattern"] == NOT_BLANK
+    message = "this text is empty" if blank else found["msg"][:1].lower() + found["msg"][1:]
     return Problem(f"`{path[-1]}`: {message}" if path else message, source.location(path))
 
 

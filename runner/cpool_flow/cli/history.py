@@ -17,6 +17,7 @@ from cpool_flow import events as facts
 from cpool_flow import history, run_folder
 from cpool_flow.cli.json_output import print_json
 from cpool_flow.cli.outcome import exit_code
+from cpool_flow.cli.output_text import print_output
 from cpool_flow.cli.project import find_run, project_directory
 from cpool_flow.errors import FlowError, InvalidInput, did_you_mean, printable
 from cpool_flow.executor.logs import spools
@@ -117,7 +118,7 @@ def _print_status(run: history.Run) -> None:
         print(printable(line))
     if state.outputs:
         for name, value in json.loads(run.folder.load(state.outputs)).items():
-            print(f"  {name} = {printable(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))[:500]}")
+            print_output(name, value)
 
 
 @click.command("events", short_help="Print what a run's journal has recorded.")

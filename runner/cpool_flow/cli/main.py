@@ -35,6 +35,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "doctor": ("doctor", "Say what is installed, what is missing, and how to get it."),
 }
 
+SYSTEMS = ("linux", "darwin")
 EXIT_CODES = """\b
 Exit codes:
   0    succeeded
@@ -69,6 +70,7 @@ class LazyGroup(click.Group):
             near = did_you_mean(name, COMMANDS)
             known = f"known are: {', '.join(COMMANDS)}"
             raise click.UsageError(f"no command `{name[:60]}`{f', {near}' if near else f'; {known}'}", ctx)
+        _check_system()  # before the command's module is imported
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -95,9 +97,18 @@ def main(ctx: click.Context, project: str | None) -> None:
     """
     ctx.obj = project
     if ctx.invoked_subcommand is None:
+        _check_system()
         from cpool_flow.cli.catalog import show_all
 
         show_all(project)
+
+
+def _check_system() -> None:
+    if not sys.platform.startswith(SYSTEMS):
+        from cpool_flow.errors import InvalidInput
+
+        help = "it runs on Linux, and on macOS at best effort; on Windows, use WSL"
+        raise InvalidInput(f"cpool-flow does not run on {sys.platform}", help=help)
 
 
 def entry() -> NoReturn:

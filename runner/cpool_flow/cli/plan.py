@@ -158,9 +158,13 @@ def _step_lines(step: JsonObject) -> Iterator[str]:
     if "timeout_seconds" in step:
         limits = [f"timeout {seconds_text(step['timeout_seconds'])}"]
         limits += [f"idle {seconds_text(step['idle_timeout_seconds'])}"] if step["idle_timeout_seconds"] else []
-        limits += [f"{step[key]} {key}" for key in ("retries", "recoveries") if step[key]]
+        limits += [_counted(step[key], one, key) for one, key in (("retry", "retries"), ("recovery", "recoveries")) if step[key]]
         yield " · ".join(limits)
 
 
 def _shown(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _counted(number: int, one: str, many: str) -> str:
+    return f"{number} {one if number == 1 else many}"

@@ -68,7 +68,7 @@ class PlainProgress:
                 return self._finished(event, state)
             case events.RetryScheduled() if not event.free or event.reason == "usage limit":
                 return _row(event.task, "waiting", event.reason, f"again in {event.not_before - at:.1f}s" if event.not_before > at else "")
-            case events.TaskClosed():
+            case events.TaskClosed() if not _is_told(event, state):
                 return _row(event.task, event.status, event.reason)
             case events.StepClosed():
                 return _row(event.step, event.status, event.reason)
@@ -108,6 +108,12 @@ class PlainProgress:
 
 def _run_id(state: State) -> str:
     return state.created.run_id if state.created else ""
+
+
+def _is_told(closed: events.TaskClosed, state: State) -> bool:
+    """Whether the line of the task's last attempt has said it already."""
+    last = state.tasks[closed.task].last
+    return last is not None and last.finished is not None and last.finished.error_kind is not None and last.finished.reason == closed.reason
 
 
 def _row(name: str, status: str, *details: str) -> str:
@@ -162,7 +168,7 @@ def _decide(state: State) -> str:
 def totals(state: State, now: float | None) -> str:
     """`4/9 steps · 3 running · $0.84 · 2m10s`."""
     steps = state.root.steps
-    parts = [f"{sum(step.ended for step in steps.values())}/{len(steps)} steps"]
+    parts = [f"{sum(step.ended_well for step in steps.values())}/{len(steps)} steps"]
     if state.running:
         parts.append(f"{len(state.running)} running")
     if state.cost_usd or not state.cost_known:

@@ -218,17 +218,10 @@ def _print_result(folder: RunFolder, run: Any, manner: Manner) -> None:
     if manner.as_json:
         print_json(run.document())
     elif not manner.as_events and run.state.outputs:
+        from cpool_flow.cli.output_text import print_output
+
         for name, value in json.loads(folder.load(run.state.outputs)).items():
-            _print_output(name, value)
-
-
-def _print_output(name: str, value: Any) -> None:
-    """`name = value`; text of several lines stands below its name. On a terminal, control characters are shown."""
-    from cpool_flow.errors import printable
-
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    lines = [printable(line) for line in text.split("\n")] if sys.stdout.isatty() else text.split("\n")
-    print(f"{name} = {lines[0]}" if len(lines) == 1 else f"{name} =\n" + "\n".join(f"  {line}" for line in lines))
+            print_output(name, value)
 
 
 def _decisions(given: tuple[str, ...], state: State) -> dict[str, facts.Choice]:

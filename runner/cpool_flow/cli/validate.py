@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from cpool_flow.cli.annotations import annotation_lines
 from cpool_flow.cli.complain import sources
 from cpool_flow.cli.json_output import print_json
 from cpool_flow.cli.project import places, project_directory, searched
@@ -26,13 +27,14 @@ def validate_command(project: str | None, files: tuple[str, ...], form: str, str
 
     Exit code 0: no problem; 2: problems, or with --strict warnings.
     """
-    found = [problem for file in files for problem in problems_of(file, project)]
+    by_file = [(file, problem) for file in files for problem in problems_of(file, project)]
+    found = [problem for _, problem in by_file]
     failed = any(strict or not problem.warning for problem in found)
     if form == "json":
-        print_json({"problems": [_document(problem) for problem in found]})
+        print_json({"problems": [_document(file, problem) for file, problem in by_file]})
     elif form == "github":
-        for problem in found:
-            print(_annotation(problem))
+        for line in annotation_lines(found):
+            print(line)
     elif found:
         print(render_problems(found, sources(tuple(found))), file=sys.stderr)
     if form == "text" and not failed:
@@ -52,31 +54,15 @@ def problems_of(file: str, project: str | None) -> tuple[Problem, ...]:
         return error.problems
 
 
-def _document(problem: Problem) -> dict[str, Any]:
+def _document(file: str, problem: Problem) -> dict[str, Any]:
     place = problem.location
     return {
         "severity": "warning" if problem.warning else "error",
         "message": problem.message,
-        "file": place.file if place else None,
+        "file": place.file if place else file,
         "line": place.line if place else None,
         "column": place.column if place else None,
         "length": place.length if place else None,
         "hint": problem.hint,
         "help": problem.help,
     }
-
-
-def _annotation(problem: Problem) -> str:
-    """A workflow command of GitHub Actions: data escaped as its toolkit does."""
-    place = problem.location
-    properties = f" file={_property(place.file)},line={place.line},col={place.column}" if place else ""
-    text = "; ".join(part for part in (problem.message, problem.hint, problem.help) if part)
-    return f"::{'warning' if problem.warning else 'error'}{properties}::{_data(text)}"
-
-
-def _data(text: str) -> str:
-    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
-
-
-def _property(text: str) -> str:
-    return _data(text).replace(":", "%3A").replace(",", "%2C")

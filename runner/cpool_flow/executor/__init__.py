@@ -1,7 +1,8 @@
 """What an executor is: it takes attempts, and hands back how they ended.
 
 Protocol: `start` and `stop` are called from the coordinator's loop and return at once. For each started attempt
-`deliver` is called exactly once, whatever happens to it. `stop` may be called again, and for an attempt that has
+`deliver` is called exactly once, whatever happens to it: with how it ended, or with the error for which nobody can go on
+(the disk is full). `stop` may be called again, and for an attempt that has
 just ended; `at_once` leaves out the grace. After `close` nothing that was started is alive.
 """
 
@@ -15,7 +16,7 @@ from typing import Any, Protocol
 from cpool_flow.events import AttemptFinished, AttemptKind
 from cpool_flow.plan import PlannedStep
 
-Deliver = Callable[[AttemptFinished], None]
+Deliver = Callable[[AttemptFinished | Exception], None]
 
 
 @dataclass(frozen=True, slots=True)

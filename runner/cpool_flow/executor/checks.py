@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+from cpool_flow.errors import OperationFailed
 from cpool_flow.executor import Assignment
 from cpool_flow.executor.context import RunContext, display
 from cpool_flow.executor.outcome import Outcome, seconds_text, stopped
@@ -52,15 +53,16 @@ async def expected(outcome: Outcome, assignment: Assignment, context: RunContext
     if expect is None:
         return outcome
     if expect.changes is not None:
-        changed = (await context.place.tree()) != assignment.tree
+        tree = await context.place.tree()
+        if tree is None or assignment.tree is None:
+            return outcome.failed("errored", "`expect: changes` needs a git repository, and the run's place is in none")
+        changed = tree != assignment.tree
         if changed != expect.changes:
             return outcome.failed(
                 "failed", "expected changes, but no file has changed" if expect.changes else "expected no changes, but files have changed"
             )
     if expect.commit is not None and ((await context.place.head()) != head) != expect.commit:
-        return outcome.failed(
-            "failed", "expected a commit, but the run's branch has none" if expect.commit else "expected no commit, but there is one"
-        )
+        return outcome.failed("failed", "expected a commit, but there is none" if expect.commit else "expected no commit, but there is one")
     missing = context.place.unmatched(expect.files or ())
     if missing:
         return outcome.failed("failed", f"expected files are missing: {', '.join(f'`{pattern}`' for pattern in missing)}")
@@ -72,7 +74,10 @@ async def left_state(outcome: Outcome, assignment: Assignment, context: RunConte
     failure have the same name, for an agent step only with the same answer, outside git only with the same output."""
     if outcome.error_kind is None or not assignment.step.recoveries:
         return None, ""
-    tree = await context.place.tree()
+    try:
+        tree = await context.place.tree()
+    except OperationFailed:  # git is broken here: what failed is known, and what it left is not
+        return None, ""
     parts = [tree or "", outcome.error_kind, str(outcome.exit_code)]
     if tree is None or assignment.step.step.is_agent:
         parts.append(outcome.answer)

@@ -11,6 +11,7 @@ from typing import Any
 from cpool_flow import model, template
 from cpool_flow.errors import InvalidInput
 from cpool_flow.executor import Assignment
+from cpool_flow.git import POINTERS
 from cpool_flow.inputs import Inputs, WorkflowCopy
 from cpool_flow.json_value import JsonValue
 from cpool_flow.process import Processes
@@ -65,7 +66,7 @@ class RunContext:
         return rendered.script, rendered.environment
 
     def directory(self, step: model.Step, scope: Mapping[str, object]) -> str:
-        """Where the step works. Raises InvalidInput where its `cwd` is no folder inside the place."""
+        """Where the step works. Raises InvalidInput where its `cwd` is outside of the place, OperationFailed where it does not exist."""
         if step.cwd is None:
             return str(self.place.directory)
         return str(self.place.folder(self.text(step.cwd, scope)))
@@ -92,7 +93,9 @@ class RunContext:
 
     @property
     def public_environment(self) -> dict[str, str]:
-        return {name: value for name, value in self.environment.items() if name not in self.secrets and name != "CPOOL_FAULT"}
+        """The caller's environment, less the declared secrets; in a place of the run's own nothing in it leads git elsewhere."""
+        hidden = {*self.secrets, "CPOOL_FAULT", *(POINTERS if self.place.branch is not None else ())}
+        return {name: value for name, value in self.environment.items() if name not in hidden}
 
     def setup_environment(self) -> dict[str, str]:
         return {**self.public_environment, **self.env, **self._identity(None)}

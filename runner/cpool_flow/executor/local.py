@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 from dataclasses import replace
+from pathlib import Path
 
 from cpool_flow.errors import InvalidInput, OperationFailed
+from cpool_flow.events import AttemptFinished
 from cpool_flow.executor import Assignment, Deliver
 from cpool_flow.executor.artifacts import keep_artifacts
 from cpool_flow.executor.checks import expected, left_state, verified
@@ -14,6 +18,10 @@ from cpool_flow.executor.outcome import Outcome
 from cpool_flow.executor.shell_step import run_command
 from cpool_flow.executor.work import Work
 from cpool_flow.values import RenderError
+
+# Below this a disk counts as full (bytes).
+LEAST_FREE_BYTES = 64 * 1024
+_DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS})
 
 
 class LocalSlots:
@@ -42,10 +50,25 @@ class LocalSlots:
             await asyncio.wait(self._attempts)
 
     async def _attempt(self, assignment: Assignment, work: Work, deliver: Deliver) -> None:
+        try:
+            deliver(await self._fact(assignment, work))
+        except Exception as error:  # told to who waits for it: nobody else would hear of it
+            deliver(error)
+        finally:
+            del self._works[assignment.task]
+
+    async def _fact(self, assignment: Assignment, work: Work) -> AttemptFinished:
         outcome = self._with_artifacts(await self._outcome(assignment, work), assignment).masked(self._context.masker.mask)
+        if outcome.error_kind in ("failed", "errored"):
+            self._check_disk()
         tree, state = await left_state(outcome, assignment, self._context)
-        del self._works[assignment.task]
-        deliver(outcome.fact(assignment, tree=tree, state=state))
+        return outcome.fact(assignment, tree=tree, state=state)
+
+    def _check_disk(self) -> None:
+        """A failure on a full disk is not the step's own. Raises OperationFailed."""
+        for folder in (self._context.folder.path, self._context.place.directory):
+            if _free_bytes(folder) < LEAST_FREE_BYTES:
+                raise OperationFailed(f"the disk of `{folder}` is full")
 
     def _with_artifacts(self, outcome: Outcome, assignment: Assignment) -> Outcome:
         try:
@@ -58,6 +81,9 @@ class LocalSlots:
         try:
             head = await context.place.head() if assignment.step.step.expect else None
             outcome = await _work(assignment, context, work)
+            damage = context.place.damage() if outcome.error_kind is None else None
+            if damage:
+                outcome = outcome.failed("failed", damage)
             # The recovery of a `run` step proves nothing itself: the command is run again.
             if outcome.error_kind is None and (assignment.kind == "normal" or assignment.step.step.is_agent):
                 if assignment.step.step.verify:
@@ -70,7 +96,22 @@ class LocalSlots:
         except InvalidInput as error:
             return Outcome("invalid", "; ".join(problem.message for problem in error.problems))
         except (OperationFailed, OSError) as error:
+            if _is_of_disk(error):
+                raise
             return Outcome("errored", str(error))
+
+
+def _is_of_disk(error: Exception) -> bool:
+    causes = (error, error.__cause__)
+    return any(isinstance(cause, OSError) and cause.errno in _DISK_ERRORS for cause in causes)
+
+
+def _free_bytes(folder: Path) -> int:
+    try:
+        found = os.statvfs(folder)
+    except OSError:
+        return LEAST_FREE_BYTES
+    return found.f_bavail * found.f_frsize
 
 
 async def _work(assignment: Assignment, context: RunContext, work: Work) -> Outcome:

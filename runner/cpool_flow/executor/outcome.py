@@ -13,6 +13,7 @@ from cpool_flow.events import AttemptFinished, Stored
 from cpool_flow.executor import Assignment
 from cpool_flow.executor.context import RunContext
 from cpool_flow.executor.work import Ended
+from cpool_flow.model import duration_text
 from cpool_flow.outputs import Output
 
 
@@ -101,12 +102,5 @@ def stopped(ended: Ended, reason: str | None, timeout: str, idle: str) -> Outcom
 
 
 def seconds_text(seconds: float | None) -> str:
-    """A duration as people write it: `90s` is `1m30s`."""
-    if seconds is None:
-        return "no limit"
-    if seconds < 60:
-        return f"{seconds:g}s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    parts = [f"{hours}h" if hours else "", f"{minutes}m" if minutes else "", f"{rest}s" if rest else ""]
-    return "".join(parts)
+    """A limit as people write it."""
+    return "no limit" if seconds is None else duration_text(seconds)

@@ -32,7 +32,7 @@ async def run_command(assignment: Assignment, context: RunContext, work: Work) -
     outcome = stopped(ran.ended, work.stopped, seconds_text(assignment.timeout_seconds), seconds_text(idle))
     if outcome is None:
         outcome = Outcome(exit_code=ran.ended.exit.code, signal=ran.ended.exit.signal)
-        if ran.ended.exit.code not in (step.ok_codes or (0,)):
+        if ran.ended.exit.code not in (0, *(step.ok_codes or ())):
             outcome = outcome.failed("failed", f"`{display(step.run or '')}` ended with {ran.ended.text}")
     if outcome.error_kind:
         return replace(outcome, output=_stored(assignment, ran.size), tail=ran.last, answer=ran.last)

@@ -8,14 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from cpool_flow.shell import hazards, words
+from cpool_flow.shell import conditions, hazards, words
 from cpool_flow.shell.frames import Frame, Kind, Position
 from cpool_flow.shell.scanner import Lost, Scanner
-from cpool_flow.shell.words import VALUE
-
-# The words in `[[ ]]` after which a value is taken as text, or as the name of a file.
-TEXT_BEFORE = frozenset({"[[", "!", "=", "==", "!=", "=~", "-nt", "-ot", "-ef", *(f"-{letter}" for letter in "abcdefghknprsuwxzGLNOS")})
-TEXT_AFTER = frozenset({"=", "==", "!=", "=~", "-nt", "-ot", "-ef", "]]"})
 
 
 def end_word(scanner: Scanner) -> None:
@@ -41,6 +36,7 @@ def end_command(frame: Frame) -> None:
         why = "the command runs the text of this here-document as a program"
         frame.heredocs = tuple(replace(document, program=why) for document in frame.heredocs)
     frame.watch = None
+    frame.keyword = ""
 
 
 def _refuse_open_index(frame: Frame, word: str) -> None:
@@ -56,14 +52,16 @@ def _first_word(scanner: Scanner, frame: Frame, word: str) -> None:
     if words.ASSIGNMENT.match(word):
         frame.position = Position.PREFIX
     elif word == "alias":
-        raise Lost("`alias`, which may change how the text after it is read")
-    else:
+        raise Lost(ALIAS)
+    elif not (word in TIME_OPTIONS and frame.keyword == "time" and frame.position is Position.START):
         frame.position = Position.NAMED
         frame.previous = word
         frame.watch = hazards.begin(word)
 
 
 def _argument(scanner: Scanner, frame: Frame, word: str) -> None:
+    if word == "alias" and frame.position is Position.NAMED and frame.previous in ("command", "builtin"):
+        raise Lost(ALIAS)
     frame.position = Position.ARGUMENTS
     frame.watch = hazards.follow(frame.watch, word)
 
@@ -88,6 +86,12 @@ def _for_in(scanner: Scanner, frame: Frame, word: str) -> None:
     if word not in ("in", "do"):
         raise Lost("`for` without `in`")
     frame.position = Position.FOR_WORDS if word == "in" else Position.START
+
+
+def _case(scanner: Scanner, frame: Frame, word: str) -> None:
+    if frame.keyword:
+        raise Lost(f"`case` after `{frame.keyword}`, which are words of one command in sh")
+    frame.position = Position.CASE_WORD
 
 
 def _case_in(scanner: Scanner, frame: Frame, word: str) -> None:
@@ -121,27 +125,11 @@ def _one_of_a_list(scanner: Scanner, frame: Frame, word: str) -> None:
     """The next word stands where this one stood."""
 
 
-def _operand(scanner: Scanner, frame: Frame, word: str) -> None:
-    if VALUE in frame.previous and word not in TEXT_AFTER:
-        operator = f"`{word}`" if word.isprintable() else "what follows it"
-        raise scanner.unprovable(f"a value before {operator} in `[[ ]]` may be evaluated", back=len(word))
-    frame.previous = word
-    if word == "]]":
-        scanner.pop()
-
-
 def _esac(scanner: Scanner, frame: Frame, word: str) -> None:
     if frame.kind is not Kind.CASE:
         raise Lost("`esac` without `case`")
     scanner.frames[-2].heredocs = frame.heredocs
     scanner.pop()
-
-
-def _condition(scanner: Scanner, frame: Frame, word: str) -> None:
-    frame.position = Position.AFTER
-    condition = scanner.push(Kind.CONDITION)
-    condition.position = Position.TEST
-    condition.previous = word
 
 
 def _coproc(scanner: Scanner, frame: Frame, word: str) -> None:
@@ -154,6 +142,14 @@ WordEnd = Callable[[Scanner, Frame, str], None]
 def _then(position: Position) -> WordEnd:
     def move(scanner: Scanner, frame: Frame, word: str) -> None:
         frame.position = position
+
+    return move
+
+
+def _keyword_of_bash(position: Position) -> WordEnd:
+    def move(scanner: Scanner, frame: Frame, word: str) -> None:
+        frame.position = position
+        frame.keyword = word
 
     return move
 
@@ -175,22 +171,26 @@ WORD_ENDS: dict[Position, WordEnd] = {
     Position.FUNCTION_NAME: _function_name,
     Position.FUNCTION_BODY: _start,
     Position.ELEMENTS: _one_of_a_list,
-    Position.TEST: _operand,
+    Position.TEST: conditions.operand,
+    Position.TESTED: conditions.end_of_comparison,
 }
 OPENING = ("if", "then", "elif", "else", "while", "until", "do", "{", "!")
 RESERVED: dict[str, WordEnd] = {
-    # `-p` and `--` are the options of `time`, after which a command still begins.
-    **dict.fromkeys((*OPENING, "time", "-p", "--"), _then(Position.START)),
+    **dict.fromkeys(OPENING, _then(Position.START)),
     **dict.fromkeys(("fi", "done", "}"), _then(Position.AFTER)),
-    **dict.fromkeys(("for", "select"), _then(Position.FOR_NAME)),
-    "case": _then(Position.CASE_WORD),
-    "function": _then(Position.FUNCTION_NAME),
+    "for": _then(Position.FOR_NAME),
+    "case": _case,
     "esac": _esac,
-    "[[": _condition,
+    "select": _keyword_of_bash(Position.FOR_NAME),
+    "function": _keyword_of_bash(Position.FUNCTION_NAME),
+    "time": _keyword_of_bash(Position.START),
+    "[[": conditions.begin,
     "coproc": _coproc,
 }
 CLOSING = frozenset({"then", "elif", "else", "fi", "do", "done", "}", "esac"})
 
+ALIAS = "`alias`, which may change how the text after it is read"
+TIME_OPTIONS = ("-p", "--")
 NAMING = frozenset({Position.START, Position.PREFIX})
 INDEXED = NAMING | {Position.ELEMENTS}
 RESERVING = frozenset({Position.START, Position.FUNCTION_BODY})

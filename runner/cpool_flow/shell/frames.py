@@ -65,6 +65,7 @@ class Position(StrEnum):
     FUNCTION_BODY = "function body"
     ELEMENTS = "elements"  # of an array
     TEST = "test"  # between [[ and ]]
+    TESTED = "tested"  # there, after both sides of a comparison
 
 
 class Redirect(StrEnum):
@@ -95,8 +96,9 @@ class Frame:
     redirect: Redirect | None = None
     watch: Watch | None = None
     heredocs: tuple[HereDocument, ...] = ()  # announced; in a here-document: this one, then those that follow it
-    previous: str = ""  # in [[ ]]: the word or operator before
-    depth: int = 0  # in arithmetic: open parentheses
+    keyword: str = ""  # of bash alone, which began this command: in sh it names one, and what follows are arguments
+    previous: str = ""  # in [[ ]]: the word or operator before; else the command's name, right after it
+    depth: int = 0  # in arithmetic and in [[ ]]: open parentheses
     quoted: bool = False  # in ${ }: inside double quotes
     line_start: bool = True  # in a here-document
 

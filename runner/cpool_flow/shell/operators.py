@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from cpool_flow.shell import words
+from cpool_flow.shell import conditions, words
 from cpool_flow.shell.commands import BETWEEN_COMMANDS, RESERVED, RESERVING, end_command, end_word
 from cpool_flow.shell.frames import Frame, HereDocument, Kind, Position, Redirect
 from cpool_flow.shell.scanner import Follows, Lost, Scanner
@@ -17,7 +17,6 @@ from cpool_flow.shell.words import VALUE
 OPERATOR = re.compile(r"&>>|&>|&&|&|\|\||\|&|\||;;&|;;|;&|;|<<<|<<-|<<|<>|<&|<\(|<|>>|>\||>&|>\(|>|\(|\)")
 EMPTY_PARENTHESES = re.compile(r"\([ \t]*\)")
 EMPTY_PARENTHESES_BEGUN = re.compile(r"\([ \t]*\Z")
-PATTERN_GROUP = re.compile(r"\((?:[^()'\"\\$`<>;&\n]|\([^()'\"\\$`<>;&\n]*\))*\)")
 END_WORD = re.compile(
     r"[ \t]*(?:'(?P<single>[^'\n]*)'|\"(?P<double>[^\"\\$`\n]*)\"|\\(?P<escaped>[A-Za-z0-9_.-]+)|(?P<plain>[A-Za-z0-9_.!%+,/:@-]+))"
     r"(?=[ \t\n;&|<>()]|\Z)"
@@ -46,14 +45,14 @@ def _may_go_on(scanner: Scanner, end: int) -> bool:
 
 def _separator(scanner: Scanner, token: str, end: int) -> None:
     frame = scanner.top
-    if frame.kind is Kind.CONDITION and frame.previous == "=~" and frame.word is not None and token[0] == "|":
+    if conditions.is_alternative(frame, token):
         frame.word = words.grown(frame.word, "|")
         scanner.at += 1
         return
     frame = _ended(scanner)
-    if frame.kind is Kind.CONDITION and token in ("&&", "||"):
-        frame.previous = token
-    elif frame.position in BETWEEN_COMMANDS or (frame.position in (Position.FOR_IN, Position.FOR_WORDS) and token == ";"):
+    if frame.kind is Kind.CONDITION:
+        return conditions.separator(scanner, frame, token, end)
+    if frame.position in BETWEEN_COMMANDS or (frame.position in (Position.FOR_IN, Position.FOR_WORDS) and token == ";"):
         end_command(frame)
         frame.position = Position.START
     elif frame.position is not Position.PATTERNS or token != "|":
@@ -81,12 +80,11 @@ def _ended(scanner: Scanner) -> Frame:
 def _redirection(scanner: Scanner, token: str, end: int) -> None:
     if scanner.top.kind is Kind.CONDITION and token in ("<", ">"):
         end_word(scanner)
-        scanner.top.previous = token
-    else:
-        frame = _redirected(scanner, token)
-        frame.redirect = REDIRECTS.get(token, Redirect.TARGET)
-        if token[0] == "&":
-            frame.position = Position.SPLIT
+        return conditions.order(scanner, scanner.top, token, end)
+    frame = _redirected(scanner, token)
+    frame.redirect = REDIRECTS.get(token, Redirect.TARGET)
+    if token[0] == "&":
+        frame.position = Position.SPLIT
     scanner.at = end
 
 
@@ -122,8 +120,6 @@ def _drop_descriptor(scanner: Scanner) -> None:
     word = scanner.top.word
     if word is None:
         return
-    if words.is_descriptor_with_value(word):
-        raise scanner.unprovable("a value right before a redirection reads like the number of a descriptor: put a blank between them")
     if words.DESCRIPTOR_VARIABLE.fullmatch(word):
         raise Lost("`{name}` before a redirection")
     if word.isascii() and word.isdigit():
@@ -141,7 +137,9 @@ def _process_substitution(scanner: Scanner, token: str, end: int) -> None:
 def _open_parenthesis(scanner: Scanner, token: str, end: int) -> None:
     frame = scanner.top
     if frame.kind is Kind.CONDITION:
-        return _open_in_condition(scanner, frame, end)
+        return conditions.open_parenthesis(scanner, frame, end)
+    if frame.word == "!":
+        raise Lost("`!(`, which is a pattern where bash has extended ones")
     if frame.word in RESERVED and frame.position in RESERVING:
         end_word(scanner)
         frame = scanner.top
@@ -151,18 +149,6 @@ def _open_parenthesis(scanner: Scanner, token: str, end: int) -> None:
         _open_between_words(scanner, frame, end)
     else:
         _open_in_word(scanner, frame, frame.word, end)
-
-
-def _open_in_condition(scanner: Scanner, frame: Frame, end: int) -> None:
-    if frame.word is None and frame.previous != "=~":
-        frame.previous = "("
-        scanner.at = end
-        return
-    match = PATTERN_GROUP.match(scanner.text, scanner.at)
-    if match is None:
-        raise Lost("`(` in a pattern")
-    scanner.opaque()
-    scanner.at = match.end()
 
 
 def _open_in_word(scanner: Scanner, frame: Frame, word: str, end: int) -> None:
@@ -231,7 +217,7 @@ def _close_parenthesis(scanner: Scanner, token: str, end: int) -> None:
     frame = _ended(scanner)
     scanner.at = end
     if frame.kind is Kind.CONDITION:
-        frame.previous = token
+        conditions.close_parenthesis(frame)
     elif frame.kind is Kind.CASE and frame.position in (Position.PATTERN, Position.PATTERNS):
         frame.position = Position.START
     elif frame.kind in CLOSED_BY_PARENTHESIS:

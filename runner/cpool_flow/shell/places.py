@@ -27,8 +27,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum
 
-from cpool_flow.shell import hazards, words
-from cpool_flow.shell.commands import NAMING, TEXT_BEFORE
+from cpool_flow.shell import conditions, hazards, words
+from cpool_flow.shell.commands import NAMING
 from cpool_flow.shell.frames import WORDS, Frame, Kind, Position, Redirect, Unprovable
 from cpool_flow.shell.scan import Reading, scan
 from cpool_flow.shell.scanner import Follows
@@ -210,16 +210,7 @@ def _refused_in_word(frame: Frame) -> str | None:
     if isinstance(frame.watch, hazards.Let):
         return "`let` evaluates this value as arithmetic, which can run commands"
     if frame.kind is Kind.CONDITION:
-        return _refused_in_condition(frame.previous, word)
-    return None
-
-
-def _refused_in_condition(previous: str, word: str) -> str | None:
-    if previous not in TEXT_BEFORE:
-        before = f"`{previous}`" if previous.isprintable() else "another operand or a new line"
-        return f"a value after {before} in `[[ ]]` may be evaluated, or be a command in sh"
-    if previous == "=~" and ("[" in word or "(" in word):
-        return "a value inside a bracket or group of a regular expression"
+        return conditions.refusal(frame.previous, word)
     return None
 
 
@@ -242,10 +233,9 @@ def _danger(reading: Reading) -> str | None:
     if reading.lost is not None or reading.frames[-1].kind is Kind.COMMENT:
         return None
     top = reading.frames[-1]
-    if top.kind is Kind.HERE_DOCUMENT:
-        return top.heredocs[0].program
+    program = top.heredocs[0].program if top.kind is Kind.HERE_DOCUMENT else None
     parts = (_danger_in_word(frame) for frame in reversed(reading.frames) if frame is top or frame.word is not None)
-    return next(filter(None, parts), None)
+    return program or next(filter(None, parts), None)
 
 
 def _danger_in_word(frame: Frame) -> str | None:

@@ -20,10 +20,12 @@ PARAMETER_START = re.compile(r"[A-Za-z0-9_@*#?$!-]")
 # Quotes within "${…}" are read in two ways; these end at the same place in both.
 QUOTED_TWICE = re.compile(r"'[^'\"\\$`{}\n]*'|\"(?:[^'\"\\$`{}\n]|\$[A-Za-z_][A-Za-z0-9_]*|\$\{[A-Za-z_][A-Za-z0-9_]*\})*\"")
 ARITHMETIC_RUN = re.compile(r"[^()$`'\"\\]+")
-ARITHMETIC_COMMAND_RUN = re.compile(r"[A-Za-z0-9_ \t\n+\-*/%=!>&|?:,~^.;]+")
+ARITHMETIC_COMMAND_RUN = re.compile(r"[A-Za-z0-9_ \t\n+\-*/%=!>&|?:,~^.;\[\]]+")
+ARITHMETIC_QUOTES = re.compile(r"\"(?:[A-Za-z0-9_ +\-*/%]|\$[A-Za-z_][A-Za-z0-9_]*|\$\{[A-Za-z_][A-Za-z0-9_]*\})*(?:\"|\Z)")
 BACKTICK_RUN = re.compile(r"[^`\\]+")
 LINE = re.compile(r"[^\n]+")
 LINE_RUN = re.compile(r"[^\\$`\n]+")
+CONTINUATIONS = re.compile(r"(?:\\\n)+(?:\\\Z)?|\\\Z")
 DOLLAR = re.compile(r"\$(?:\(\(?|\{|\[|[A-Za-z_][A-Za-z0-9_]*|[0-9@*#?$!-]|\\\n?|['\"])?")
 
 
@@ -89,9 +91,21 @@ def dollar(scanner: Scanner) -> None:
     if scanner.cut_off(match.end()):
         return scanner.wait()
     if match.end() == scanner.size and match.group() == "$" and scanner.follows is Follows.VALUE:
-        raise scanner.unprovable("a value right after `$`")
+        raise scanner.unprovable("a value right after `$`: write `{{ … }}` without it")
+    if match.group() == "$(" and _continues(scanner, match.end()):
+        return scanner.wait()
     scanner.opaque()
     DOLLARS.get(match.group(), _name)(scanner, match)
+
+
+def _continues(scanner: Scanner, end: int) -> bool:
+    """Whether more text is needed to know if a continued line makes `$((` of the `$(` that ends here."""
+    match = CONTINUATIONS.match(scanner.text, end)
+    if match is None:
+        return False
+    if scanner.text.startswith("(", match.end()):
+        raise Lost("`$(` and `(` with a line continuation between them")
+    return scanner.cut_off(match.end())
 
 
 def _name(scanner: Scanner, match: re.Match[str]) -> None:
@@ -99,7 +113,10 @@ def _name(scanner: Scanner, match: re.Match[str]) -> None:
 
 
 def _dollar_quote(scanner: Scanner, match: re.Match[str]) -> None:
-    if scanner.top.kind not in WORDS:
+    frame = scanner.top
+    if frame.kind is Kind.PARAMETER and not frame.quoted and match.group() == "$'":
+        raise Lost("`$'` in `${…}`")
+    if frame.kind not in WORDS:
         scanner.at += 1
     else:
         scanner.at = match.end()
@@ -191,6 +208,16 @@ def _close_parenthesis(scanner: Scanner) -> None:
         raise Lost("`((` that is no arithmetic")
 
 
+def _quotes_in_arithmetic(scanner: Scanner) -> None:
+    """Quotes that both shells end at the same place. A value in them is refused with all that stands in arithmetic."""
+    match = ARITHMETIC_QUOTES.match(scanner.text, scanner.at)
+    if match is None:
+        raise Lost("quotes in arithmetic")
+    if match.end() == scanner.size and scanner.follows is Follows.TEXT:
+        return scanner.wait()
+    scanner.take(match)
+
+
 def _less_in_command(scanner: Scanner) -> None:
     if scanner.cut_off(scanner.at + 1):
         return scanner.wait()
@@ -254,7 +281,7 @@ IN_PARAMETER: dict[str, Reader] = {
     ">": _angle_in_parameter,
     "{": _brace_in_parameter,
 }
-IN_ARITHMETIC: dict[str, Reader] = {**EXPANSIONS, "(": _open_parenthesis, ")": _close_parenthesis}
+IN_ARITHMETIC: dict[str, Reader] = {**EXPANSIONS, "(": _open_parenthesis, ")": _close_parenthesis, '"': _quotes_in_arithmetic}
 IN_ARITHMETIC_COMMAND: dict[str, Reader] = {**IN_ARITHMETIC, "<": _less_in_command}
 IN_BACKTICKS: dict[str, Reader] = {"`": close, "\\": _escaped}
 IN_HERE_DOCUMENT: dict[str, Reader] = {**EXPANSIONS, "\n": _line_end, "\\": _backslash_in_here_document}

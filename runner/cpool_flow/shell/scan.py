@@ -11,12 +11,11 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from cpool_flow.shell import quotes, words
+from cpool_flow.shell import conditions, quotes, words
 from cpool_flow.shell.commands import NAMING, end_command, end_word
 from cpool_flow.shell.frames import WORDS, Frame, Kind, Position, Unprovable
 from cpool_flow.shell.operators import operator
 from cpool_flow.shell.scanner import Follows, Lost, Scanner
-from cpool_flow.shell.words import VALUE
 
 RUN = re.compile(r"[^ \t\n'\"\\$`;&|<>()]+")
 BLANKS = re.compile(r"[ \t]+")
@@ -92,7 +91,7 @@ def _newline(scanner: Scanner) -> None:
         raise Lost("a new line within another construct before the text of a here-document")
     end_command(frame)
     if frame.kind is Kind.CONDITION:
-        frame.previous = frame.previous if VALUE in frame.previous else "\n"
+        conditions.new_line(frame)
     elif frame.position not in ACROSS_LINES:
         frame.position = Position.START
     scanner.at += 1
@@ -137,7 +136,7 @@ def _quote(scanner: Scanner, whole: re.Pattern[str], kind: Kind) -> None:
 
 
 PLAIN = frozenset({Position.NAMED, Position.ARGUMENTS, Position.FOR_WORDS, Position.ELEMENTS})
-ACROSS_LINES = frozenset({Position.FOR_IN, Position.CASE_IN, Position.FUNCTION_BODY, Position.PATTERN, Position.ELEMENTS, Position.TEST})
+ACROSS_LINES = frozenset({Position.FOR_IN, Position.CASE_IN, Position.FUNCTION_BODY, Position.PATTERN, Position.ELEMENTS})
 
 READERS: dict[Kind, Callable[[Scanner], None]] = {
     **dict.fromkeys(WORDS, _words),

@@ -20,9 +20,7 @@ NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 DESCRIPTOR_VARIABLE = re.compile(r"\{[A-Za-z0-9_\[\]]*\}")
 INDEX = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\[")
 
-_WITHOUT_STRUCTURE = re.compile(r"[^{}~/:=\[\]]+")
-_OPEN_BRACE = re.compile(r"\{[^}]*$")
-_TILDE = re.compile(r"(?:^|[:=])~[^/]*$")
+_WITHOUT_STRUCTURE = re.compile(r"[^{}~/:=|\[\]]+")
 _ARRAY_INDEX = re.compile(rf"\[[^]={VALUE}]*\]\+?=")
 
 
@@ -52,12 +50,13 @@ def with_value(word: str | None) -> str:
 
 def in_braces(word: str) -> bool:
     """Whether what follows may be inside a brace expansion, which only bash knows."""
-    return "{" in word and (count_open(word, "{", "}") or _OPEN_BRACE.search(word) is not None)
+    return count_open(word, "{", "}") or word.rfind("{") > word.rfind("}")
 
 
 def in_tilde(word: str) -> bool:
     """Whether what follows would be read as the rest of `~user`."""
-    return "~" in word and _TILDE.search(word) is not None
+    last = word[word.rfind("/") + 1 :]
+    return ":~" in last or "=~" in last or (last == word and word.startswith("~"))
 
 
 def count_open(word: str, opening: str, closing: str) -> bool:
@@ -73,11 +72,6 @@ def in_index(word: str) -> bool:
 def in_element_index(word: str) -> bool:
     """Whether what follows is, or may become, the index of an element, as in `a=( [`."""
     return word.startswith("[") and _ARRAY_INDEX.match(word) is None
-
-
-def is_descriptor_with_value(word: str) -> bool:
-    """Whether `word`, right before a redirection, reads like the number of a file descriptor given by a value."""
-    return VALUE in word and word.replace(VALUE, "0").isdecimal()
 
 
 def names_variable_by_value(word: str) -> bool:

@@ -26,6 +26,11 @@ class Meter:
         self._characters = CHARACTERS
         self.calls = 0
 
+    @property
+    def spent(self) -> int:
+        """How many operations were done."""
+        return OPERATIONS - self._operations
+
     def spend(self, operations: int) -> None:
         """Ask before doing this many steps."""
         self._operations -= operations

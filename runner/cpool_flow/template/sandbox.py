@@ -76,11 +76,13 @@ def compile_tree(tree: nodes.Template) -> Code:
     return Template.from_code(ENVIRONMENT, ENVIRONMENT.compile(tree, filename=_FILENAME), ENVIRONMENT.globals)
 
 
-def execute(code: Code, scope: Mapping[str, object], host: Host, write: Write) -> tuple[str, object]:
-    """The text that the template makes, and the value that it captured. Raises RenderError, and what a Lazy value raises."""
+def execute(code: Code, scope: Mapping[str, object], host: Host, write: Write, meter: Meter | None = None) -> tuple[str, object]:
+    """The text that the template makes, and the value that it captured. Raises RenderError, and what a Lazy value raises.
+
+    `meter`: a fresh one, where the caller asks it afterwards."""
     context = code.new_context(dict(scope))
     assert isinstance(context, Run)
-    context.work = Work(Meter(), host, FILTERS, TESTS)
+    context.work = Work(meter or Meter(), host, FILTERS, TESTS)
     context.write = write
     try:
         return "".join(code.root_render_func(context)), context.captured

@@ -15,7 +15,8 @@ from typing import TypeVar
 from jinja2 import TemplateSyntaxError, nodes
 from jinja2.parser import Parser
 
-from cpool_flow.errors import did_you_mean, printable
+from cpool_flow.errors import did_you_mean
+from cpool_flow.template.complaints import explain
 from cpool_flow.template.filters import FILTERS, INSTEAD, TESTS
 from cpool_flow.template.limits import NUMBER_BITS
 from cpool_flow.template.lowering import start
@@ -93,29 +94,12 @@ def _parsed(text: str, parse: Callable[[], Tree]) -> Tree:
     try:
         return parse()
     except TemplateSyntaxError as error:
-        raise TemplateError(_lowered(error.message or ""), min(error.lineno, len(text)), hint=_sign(text, error.lineno)) from None
+        complaint = explain(error.message or "", text, error.lineno)
+        raise TemplateError(complaint.message, complaint.offset, complaint.length, complaint.hint) from None
     except (RecursionError, MemoryError):
         raise TemplateError(TOO_DEEP) from None
 
 
-def _lowered(message: str) -> str:
-    """Jinja's message in the way of ours."""
-    unclosed = _UNCLOSED.search(message)
-    if unclosed:
-        return f"`{{% {unclosed[1]} %}}` is never closed: `{{% end{unclosed[1]} %}}` is missing"
-    plain = re.sub(r"'([^']*)'", r"`\1`", re.sub(r" at \d+$", "", printable(message))).removesuffix(".")
-    return plain[:1].lower() + plain[1:]
-
-
-def _sign(text: str, offset: int) -> str | None:
-    """What the author may have meant by the sign that Jinja does not take."""
-    if text.startswith(".", offset) and text[:offset].rstrip(" -").endswith("{{"):
-        return "for braces of another tool: `{% raw %}…{% endraw %}`"
-    start = offset - 1 if text.startswith("||", offset - 1) else offset
-    return next((wish for sign, wish in _SIGNS.items() if text.startswith(sign, start)), None)
-
-
-_SIGNS = {"&&": "write `and`", "||": "write `or`", "!": "write `not`", "$": "names have no `$`", "}": "close it with `}}`"}
 _LEFT_OUT: dict[type[nodes.Node], str] = {
     nodes.Include: "`include` is not available: a template sees no files",
     nodes.Import: "`import` is not available: a template sees no files",
@@ -126,7 +110,6 @@ _LEFT_OUT: dict[type[nodes.Node], str] = {
 }
 _FUNCTIONS = frozenset({"range", "namespace"})
 _IN_MACRO = frozenset({"varargs", "kwargs", "caller"})
-_UNCLOSED = re.compile(r"^Unexpected end of template\..*that needs to be closed is '(\w+)'\.$")
 _KEY = re.compile(r"\[\s*(?:'[^'\\]*'|\"[^\"\\]*\")\s*\]")
 _HYPHENED = re.compile(r"steps\.([A-Za-z0-9_]+(?:-[A-Za-z0-9_]+)+)")
 

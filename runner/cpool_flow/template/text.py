@@ -39,7 +39,7 @@ class Expression:
 
     def evaluate(self, scope: Mapping[str, object], host: Host) -> JsonValue:
         """The value as plain JSON data. Raises RenderError."""
-        _, value = execute(_expression_code(self.text), scope, host, write_text)
+        _, value = execute(expression_code(self.text), scope, host, write_text)
         try:
             return unwrap(value)
         except RecursionError:
@@ -99,5 +99,5 @@ def text_code(text: str) -> Code:
 
 
 @lru_cache(KEPT_CODE)
-def _expression_code(text: str) -> Code:
+def expression_code(text: str) -> Code:
     return compile_tree(capture(_expression_tree(text)))

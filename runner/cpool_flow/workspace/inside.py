@@ -10,16 +10,16 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from ..errors import InvalidInput
+from ..errors import InvalidInput, OperationFailed
 
 
 def folder_inside(directory: Path, relative: str) -> Path:
-    """The directory `relative` inside, links resolved. Raises `InvalidInput` where it is outside or no directory."""
+    """The directory `relative` inside, links resolved. Raises `InvalidInput` outside, `OperationFailed` where there is none."""
     path = None if "\0" in relative or Path(relative).is_absolute() else _resolved(directory, directory / relative)
     if path is None:
         raise InvalidInput(f"`cwd` is outside of the run's place: `{relative}`", help="name a folder inside it, such as `packages/web`")
     if not path.is_dir():
-        raise InvalidInput(f"`cwd` is no directory of the run's place: `{relative}`")
+        raise OperationFailed(f"`cwd` is no directory of the run's place: `{relative}`")
     return path
 
 

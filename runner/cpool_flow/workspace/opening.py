@@ -167,10 +167,20 @@ def _checked_root(repository: Repository, root: Path) -> Path:
         if root.is_relative_to(tree):
             raise InvalidInput(
                 f"worktrees would be inside the repository: {root}",
-                help="set `worktrees:` in cpool.yaml, or XDG_STATE_HOME, to a folder outside of it",
+                help="set XDG_STATE_HOME to a folder outside of it",
             )
+    _check_writable(root)
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", repository.top_level.name).strip(".-") or "repository"
     return root / f"{name[:40]}-{hashlib.sha256(os.fsencode(common)).hexdigest()[:10]}"
+
+
+def _check_writable(root: Path) -> None:
+    above = next(folder for folder in (root, *root.parents) if os.path.lexists(folder))
+    if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
+        raise InvalidInput(
+            f"worktrees cannot be kept in {root}: {above} {'cannot be written' if above.is_dir() else 'is no folder'}",
+            help="set XDG_STATE_HOME to a folder that can be written",
+        )
 
 
 async def _refuse_taken_names(git: Git, record: WorktreeRecord) -> None:

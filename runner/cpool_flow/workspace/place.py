@@ -54,8 +54,12 @@ class Place(Protocol):
         """Files that differ now from a tree or commit; None outside git."""
         ...
 
+    def damage(self) -> str | None:
+        """What a step took from the place that git needs, as a sentence: that step has failed."""
+        ...
+
     async def repair(self) -> str | None:
-        """Put back what git needs. A sentence if a step had damaged it: that step has failed."""
+        """Put back what git needs. A sentence if a step had damaged it."""
         ...
 
     async def commit(self, message: str, since: str | None = None) -> Commit | None:
@@ -67,7 +71,7 @@ class Place(Protocol):
         ...
 
     def folder(self, relative: str) -> Path:
-        """A directory inside, for `cwd`. Raises `InvalidInput`."""
+        """A directory inside, for `cwd`. Raises `InvalidInput` outside, `OperationFailed` where there is none."""
         ...
 
     def unmatched(self, patterns: Sequence[str]) -> tuple[str, ...]:

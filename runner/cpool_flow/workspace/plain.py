@@ -11,6 +11,7 @@ from ..git import Git
 from .checkout import Checkout
 from .inside import folder_inside, unmatched_patterns
 from .place import Closed, Commit, Keep
+from .removal import remove_directory
 from .repository import Repository
 from .view import View, freeze
 
@@ -46,6 +47,9 @@ class PlainPlace:
         tree = await self.tree()
         return None if self.checkout is None or tree is None else await self.checkout.changed_files(since, tree)
 
+    def damage(self) -> str | None:
+        return None
+
     async def repair(self) -> str | None:
         return None
 
@@ -53,6 +57,9 @@ class PlainPlace:
         return None
 
     async def close(self, keep: Keep, message: str = "") -> Closed:
+        """The directory stays; what we needed to read it goes."""
+        if self.checkout is not None:
+            remove_directory(self.checkout.private)
         return Closed(None, self.directory, None)
 
 

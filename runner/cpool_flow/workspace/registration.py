@@ -63,6 +63,12 @@ async def repair_registration(view: View, record: WorktreeRecord) -> tuple[Path,
     return admin, problem or link_problem
 
 
+def damage(record: WorktreeRecord) -> str | None:
+    """What a step took from its worktree, as a sentence. Only looks, and a step may run there."""
+    admin = admin_directory(record)
+    return "the worktree is no longer registered in its repository" if admin is None else _link_damage(record, admin)
+
+
 def forget(record: WorktreeRecord) -> None:
     """Remove the registration, what says whose it is at the very end. Safe to call again."""
     admin = admin_directory(record)
@@ -169,14 +175,19 @@ async def _is_sound(view: View, record: WorktreeRecord, admin: Path) -> bool:
 
 
 def _repair_link(record: WorktreeRecord, admin: Path) -> str | None:
+    problem = _link_damage(record, admin)
+    if problem and not has_own_repository(record):
+        _write(record.top_level / ".git", _link_text(admin))
+    return problem
+
+
+def _link_damage(record: WorktreeRecord, admin: Path) -> str | None:
     link = record.top_level / ".git"
     if has_own_repository(record):
         return "a repository of its own stands where the worktree's `.git` file belongs"
     if _read(link) == _link_text(admin).strip() and not link.is_symlink():
         return None
-    problem = "the worktree's `.git` file was changed" if os.path.lexists(link) else "the worktree's `.git` file was removed"
-    _write(link, _link_text(admin))
-    return problem
+    return "the worktree's `.git` file was changed" if os.path.lexists(link) else "the worktree's `.git` file was removed"
 
 
 def _link_text(admin: Path) -> str:

@@ -19,7 +19,7 @@ from .checkout import Checkout, Snapshot
 from .inside import folder_inside, unmatched_patterns
 from .place import Closed, Commit, Keep
 from .record import WorktreeRecord
-from .registration import admin_directory, foreign_lock, forget, has_own_repository, repair_registration, unlock, worktrees_inside
+from .registration import admin_directory, damage, foreign_lock, forget, has_own_repository, repair_registration, unlock, worktrees_inside
 from .removal import remove_directory
 from .view import View
 
@@ -60,6 +60,9 @@ class Worktree:
 
     async def changed_files(self, since: str) -> tuple[str, ...]:
         return await self._checkout().changed_files(since, await self.tree())
+
+    def damage(self) -> str | None:
+        return damage(self.record) if self.record.top_level.is_dir() else "the run's worktree is gone"
 
     async def repair(self) -> str | None:
         async with self._alone:
