@@ -225,6 +225,8 @@ def _last_commit(state: State) -> str | None:
 
 
 def _reason(state: State, complaint: str) -> str:
+    if complaint and state.outcome() == "success":
+        return complaint
     if state.stopping:
         return state.stopping.reason
     names = [f"`{step.plan.name}`" for step in state.root.steps.values() if step.status == "failed" and not step.ended_well]

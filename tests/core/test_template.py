@@ -129,6 +129,23 @@ def test_a_default_takes_the_place_of_what_does_not_exist(text):
 
 
 @pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("steps.skipped.output | default(steps.review.output) | default(steps.skipped.output)", "looks good"),
+        ("steps.review.output | default(steps.skipped.output)", "looks good"),
+        ("steps.skipped.output | default(steps.review.gone) | default('-')", "-"),
+    ],
+)
+def test_the_first_of_several_values_that_exists_is_taken(text, value):
+    assert render(f"{{{{ {text} }}}}") == value
+
+
+def test_a_default_that_does_not_exist_either_is_an_error():
+    with pytest.raises(RenderError, match=r"`steps\.review\.gone` does not exist"):
+        render("{{ steps.skipped.output | default(steps.review.gone) }}")
+
+
+@pytest.mark.parametrize(
     ("text", "message", "offset"),
     [
         ("a {{ nope.x }}", "`nope` is not defined (there is `args`, `error`, `previous`, `steps`)", 5),

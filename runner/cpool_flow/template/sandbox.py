@@ -152,16 +152,16 @@ def _place(code: Code, error: BaseException) -> int | None:
 # ---- operations: what lowered templates call ----------------------------------------------------------------
 
 
-def _operation(function: Callable[..., object], *, takes_missing: bool = False) -> Callable[..., object]:
-    """`function(run, value, …)` as a lowered template calls it: with its place, on values that are there."""
+def _operation(function: Callable[..., object], *, takes_missing: bool = False, hands_on: bool = False) -> Callable[..., object]:
+    """`function(run, value, …)` as a lowered template calls it: with its place, on values that are there. `takes_missing`: the
+    value may be missing. `hands_on`: it looks at the other arguments itself."""
 
     def operation(context: Run, value: object, offset: int, /, *arguments: Any, **named: Any) -> object:
         try:
             if not takes_missing and isinstance(value, Missing):
                 str(value)
-            for each in arguments:
-                if isinstance(each, Missing):
-                    str(each)
+            if not hands_on:
+                _check_there(arguments)
             result = function(context, value, *arguments, **named)
         except RenderError as error:
             error.offset = offset if error.offset is None else error.offset
@@ -169,6 +169,12 @@ def _operation(function: Callable[..., object], *, takes_missing: bool = False) 
         return Missing(result.reason, exc=partial(RenderError, offset=offset)) if isinstance(result, Absent) else result  # type: ignore[arg-type]
 
     return pass_context(operation)
+
+
+def _check_there(arguments: tuple[object, ...]) -> None:
+    for each in arguments:
+        if isinstance(each, Missing):
+            str(each)
 
 
 def _name(context: Run, value: object, name: str) -> object:
@@ -196,6 +202,8 @@ def _method(context: Run, value: object, name: str, *arguments: Any) -> object:
 
 
 def _apply(context: Run, value: object, name: str, *arguments: Any, **named: Any) -> object:
+    if name not in ("default", "d"):  # what stands in for a missing value is asked for only where one is missing
+        _check_there(arguments)
     return context.work.apply(name, _absent(value, name), *arguments, **named)
 
 
@@ -244,7 +252,7 @@ ENVIRONMENT.tests = {}
 ENVIRONMENT.filters = {
     "name": _operation(_name, takes_missing=True),
     "member": _operation(_member, takes_missing=True),
-    "apply": _operation(_apply, takes_missing=True),
+    "apply": _operation(_apply, takes_missing=True, hands_on=True),
     "test": _operation(_test, takes_missing=True),
     "method": _operation(_method),
     "capture": _operation(_capture),
