@@ -33,7 +33,7 @@ def refused(session: Session, *files: str, severity: str = "error") -> dict[str,
     _, status, usage = os.wait4(process.pid, 0)
     process.stdout.close()
     assert os.waitstatus_to_exitcode(status) in (0, 2)
-    assert usage.ru_maxrss < 300 * 1024
+    assert usage.ru_maxrss < 600 * 1024
     problems: dict[str, list[dict[str, Any]]] = {file: [] for file in files}
     for problem in json.loads(out)["problems"]:
         if problem["severity"] == severity:
