@@ -176,3 +176,26 @@ def test_a_file_of_arguments_that_is_none_gets_one_error(session: Session, name:
         lines = ended.err.splitlines()
         assert ": ".join([*(line[6:] for line in lines if line.startswith("  --> ")), lines[0].removeprefix("error: ")]) == expected
     assert everything(session.path.parent) == before
+
+
+def test_arguments_on_stdin_that_never_end_are_refused(session: Session) -> None:
+    session.file("flow.yaml", "version: 1\nargs: {v: {type: string}}\nsteps:\n  - run: echo {{ args.v }}\n")
+    with open("/dev/zero", "rb") as endless:
+        process = subprocess.run(
+            ["sh", "-c", f'ulimit -v {KILOBYTES}; exec "$@"', "sh", *session.command("run", "flow.yaml", "--args-file", "-")],
+            cwd=session.path,
+            env=session.environment,
+            stdin=endless,
+            capture_output=True,
+            timeout=TIMEOUT_SECONDS,
+            check=False,
+        )
+    assert (process.returncode, process.stderr) == (2, b"error: stdin holds more than 16777216 bytes of arguments\n")
+
+
+def test_a_time_limit_of_nothing_is_refused(session: Session) -> None:
+    session.file("flow.yaml", "version: 1\nsteps:\n  - run: touch PWNED\n")
+    ended = session.flow("run", "flow.yaml", "--timeout", "0s")
+    assert ended.code == 2
+    assert "this duration must be longer than zero" in ended.err
+    assert not (session.path / ".cpool").exists()
