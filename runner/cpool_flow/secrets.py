@@ -185,10 +185,12 @@ def _outside(data: AnyStr, spans: Iterable[tuple[int, int]], cover: AnyStr, posi
 
 def _forms(value: str) -> set[str]:
     """Every way in which the value is likely to be written."""
-    parts = {value, value.strip()} | {line.strip() for line in value.splitlines()}
+    lines = {line.strip() for line in value.splitlines()}
+    parts = {value, value.strip()} | lines
     written = {form for part in parts if len(part) >= SHORTEST for form in _written(part)}
-    raw = _bytes(value)
-    return written | {form for each in written for form in _json(each)} | set(_base64(raw)) | set(_base64(raw.strip()))
+    encoded = {form for part in (value, value.strip()) for form in _base64(_bytes(part), range(3))}
+    encoded |= {form for line in lines if len(line) >= SHORTEST for form in _base64(_bytes(line), range(1))}
+    return written | {form for each in written for form in _json(each)} | encoded
 
 
 def _written(text: str) -> Iterator[str]:
@@ -214,13 +216,13 @@ def _json(text: str) -> Iterator[str]:
         yield re.sub(r"\\u....", lambda code: "\\u" + code[0][2:].upper(), escaped)
 
 
-def _base64(raw: bytes) -> Iterator[str]:
-    """Encoded by itself, and what never changes of it inside of a longer text, at each of the three places where it can begin."""
+def _base64(raw: bytes, befores: Iterable[int]) -> Iterator[str]:
+    """Encoded by itself, and what never changes of it inside of a longer text, by how many bytes stand before it (modulo 3)."""
     for alphabet in (None, b"-_"):
         alone = base64.b64encode(raw, alphabet).decode()
         yield alone
         yield alone.rstrip("=")
-        for before in range(3):
+        for before in befores:
             encoded = base64.b64encode(b"\0" * before + raw, alphabet).decode()
             whole = (before + len(raw)) * 8 // 6  # characters that no following byte changes
             cut = encoded[-(-before * 8 // 6) : whole]

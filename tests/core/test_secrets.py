@@ -68,6 +68,14 @@ def test_each_line_of_a_secret_is_covered_but_no_scrap_of_a_line() -> None:
     assert masked(secret, "only l2_bbbbbbbb here, and xy") == "only *** here, and xy"
 
 
+def test_a_line_of_a_secret_is_covered_as_base64_too() -> None:
+    secret = "first_aaaaaaaa\nsecond_bbbbbbbb\n"
+    for line in (b"second_bbbbbbbb", b"second_bbbbbbbb\n", b"second_bbbbbbbb and more"):
+        shown = masked(secret, base64.b64encode(line).decode())
+        assert shown.startswith("***")
+        assert "c2Vjb25k" not in shown
+
+
 def test_a_secret_is_no_pattern_and_its_cover_no_template() -> None:
     assert masked("a.b*c[d](e)\\f", "a.b*c[d](e)\\f and aXb") == "*** and aXb"
     assert masked("\\1\\g<0>$&", "x\\1\\g<0>$&y") == "x***y"

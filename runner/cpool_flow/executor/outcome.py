@@ -43,7 +43,9 @@ class Outcome:
 
     def masked(self, mask: Callable[[str], str]) -> Outcome:
         """The outcome as it may be written."""
-        return replace(self, reason=mask(self.reason), tail=mask(self.tail), model=None if self.model is None else mask(self.model))
+        shown = {"reason": mask(self.reason), "tail": mask(self.tail)}
+        told = {name: None if text is None else mask(text) for name, text in (("model", self.model), ("session_id", self.session_id))}
+        return replace(self, **shown, **told)
 
     def fact(self, assignment: Assignment, *, tree: str | None, state: str) -> AttemptFinished:
         return AttemptFinished(
