@@ -43,9 +43,8 @@ class Outcome:
 
     def masked(self, mask: Callable[[str], str]) -> Outcome:
         """The outcome as it may be written."""
-        shown = {"reason": mask(self.reason), "tail": mask(self.tail)}
-        told = {name: None if text is None else mask(text) for name, text in (("model", self.model), ("session_id", self.session_id))}
-        return replace(self, **shown, **told)
+        model, session_id = (None if text is None else mask(text) for text in (self.model, self.session_id))
+        return replace(self, reason=mask(self.reason), tail=mask(self.tail), model=model, session_id=session_id)
 
     def fact(self, assignment: Assignment, *, tree: str | None, state: str) -> AttemptFinished:
         return AttemptFinished(
