@@ -1,12 +1,13 @@
 """Secrets: which are required, and every form of them replaced by `***` wherever something is written.
 
-Knows values, not places: who writes calls it. It finds a secret as it is, line by line, and as base64, URLs, JSON, shells and Python write it;
-not when it is encrypted, compressed, in hexadecimal, otherwise normalised (NFC, NFD), or encoded to base64 twice.
+Knows values, not places: who writes calls it. It finds a secret as it is, line by line, and as base64, URLs, JSON, HTML, shells and
+Python write it; not when it is encrypted, compressed, in hexadecimal, otherwise normalised (NFC, NFD), or encoded to base64 twice.
 """
 
 from __future__ import annotations
 
 import base64
+import html
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -201,6 +202,11 @@ def _written(text: str) -> Iterator[str]:
     yield repr(text)[1:-1]
     yield text.replace("'", "'\\''")  # sh, bash -x
     yield text.replace("'", "'\"'\"'")  # shlex
+    yield text.replace("'", "''")  # SQL
+    yield text.replace('"', '""')  # CSV
+    yield html.escape(text, quote=False)
+    for apostrophe in ("'", "&#x27;", "&#39;", "&apos;"):
+        yield html.escape(text).replace("&#x27;", apostrophe)
     yield re.sub(r"([^\w@%+=:,./\n-])", r"\\\1", text)  # printf %q
     for safe in _UNRESERVED:
         encoded = quote_from_bytes(_bytes(text), safe)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import base64
+import html
 import json
 import shlex
 import time
@@ -39,6 +40,10 @@ def masked(value: str, text: str) -> str:
         shlex.quote(ODD),
         "'" + ODD.replace("'", "'\\''") + "'",  # bash -x
         repr(ODD),
+        html.escape(ODD),
+        html.escape(ODD, quote=False),
+        ODD.replace("'", "''"),
+        ODD.replace('"', '""'),
         base64.b64encode(ODD.encode()).decode(),
         base64.b64encode(ODD.encode()).decode().rstrip("="),
         base64.urlsafe_b64encode(ODD.encode()).decode(),
