@@ -90,19 +90,19 @@ def test_outside_of_a_repository_an_agent_that_may_write_is_warned_of(session: S
     session.file("flow.yaml", f"version: 1\nconfig: {AGENT}\nsteps: [{{prompt: Do it}}]\n")
     ended = session.flow("run", "flow.yaml")
     assert ended.code == 0, ended.err
+    assert f"works in {session.path}" in ended.err.split("\n")[0]
     assert "warning: an agent may change files, and works in this directory" in first_lines(ended)
-    assert f"works in {session.path}" in first_lines(ended)
     assert (session.path / "agent.txt").exists()
 
 
-def test_the_first_lines_say_where_a_run_works_and_what_it_does_not_see(project: Session) -> None:
+def test_the_first_line_says_where_a_run_works_and_what_it_does_not_see(project: Session) -> None:
     project.file("flow.yaml", ONE_FILE)
     project.file("README", "changed\n")
     ended = project.flow("run", "flow.yaml", "--run-id", "one")
     assert ended.code == 0, ended.err
-    assert ended.err.split("\n")[1] == (
-        "  works in a git worktree of its own; does not see 2 uncommitted files (`include_changes: true` takes them along)"
-        " · branch cpool/flow/one"
+    assert re.sub(r"\(\w+-\w+\)", "(NAME)", ended.err.split("\n")[0]) == (
+        "run one (NAME) · flow · 4 slots · works in a git worktree of its own;"
+        " does not see 2 uncommitted files (`include_changes: true` takes them along) · branch cpool/flow/one"
     )
     assert ended.err.endswith("branch cpool/flow/one\n")
 
