@@ -54,12 +54,15 @@ class Engine:
         folder: RunFolder,
         follow: Follow,
         clock: Callable[[], float],
+        since: float = 0.0,
     ) -> None:
+        """`since`: requests of other processes that are older are not meant for us."""
         self.state = state
         self._journal = journal
         self._folder = folder
         self._follow = follow
         self._clock = clock
+        self._since = since
         self._batch: list[tuple[events.Event, float]] = []
         self._results: list[events.AttemptFinished | Exception] = []
         self._woken = asyncio.Event()
@@ -83,14 +86,16 @@ class Engine:
         self._follow(recorded, self.state)
 
     def stop(self, cause: events.StopCause, reason: str) -> None:
-        """Ask the run to stop in order; asked a second time, at once."""
+        """Ask the run to stop in order; asked a second time, at once. Nothing where nothing is left to stop."""
+        if self.state.all_ended:
+            return
         self.note(events.RunStopping(cause, reason, at_once=self.state.stopping is not None))
         self._woken.set()
 
     async def drive(self, place: Place, values: Values, executor: Executor) -> bool:
         """Work until every step has ended (True), or until only a person or time can go on (False)."""
         while not self.state.all_ended:
-            self._take_requests()
+            self.take_requests()
             self._take_results()
             await self._commit(place)
             self.state.wake(self._clock())
@@ -106,17 +111,18 @@ class Engine:
         self.flush()
         return True
 
-    # ---- a turn of the loop ---------------------------------------------------------------------------------
-
-    def _take_requests(self) -> None:
+    def take_requests(self) -> None:
+        """Do what other processes have asked for. Cheap: it looks a few times a second, however often it is called."""
         now = self._clock()
         if now < self._next_poll:
             return
         self._next_poll = now + POLL_SECONDS
         if self._journal.changed():
-            for request in self._journal.take_requests():
+            for request in self._journal.take_requests(self._since):
                 if request.type == "cancel":
                     self.stop("cancel", request.data.get("reason", "cancelled"))
+
+    # ---- a turn of the loop ---------------------------------------------------------------------------------
 
     def _take_results(self) -> None:
         results, self._results = self._results, []

@@ -252,7 +252,6 @@ class State:
         task.attempts.append(Attempt(event, at))
         task.decision = None
         step.running += 1
-        step.status = "running"
         if step.started_at is None:
             step.started_at = at
         self.running[task.id] = task
@@ -363,6 +362,7 @@ class State:
         if task.status == "ready":
             self._take_from_ready(step, task.position)
         task.status = status
+        step.status = _of_open_step(step)
         if status == "ready":
             insort(step.ready, task.position, key=lambda position: -position)
             if len(step.ready) == 1:
@@ -479,6 +479,15 @@ class State:
     def _counters(self) -> tuple[object, ...]:
         per_step = {name: (step.unmet, step.running, dict(step.counts), tuple(step.ready)) for name, step in self.steps.items()}
         return (per_step, list(self.ready_steps), set(self.due), dict(self.open_steps), set(self.running), dict(self.slots))
+
+
+def _of_open_step(step: StepState) -> Status:
+    """What a step is whose tasks have not all ended: running with any of them; waiting if nothing of it could start now."""
+    if step.counts["running"]:
+        return "running"
+    if step.counts["ready"]:
+        return "running" if step.started_at is not None else "ready"
+    return "waiting" if step.counts["waiting"] else "running"
 
 
 def _move(counts: Counter[str], before: str, after: str) -> None:

@@ -104,7 +104,7 @@ def status_command(project: str | None, run: str, as_json: bool, watch: bool, ex
 
 
 def _print_status(run: history.Run) -> None:
-    from cpool_flow.cli.progress import summary_lines
+    from cpool_flow.cli.summary import summary_lines
 
     state = run.state
     print(f"run {run.folder.run_id} ({run_folder.short_name(run.folder.run_id)}) · {run.inputs.name} · {living_status(run)}")
@@ -190,7 +190,7 @@ def _log_files(folder: run_folder.RunFolder, step: str | None) -> Iterator[tuple
             f"the run has no step `{step[:80]}`",
             help=did_you_mean(step, [*state.steps, *state.tasks]) or f"it has {', '.join(state.steps)}",
         )
-    yield from (("setup", path) for path in sorted(folder.logs.glob("setup.*.log")) if step is None)
+    yield from (("setup", path) for path in sorted(folder.logs.glob("_setup.*.log")) if step is None)
     attempts = [(attempt.started_at, task, attempt) for task in _tasks(state, step) for attempt in task.attempts]
     for _, task, attempt in sorted(attempts, key=lambda entry: entry[0]):
         log = folder.logs / attempt.started.log

@@ -5,18 +5,20 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any
 
 import click
 
-from cpool_flow import events as facts
+from cpool_flow.cli.decisions import chosen_decisions
+from cpool_flow.cli.detached import start_detached_run
 from cpool_flow.cli.json_output import print_json
 from cpool_flow.cli.outcome import exit_code
 from cpool_flow.cli.project import find_run, project_directory, searched, skill_places
-from cpool_flow.errors import InvalidInput, Problem, did_you_mean
+from cpool_flow.errors import InvalidInput, OperationFailed, Problem, did_you_mean, printable
 from cpool_flow.journal import Recorded
-from cpool_flow.model import AGENTS, LATER_AGENTS, parse_duration
+from cpool_flow.model import AGENTS, LATER_AGENTS, parse_positive_duration
 from cpool_flow.run_folder import RunFolder
 from cpool_flow.state import State
 
@@ -28,7 +30,7 @@ class Duration(click.ParamType[float]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         try:
-            seconds = parse_duration(value)
+            seconds = parse_positive_duration(value)
         except ValueError as error:
             self.fail(str(error), param, ctx)
         return seconds
@@ -95,7 +97,7 @@ def run_command(project: str | None, /, workflow: str, quiet: bool, as_events: b
     """
     from cpool_flow import start
 
-    _one_output(as_json, as_events)
+    _one_output(as_json, as_events, detach)
     directory = project_directory(project)
     settings = start.Options(
         arguments=options["arguments"],
@@ -108,9 +110,9 @@ def run_command(project: str | None, /, workflow: str, quiet: bool, as_events: b
         tags=options["tags"],
     )
     prepared = start.prepare(workflow, directory, searched("workflow", directory), skill_places(directory), settings, os.environ)
-    _warn(prepared.warnings, quiet)
     folder = start.create(prepared, directory)
-    return _work(folder, starting=True, quiet=quiet, as_events=as_events, as_json=as_json, detach=detach)
+    warn = partial(_warn, prepared.warnings, quiet)
+    return _work(folder, starting=True, quiet=quiet, as_events=as_events, as_json=as_json, detach=detach, warn=warn)
 
 
 @click.command("resume", short_help="Go on with a run after a crash, a cancel or a failure.")
@@ -126,14 +128,16 @@ def resume_command(
 
     A run that succeeded is left as it is. The arguments stay those that it was started with.
     """
-    _one_output(as_json, as_events)
+    _one_output(as_json, as_events, detach)
     folder = find_run(project, run)
     return _work(folder, starting=starting, quiet=quiet, as_events=as_events, as_json=as_json, detach=detach, decisions=decisions)
 
 
-def _one_output(as_json: bool, as_events: bool) -> None:
+def _one_output(as_json: bool, as_events: bool, detach: bool) -> None:
     if as_json and as_events:
         raise InvalidInput("`--json` and `--events` both want stdout", help="choose one")
+    if detach and as_events:
+        raise InvalidInput("`--detach` leaves before there are events", help="follow them with `cpool-flow events RUN -f`")
 
 
 def _warn(warnings: Sequence[Problem], quiet: bool) -> None:
@@ -145,39 +149,66 @@ def _warn(warnings: Sequence[Problem], quiet: bool) -> None:
 
 
 def _work(
-    folder: RunFolder, *, starting: bool, quiet: bool, as_events: bool, as_json: bool, detach: bool, decisions: tuple[str, ...] = ()
+    folder: RunFolder,
+    *,
+    starting: bool,
+    quiet: bool,
+    as_events: bool,
+    as_json: bool,
+    detach: bool,
+    decisions: tuple[str, ...] = (),
+    warn: Callable[[], None] = lambda: None,
 ) -> int:
     from cpool_flow import coordinator, history
     from cpool_flow.cli.progress import PlainProgress
 
     run = history.read(folder)
-    wishes = _decisions(decisions, run.state)
+    if run.state.status == "success":
+        # Where nothing is left to do, nothing is needed for it: no secret, no lock.
+        if not quiet:
+            print(f"nothing to do: run {folder.run_id} has succeeded", file=sys.stderr)
+        _print_result(folder, run, as_json, as_events)
+        return 0
+    chosen = chosen_decisions(decisions, run.state)
     if detach:
-        return _detach(folder, starting, decisions, as_json)
+        warn()
+        return start_detached_run(folder, starting, decisions, as_json)
     progress = PlainProgress(quiet=quiet)
+
+    def began(state: State) -> None:
+        progress.head(state, resumed=not starting)
+        warn()
+        if as_events and starting:
+            _print_events(history.recorded(folder))
 
     def follow(recorded: Sequence[Recorded], state: State) -> None:
         if as_events:
-            _print_events(recorded, state)
+            _print_events(recorded)
         progress.follow(recorded, state)
 
-    if run.state.status != "success":
-        progress.head(run.state)
-        if as_events and starting:
-            _print_events([Recorded(0, run.state.created_at, event) for event in (run.state.created, run.state.place) if event], run.state)
-    wish = coordinator.Wishes(starting=starting, decisions=wishes, heartbeat=progress.heartbeat)
-    # Where nothing is left to do, nothing is needed for it: no secret, no lock.
-    state = run.state if run.state.status == "success" else coordinator.coordinate(folder, run.inputs, os.environ, follow, wish)
+    wishes = coordinator.Wishes(starting=starting, decisions=chosen, began=began, heartbeat=progress.heartbeat)
+    try:
+        state = coordinator.coordinate(folder, run.inputs, os.environ, follow, wishes)
+    except OperationFailed as error:
+        print(f"error: {printable(str(error))}", file=sys.stderr)
+        print(
+            f"help: once that is mended, go on with `cpool-flow resume {folder.run_id}`; nothing that has finished is lost", file=sys.stderr
+        )
+        return error.exit_code
     progress.summary(state)
     _print_result(folder, history.Run(folder, run.inputs, state), as_json, as_events)
     return exit_code(state)
 
 
-def _print_events(recorded: Sequence[Recorded], state: State) -> None:
+def _print_events(recorded: Iterable[Recorded]) -> None:
+    """Who reads them may go: the run goes on without."""
     from cpool_flow.cli.history import event_document
 
-    for entry in recorded:
-        print_json(event_document(entry.seq, entry.at, entry.event), flush=True)
+    try:
+        for entry in recorded:
+            print_json(event_document(entry.seq, entry.at, entry.event), flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _print_result(folder: RunFolder, run: Any, as_json: bool, as_events: bool) -> None:
@@ -188,46 +219,3 @@ def _print_result(folder: RunFolder, run: Any, as_json: bool, as_events: bool) -
 
         for name, value in json.loads(folder.load(run.state.outputs)).items():
             print_output(name, value)
-
-
-def _decisions(given: tuple[str, ...], state: State) -> dict[str, facts.Choice]:
-    """`STEP=rerun` for tasks that wait for a decision. Raises InvalidInput."""
-    asking = {task.id for task in state.tasks.values() if _may_be_asked(task)}
-    chosen: dict[str, facts.Choice] = {}
-    for text in given:
-        task, _, choice = text.rpartition("=")
-        if choice not in ("rerun", "skip", "fail"):
-            raise InvalidInput(f"`--decide {text}`: a decision is `rerun`, `skip` or `fail`", help=f"--decide {task or text}=rerun")
-        if task not in asking:
-            waiting = ", ".join(f"`{name}`" for name in sorted(asking))
-            raise InvalidInput(
-                f"`--decide {text}`: step `{task}` waits for no decision", help=f"waiting: {waiting}" if waiting else "no step does"
-            )
-        chosen[task] = choice  # type: ignore[assignment]
-    return chosen
-
-
-def _may_be_asked(task: Any) -> bool:
-    return (
-        task.status == "waiting"
-        and bool(task.attempts)
-        and task.attempts[-1].finished is not None
-        and task.attempts[-1].finished.interrupted
-    )
-
-
-def _detach(folder: RunFolder, starting: bool, decisions: tuple[str, ...], as_json: bool) -> int:
-    """Leave a coordinator of its own behind, which no terminal and no Ctrl-C reaches."""
-    from cpool_flow.process import start_detached
-
-    project = folder.path.parents[2]
-    arguments = ["--project", str(project), "resume", folder.run_id, "--quiet", *(["--starting"] if starting else [])]
-    for decision in decisions:
-        arguments += ["--decide", decision]
-    start_detached((sys.executable, "-m", "cpool_flow", *arguments), str(folder.path / "coordinator.log"), os.getcwd(), os.environ)
-    if as_json:
-        print_json({"run_id": folder.run_id})
-    else:
-        print(folder.run_id)
-        print(f"follow it: cpool-flow status {folder.run_id} --watch", file=sys.stderr)
-    return 0
