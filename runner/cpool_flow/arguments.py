@@ -113,7 +113,10 @@ def declaration_problems(declaration: Declaration) -> tuple[SchemaProblem, ...]:
     if "default" not in declaration or (declaration["default"] is None and declaration.get("required") is False):
         return ()
     errors = schema.errors(declaration["default"])
-    return (SchemaProblem(f"the default does not match the schema: {'; '.join(errors)}", ("default",)),) if errors else ()
+    if not errors:
+        return ()
+    way_out = "; for an argument that may be left out, write `required: false`" if declaration["default"] is None else ""
+    return (SchemaProblem(f"the default does not match the schema: {'; '.join(errors)}{way_out}", ("default",)),)
 
 
 def misspelt_keyword(keyword: str) -> str | None:
@@ -147,7 +150,8 @@ def _split(text: str) -> tuple[str, str, str]:
 
 def _read(name: str, form: str, text: str, declaration: Declaration | None, read_file: Callable[[str], str]) -> JsonValue:
     if not form or not name:
-        raise InvalidInput(f"`--arg {printable(name[:80])}`: expected NAME=VALUE", help="NAME=TEXT, NAME=@FILE, or NAME:=JSON")
+        given = printable(f"{name}{form}{text}"[:80])
+        raise InvalidInput(f"`--arg {given}`: expected NAME=VALUE", help="NAME=TEXT, NAME=@FILE, or NAME:=JSON")
     if declaration is None:
         return text  # complained of later
     if form == "=@":
@@ -157,7 +161,8 @@ def _read(name: str, form: str, text: str, declaration: Declaration | None, read
     try:
         return _json(text) if form == ":=" else _by_type(text, declaration)
     except BadJson as problem:
-        raise InvalidInput(f"argument `{name}`: {problem}", help=f"allowed: {allowed(declaration)}") from None
+        as_json = ', written as JSON: ["a", 1]' if declaration.get("type") == "array" else ""
+        raise InvalidInput(f"argument `{name}`: {problem}", help=f"allowed: {allowed(declaration)}{as_json}") from None
 
 
 def _file_text(name: str, path: str, read_file: Callable[[str], str]) -> str:
@@ -184,7 +189,10 @@ def _by_type(text: str, declaration: Declaration) -> JsonValue:
         value = read_json(text)
     except NotJson:
         return text  # refused by the schema if it must not be text
-    return value if isinstance(kind, str) or not _schema(declaration).errors(_whole(value, declaration)) else text
+    if isinstance(kind, str):
+        return value
+    schema = _schema(declaration)
+    return value if not schema.errors(_whole(value, declaration)) or schema.errors(text) else text
 
 
 def _json(text: str) -> JsonValue:

@@ -17,25 +17,22 @@ from pathlib import Path
 
 from cpool_flow import events, faults
 from cpool_flow.engine import Engine, Follow
-from cpool_flow.executor.context import RunContext, declared_values, display, find_shell
+from cpool_flow.executor.context import RunContext, declared_values, find_shell
 from cpool_flow.executor.local import LocalSlots
-from cpool_flow.executor.logs import collect
-from cpool_flow.executor.shell_step import run_logged
-from cpool_flow.executor.work import Work
+from cpool_flow.executor.logs import clear_spools, salvage
 from cpool_flow.guardian import sweep
 from cpool_flow.history import fold
 from cpool_flow.inputs import Inputs, hidden_values
 from cpool_flow.journal import Journal, Lock
-from cpool_flow.process import Command, Processes
+from cpool_flow.process import Processes
 from cpool_flow.run_folder import RunFolder
 from cpool_flow.run_place import RunPlace, open_place, our_git
 from cpool_flow.run_values import RunValues, fixed_values
 from cpool_flow.secrets import Masker, check_secrets
+from cpool_flow.setup import set_up
 from cpool_flow.state import State
-from cpool_flow.values import RenderError
 from cpool_flow.workspace import PlainPlace
 
-SETUP_SECONDS = 3600.0
 # What a person says of a task, by its id.
 Say = Callable[[str, Mapping[str, str]], None]
 
@@ -43,11 +40,14 @@ Say = Callable[[str, Mapping[str, str]], None]
 @dataclass(frozen=True)
 class Wishes:
     """What a coordinator is told. `starting`: nobody has worked on the run yet. `decisions`: what a person has decided,
-    by task. `heartbeat` is called every `heartbeat_seconds` while the run goes on. `patience_seconds`: how long it stays when only
-    a person can go on; `auto_approve`: it says yes itself; `listen` is given the way to hand on what a person at the terminal says."""
+    by task. `cancel`: the run shall end, for this reason. `began` is called when the run is ours, before anything is done;
+    `heartbeat` every `heartbeat_seconds` while it goes on. `patience_seconds`: how long it stays when only a person can go on;
+    `auto_approve`: it says yes itself; `listen` is given the way to hand on what a person at the terminal says."""
 
     starting: bool = False
     decisions: Mapping[str, events.Choice] = field(default_factory=dict)
+    cancel: str = ""
+    began: Callable[[State], None] = lambda state: None
     heartbeat: Callable[[State], None] = lambda state: None
     heartbeat_seconds: float = 5.0
     patience_seconds: float = 0.0
@@ -58,8 +58,9 @@ class Wishes:
 def coordinate(folder: RunFolder, inputs: Inputs, environment: Mapping[str, str], follow: Follow, wishes: Wishes) -> State:
     """Work on a run until it has ended or waits for a person; the state in which it is left. Raises FlowError."""
     secret_values = check_secrets(inputs.secrets, environment)
+    since = time.time()
     with Lock(folder.path):
-        return asyncio.run(_Coordinator(folder, inputs, environment, secret_values, follow, wishes).work())
+        return asyncio.run(_Coordinator(folder, inputs, environment, secret_values, follow, wishes, since).work())
 
 
 class _Coordinator:
@@ -71,6 +72,7 @@ class _Coordinator:
         secret_values: Mapping[str, str],
         follow: Follow,
         wishes: Wishes,
+        since: float,
     ) -> None:
         self._folder = folder
         self._inputs = inputs
@@ -78,6 +80,7 @@ class _Coordinator:
         self._secrets = secret_values
         self._follow = follow
         self._wishes = wishes
+        self._since = since
         self._masker = Masker(hidden_values(inputs, secret_values, environment))
         self._git = our_git({name: value for name, value in environment.items() if name not in secret_values})
 
@@ -86,6 +89,7 @@ class _Coordinator:
         try:
             state = fold(self._inputs.plan, journal)
             if state.status != "success":
+                self._wishes.began(state)
                 await self._work(state, journal)
             return state
         finally:
@@ -103,6 +107,7 @@ class _Coordinator:
                 self._folder,
                 self._follow,
                 time.time,
+                self._since,
                 patience_seconds=self._wishes.patience_seconds,
                 auto_approve=self._wishes.auto_approve,
             )
@@ -120,7 +125,7 @@ class _Coordinator:
         heart = asyncio.get_running_loop().create_task(self._beat(engine.state))
         try:
             if left_open and (engine.state.setup is None or place.fresh):
-                engine.note(events.SetupFinished(await self._set_up(context)))
+                engine.note(events.SetupFinished(await set_up(engine, context)))
                 engine.flush()
                 faults.point("after-setup")
             if await engine.drive(place, values, executor):
@@ -135,11 +140,15 @@ class _Coordinator:
         for task in list(state.running.values()):
             started = task.attempts[-1].started
             number = started.number
-            collect(self._folder.logs / started.log, started.slot)
+            salvage(self._folder.logs / started.log, started.slot)
             engine.note(events.AttemptFinished(task.id, number, "lost", error=_LOST, reason=_LOST, interrupted=True))
-        engine.note(events.RunResumed(state.status in ("failed", "cancelled") or state.stopping is not None, mark))
+        clear_spools(self._folder.logs)
+        reopen = not self._wishes.cancel and (state.status in ("failed", "cancelled") or state.stopping is not None)
+        engine.note(events.RunResumed(reopen, mark))
         for task_id, choice in self._wishes.decisions.items():
             engine.note(events.Decided(task_id, choice))
+        if self._wishes.cancel:
+            engine.stop("cancel", self._wishes.cancel)
         if state.place is not None and state.place_closed is not None and not state.all_ended:
             # Its place went when the run ended: it is made again, and set up anew.
             engine.note(state.place)
@@ -171,23 +180,6 @@ class _Coordinator:
         )
         env, declared = declared_values(bare.workflow, fixed_values(bare, state), bare)
         return replace(bare, env=env, context=declared)
-
-    async def _set_up(self, context: RunContext) -> str:
-        """Run the commands of `setup`, once in each place. The error, empty where all went well."""
-        commands = context.workflow.setup or ()
-        work = Work(context.processes, SETUP_SECONDS)
-        scope = fixed_values(context, None)
-        for number, text in enumerate((commands,) if isinstance(commands, str) else commands, 1):
-            try:
-                script, values = context.script(text, scope)
-            except RenderError as error:
-                return f"`{display(text)}`: {error.message}"
-            command = Command((*context.default_shell, script), str(context.place.directory), context.setup_environment() | values)
-            log = self._folder.logs / f"setup.{number}.log"
-            ran = await run_logged(command, log, None, context, work)
-            if ran.ended.exit.code != 0 or ran.ended.how != "ended":
-                return self._masker.mask(f"`{display(text)}` ended with {ran.ended.text}\n{ran.last}")
-        return ""
 
     async def _finish(self, engine: Engine, place: RunPlace, values: RunValues) -> None:
         """Outputs, then the place, then the end of the run: the last event says that nothing is left to do."""
@@ -242,6 +234,8 @@ def _signals(engine: Engine) -> Iterator[None]:
         signal.SIGTERM: ("sigterm", "stopped by SIGTERM"),
         signal.SIGHUP: ("sigterm", "stopped by SIGHUP"),
     }
+    if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:  # started by nohup
+        del wishes[signal.SIGHUP]
     for number, wish in wishes.items():
         loop.add_signal_handler(number, engine.stop, *wish)
     try:

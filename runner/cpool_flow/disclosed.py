@@ -48,7 +48,7 @@ class Disclosed:
 
     def check_run_id(self, run_id: str) -> None:
         """Raises InvalidInput: the id names folders and a branch."""
-        if self._all.shows(run_id):
+        if self._no_words.shows(run_id):
             raise InvalidInput("the run id holds the value of a secret", help="choose another --run-id")
 
     def workflow(self, data: Mapping[str, JsonValue], source: str) -> Mapping[str, Any]:

@@ -69,8 +69,8 @@ def shown(text: str, most: int = 60) -> str:
 
 
 def _decode(source: bytes, file: str) -> str:
-    if source.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise InvalidInput(Problem("the file is UTF-16", Location(file, 1, 1), help="save it as UTF-8"))
+    if wide := _wide_encoding(source):
+        raise InvalidInput(Problem(f"the file is {wide}", Location(file, 1, 1), help="save it as UTF-8"))
     try:
         return source.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -78,6 +78,16 @@ def _decode(source: bytes, file: str) -> str:
         where = Location(file, before.count("\n") + 1, len(before) - before.rfind("\n"))
         message = f"the file is not UTF-8: byte 0x{source[error.start]:02x} at offset {error.start}"
         raise InvalidInput(Problem(message, where, help="save it as UTF-8")) from None
+
+
+def _wide_encoding(source: bytes) -> str | None:
+    """The encoding of text whose characters take two or four bytes each, told by its mark or by the zeros between Latin letters."""
+    if source.startswith((b"\xff\xfe\0\0", b"\0\0\xfe\xff")):
+        return "UTF-32"
+    head = source[:40]
+    halves = head[::2], head[1::2]
+    marked = source.startswith((b"\xff\xfe", b"\xfe\xff"))
+    return "UTF-16" if marked or any(half and not any(half) and all(other) for half, other in (halves, halves[::-1])) else None
 
 
 def _compose(text: str, file: str, limits: Limits) -> Node:

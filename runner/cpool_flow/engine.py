@@ -68,16 +68,19 @@ class Engine:
         folder: RunFolder,
         follow: Follow,
         clock: Callable[[], float],
+        since: float = 0.0,
         *,
         patience_seconds: float = 0.0,
         auto_approve: bool = False,
     ) -> None:
-        """`patience_seconds`: how long to stay when only a person can go on. `auto_approve`: every question is answered with yes."""
+        """`since`: a cancel that was asked for before is not meant for us. `patience_seconds`: how long to stay when only a person can
+        go on. `auto_approve`: every question is answered with yes."""
         self.state = state
         self._journal = journal
         self._folder = folder
         self._follow = follow
         self._clock = clock
+        self._since = since
         self._batch: list[tuple[events.Event, float]] = []
         self._results: list[events.AttemptFinished | Exception] = []
         self._woken = asyncio.Event()
@@ -106,7 +109,9 @@ class Engine:
         self._follow(recorded, self.state)
 
     def stop(self, cause: events.StopCause, reason: str) -> None:
-        """Ask the run to stop in order; asked a second time, at once."""
+        """Ask the run to stop in order; asked a second time, at once. Nothing where nothing is left to stop."""
+        if self.state.all_ended:
+            return
         self.note(events.RunStopping(cause, reason, at_once=self.state.stopping is not None))
         self._woken.set()
 
@@ -118,7 +123,7 @@ class Engine:
     async def drive(self, place: Place, values: Values, executor: Executor) -> bool:
         """Work until every step has ended (True), or until only a person or time can go on (False)."""
         while not self.state.all_ended:
-            self._take_requests()
+            self.take_requests()
             self._take_answers(values)
             self._take_results()
             await self._commit(place)
@@ -137,9 +142,8 @@ class Engine:
         self.flush()
         return True
 
-    # ---- a turn of the loop ---------------------------------------------------------------------------------
-
-    def _take_requests(self) -> None:
+    def take_requests(self) -> None:
+        """Do what other processes have asked for. Cheap: it looks a few times a second, however often it is called."""
         now = self._clock()
         if now < self._next_poll:
             return
@@ -147,7 +151,7 @@ class Engine:
         if self._journal.changed():
             for request in self._journal.requests(self._taken):
                 self._taken = request.id
-                if request.type == "cancel":
+                if request.type == "cancel" and request.at >= self._since:
                     self.stop("cancel", request.data.get("reason", "cancelled"))
                 elif request.type == "approve":
                     self._said.append((request.data.get("task", ""), request.data))
@@ -167,6 +171,8 @@ class Engine:
             self.note(events.RunWaiting(reason))
             self._waiting_since = self._clock()
         return self._clock() - (self._waiting_since or 0.0) >= self._patience_seconds
+
+    # ---- a turn of the loop ---------------------------------------------------------------------------------
 
     def _take_results(self) -> None:
         results, self._results = self._results, []

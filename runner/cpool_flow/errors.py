@@ -6,8 +6,11 @@ Knows nothing of YAML, templates or the terminal: a problem is data, its text is
 from __future__ import annotations
 
 import difflib
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+
+MOST_COMPARED = 500
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -68,9 +71,19 @@ class OperationFailed(FlowError):
 
 
 def nearest(word: str, choices: Iterable[str]) -> str | None:
-    """The choice most like `word`, for "did you mean"; None where nothing is near."""
-    found = difflib.get_close_matches(word, list(choices), n=1, cutoff=0.6)
+    """The choice most like `word`, for "did you mean"; None where nothing is near. Of very many choices those are compared that
+    begin alike."""
+    known = list(choices)
+    if len(known) > MOST_COMPARED:
+        known = _around(word, sorted(known))
+    same = [choice for choice in known if choice.casefold() == word.casefold()]
+    found = same or difflib.get_close_matches(word, known, n=1, cutoff=0.6)
     return found[0] if found else None
+
+
+def _around(word: str, ordered: list[str]) -> list[str]:
+    at = bisect_left(ordered, word)
+    return ordered[max(0, at - MOST_COMPARED // 2) : at + MOST_COMPARED // 2]
 
 
 def did_you_mean(word: str, choices: Iterable[str]) -> str | None:

@@ -298,14 +298,14 @@ def from_json(kind: str, data: dict[str, JsonValue]) -> Event:
     event_type = _TYPES.get(kind)
     if event_type is None:
         raise UnknownEvent(kind)
-    for name in _STORED & data.keys():
-        data[name] = Stored(**data[name])
-    for name in _TUPLES & data.keys():
-        if data[name] is not None:
-            data[name] = tuple(data[name])
     try:
+        for name in _STORED & data.keys():
+            data[name] = Stored(**data[name])
+        for name in _TUPLES & data.keys():
+            if data[name] is not None:
+                data[name] = tuple(data[name])
         return event_type(**data)
-    except TypeError as error:
+    except (TypeError, AttributeError) as error:
         raise UnknownEvent(f"{kind}: {error}") from None
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from cpool_flow import inputs as run_inputs
 from cpool_flow.errors import InvalidInput
 from cpool_flow.inputs import Inputs
-from cpool_flow.journal import Journal
+from cpool_flow.journal import Journal, Recorded
 from cpool_flow.plan import Plan
 from cpool_flow.result import Result
 from cpool_flow.run_folder import RunFolder
@@ -38,15 +38,24 @@ def read(folder: RunFolder) -> Run:
         journal.close()
 
 
+def recorded(folder: RunFolder) -> list[Recorded]:
+    """The events of the run in `folder`. Raises InvalidInput where they cannot be read."""
+    journal = Journal.open(folder.path)
+    try:
+        return list(journal.read())
+    finally:
+        journal.close()
+
+
 def fold(plan: Plan, journal: Journal) -> State:
     """The state that the events of a journal make. Raises InvalidInput where they do not fit together."""
     state = State(plan)
     seq = 0
     try:
-        for recorded in journal.read():
-            state.apply(recorded.event, recorded.at)
-            seq = recorded.seq
-    except (KeyError, IndexError, AssertionError) as error:
+        for entry in journal.read():
+            state.apply(entry.event, entry.at)
+            seq = entry.seq
+    except (KeyError, IndexError, ValueError, TypeError, AttributeError, AssertionError) as error:
         raise InvalidInput(f"the journal `{journal.path}` is damaged: event {seq + 1} does not follow from those before it") from error
     if state.created is None:
         raise InvalidInput(f"`{journal.path.parent.name}` was never started")

@@ -11,6 +11,7 @@ import json
 import os
 import re
 import sqlite3
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ from cpool_flow.errors import InvalidInput, OperationFailed
 FILE = "journal.db"
 LOCK = "coordinator.lock"
 BUSY_SECONDS = 10.0
+LOCK_ATTEMPTS = 20
+LOCK_PAUSE_SECONDS = 0.01
 
 _HALF = re.compile("[\ud800-\udfff]")
 _TABLES = """
@@ -46,6 +49,7 @@ class Request:
     """What another process asks of the coordinator: `cancel`, `approve`."""
 
     id: int
+    at: float
     type: str
     data: dict[str, str]
 
@@ -80,18 +84,18 @@ class Journal:
         try:
             connection = _connect(path)
             (version,) = connection.execute("PRAGMA user_version").fetchone()
-            connection.execute("SELECT 1 FROM events LIMIT 1").fetchone()
+            if version > events.VERSION:
+                connection.close()
+                raise InvalidInput(
+                    f"the journal of run `{directory.name}` was written by a newer cpool-flow "
+                    f"(format {version}, this one reads {events.VERSION})",
+                    help="upgrade cpool-flow",
+                )
+            journal = cls(path, connection)
+            (journal._last_seq,) = connection.execute("SELECT coalesce(max(seq), 0) FROM events").fetchone()
+            return journal
         except sqlite3.Error as error:
             raise InvalidInput(f"the journal of run `{directory.name}` is damaged ({error})", help=f"look at `{path}`") from error
-        if version > events.VERSION:
-            connection.close()
-            raise InvalidInput(
-                f"the journal of run `{directory.name}` was written by a newer cpool-flow (format {version}, this one reads {events.VERSION})",
-                help="upgrade cpool-flow",
-            )
-        journal = cls(path, connection)
-        (journal._last_seq,) = connection.execute("SELECT coalesce(max(seq), 0) FROM events").fetchone()
-        return journal
 
     def append(self, batch: Sequence[tuple[events.Event, float]], *, taken: int = 0) -> list[Recorded]:
         """Make `batch` (events with their times) durable, as one commit. Raises OperationFailed (disk full, I/O error):
@@ -116,7 +120,7 @@ class Journal:
                 "SELECT seq, at, type, data FROM events WHERE seq > ? ORDER BY seq", (after,)
             ):
                 yield Recorded(seq, at, events.from_json(kind, json.loads(data)))
-        except (sqlite3.Error, ValueError) as error:
+        except (sqlite3.Error, ValueError, RecursionError) as error:
             raise InvalidInput(f"the journal `{self.path}` is damaged ({error})") from error
 
     def changed(self) -> bool:
@@ -139,10 +143,10 @@ class Journal:
     def requests(self, after: int = 0) -> list[Request]:
         """Requests with a number above `after`. They stay until `append` is told that they were taken."""
         try:
-            rows = self._connection.execute("SELECT id, type, data FROM requests WHERE id > ? ORDER BY id", (after,)).fetchall()
+            rows = self._connection.execute("SELECT id, at, type, data FROM requests WHERE id > ? ORDER BY id", (after,)).fetchall()
         except sqlite3.Error as error:
             raise OperationFailed(f"cannot read the journal `{self.path}`: {error}") from error
-        return [Request(number, kind, json.loads(data)) for number, kind, data in rows]
+        return [Request(number, at, kind, json.loads(data)) for number, at, kind, data in rows]
 
     def close(self) -> None:
         self._connection.close()
@@ -156,18 +160,19 @@ class Lock:
         self._file: IO[str] | None = None
 
     def __enter__(self) -> Lock:
-        """Raises InvalidInput while another process holds it."""
-        file = open(self._directory / LOCK, "a+", encoding="ascii")
+        """Raises InvalidInput while another process holds it, OperationFailed where the folder cannot be written."""
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+            file = open(self._directory / LOCK, "a+", encoding="ascii")
+        except OSError as error:
+            raise OperationFailed(f"cannot write in `{self._directory}`: {error.strerror}") from error
+        if not _locked(file):
             file.seek(0)
             holder = file.read().strip()
             file.close()
             raise InvalidInput(
                 f"run `{self._directory.name}` is being worked on by process {holder or 'unknown'}",
                 help=f"follow it with `cpool-flow status {self._directory.name}`, stop it with `cpool-flow cancel {self._directory.name}`",
-            ) from None
+            )
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()
@@ -178,6 +183,17 @@ class Lock:
         if self._file:
             self._file.close()
             self._file = None
+
+
+def _locked(file: IO[str]) -> bool:
+    """Whether the lock is ours now. Who asks `is_alive` holds it for a moment, so one refusal says nothing."""
+    for _ in range(LOCK_ATTEMPTS):
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            time.sleep(LOCK_PAUSE_SECONDS)
+    return False
 
 
 def is_alive(directory: Path) -> bool:

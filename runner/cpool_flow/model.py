@@ -88,7 +88,8 @@ def duration_text(seconds: float) -> str:
     return "".join(f"{count}{unit}" for count, unit in ((hours, "h"), (minutes, "m"), (rest, "s")) if count)
 
 
-def _positive_duration(text: object) -> object:
+def parse_positive_duration(text: object) -> object:
+    """The same, and longer than zero."""
     seconds = parse_duration(text)
     if seconds == 0:
         raise ValueError("this duration must be longer than zero")
@@ -98,7 +99,7 @@ def _positive_duration(text: object) -> object:
 _DURATION_SCHEMA = {"type": "string", "pattern": DURATION}
 Duration = Annotated[float, BeforeValidator(parse_duration), WithJsonSchema(_DURATION_SCHEMA)]
 PositiveDuration = Annotated[
-    float, BeforeValidator(_positive_duration), WithJsonSchema({**_DURATION_SCHEMA, "not": {"pattern": r"^(0+(\.0+)?(ms|s|m|h|d))+$"}})
+    float, BeforeValidator(parse_positive_duration), WithJsonSchema({**_DURATION_SCHEMA, "not": {"pattern": r"^(0+(\.0+)?(ms|s|m|h|d))+$"}})
 ]
 
 

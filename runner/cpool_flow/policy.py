@@ -125,8 +125,8 @@ def _stopping(state: State, now: float) -> Iterator[Action]:
 
 
 def _run_stopping(state: State, now: float) -> Iterator[Action]:
-    deadline = _deadline(state)
-    if deadline is not None and now >= deadline:
+    end = deadline(state)
+    if end is not None and now >= end:
         yield Record(events.RunStopping("timeout", f"the run's time of {duration_text(_timeout(state))} is over"))
     elif state.setup and state.setup.error:
         yield Record(events.RunStopping("errored", f"setup failed: {state.setup.error}"))
@@ -435,14 +435,15 @@ def _timeout(state: State) -> float:
     return (state.created.timeout_seconds if state.created else None) or 0.0
 
 
-def _deadline(state: State) -> float | None:
+def deadline(state: State) -> float | None:
+    """When the time of the run is over (seconds since the epoch); a resume starts it anew."""
     return state.started_at + _timeout(state) if _timeout(state) else None
 
 
 def _wake_at(state: State) -> float | None:
     times = [state.wake_at()]
     if not state.stopping and not state.main_ended:
-        times.append(_deadline(state))
+        times.append(deadline(state))
     times += [frame.deadline for frame in state.timed_frames.values() if not frame.stopping and not frame.main_ended]
     return min((at for at in times if at is not None), default=None)
 

@@ -137,7 +137,8 @@ def _told() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise OperationFailed(f"cannot write `{error.filename}`: {error.strerror}" if error.filename else str(error)) from error
+        where = f" `{error.filename}`" if error.filename else ""
+        raise OperationFailed(f"the run's place cannot be written{where}: {error.strerror or error}") from error
 
 
 class RunPlace:

@@ -1,12 +1,13 @@
 """Secrets: which are required, and every form of them replaced by `***` wherever something is written.
 
-Knows values, not places: who writes calls it. It finds a secret as it is, line by line, and as base64, URLs, JSON, shells and Python write it;
-not when it is encrypted, compressed, in hexadecimal, otherwise normalised (NFC, NFD), or encoded to base64 twice.
+Knows values, not places: who writes calls it. It finds a secret as it is, line by line, and as base64, URLs, JSON, HTML, shells and
+Python write it; not when it is encrypted, compressed, in hexadecimal, otherwise normalised (NFC, NFD), or encoded to base64 twice.
 """
 
 from __future__ import annotations
 
 import base64
+import html
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -71,10 +72,12 @@ class Masker:
         return self._text.all
 
     def mask(self, text: str) -> str:
-        return "".join(_outside(text, self._text.spans(text), COVER))
+        return text if not self else "".join(_outside(text, self._text.spans(text), COVER))
 
     def mask_value(self, value: JsonValue) -> JsonValue:
         """JSON data with every text in it masked, keys too. A number that shows a secret becomes text."""
+        if not self:
+            return value
         if isinstance(value, str):
             return self.mask(value)
         if isinstance(value, dict):
@@ -185,10 +188,12 @@ def _outside(data: AnyStr, spans: Iterable[tuple[int, int]], cover: AnyStr, posi
 
 def _forms(value: str) -> set[str]:
     """Every way in which the value is likely to be written."""
-    parts = {value, value.strip()} | {line.strip() for line in value.splitlines()}
+    lines = {line.strip() for line in value.splitlines()}
+    parts = {value, value.strip()} | lines
     written = {form for part in parts if len(part) >= SHORTEST for form in _written(part)}
-    raw = _bytes(value)
-    return written | {form for each in written for form in _json(each)} | set(_base64(raw)) | set(_base64(raw.strip()))
+    encoded = {form for part in (value, value.strip()) for form in _base64(_bytes(part), range(3))}
+    encoded |= {form for line in lines if len(line) >= SHORTEST for form in _base64(_bytes(line), range(1))}
+    return written | {form for each in written for form in _json(each)} | encoded
 
 
 def _written(text: str) -> Iterator[str]:
@@ -197,6 +202,11 @@ def _written(text: str) -> Iterator[str]:
     yield repr(text)[1:-1]
     yield text.replace("'", "'\\''")  # sh, bash -x
     yield text.replace("'", "'\"'\"'")  # shlex
+    yield text.replace("'", "''")  # SQL
+    yield text.replace('"', '""')  # CSV
+    yield html.escape(text, quote=False)
+    for apostrophe in ("'", "&#x27;", "&#39;", "&apos;"):
+        yield html.escape(text).replace("&#x27;", apostrophe)
     yield re.sub(r"([^\w@%+=:,./\n-])", r"\\\1", text)  # printf %q
     for safe in _UNRESERVED:
         encoded = quote_from_bytes(_bytes(text), safe)
@@ -214,13 +224,13 @@ def _json(text: str) -> Iterator[str]:
         yield re.sub(r"\\u....", lambda code: "\\u" + code[0][2:].upper(), escaped)
 
 
-def _base64(raw: bytes) -> Iterator[str]:
-    """Encoded by itself, and what never changes of it inside of a longer text, at each of the three places where it can begin."""
+def _base64(raw: bytes, befores: Iterable[int]) -> Iterator[str]:
+    """Encoded by itself, and what never changes of it inside of a longer text, by how many bytes stand before it (modulo 3)."""
     for alphabet in (None, b"-_"):
         alone = base64.b64encode(raw, alphabet).decode()
         yield alone
         yield alone.rstrip("=")
-        for before in range(3):
+        for before in befores:
             encoded = base64.b64encode(b"\0" * before + raw, alphabet).decode()
             whole = (before + len(raw)) * 8 // 6  # characters that no following byte changes
             cut = encoded[-(-before * 8 // 6) : whole]

@@ -197,14 +197,21 @@ def _undisclosed(given: Inputs, disclosed: Disclosed) -> Inputs:
 def _arguments(flow: model.Workflow, options: Options, secret_values: Mapping[str, str]) -> dict[str, Any]:
     from_file = None
     if options.args_file is not None:
-        source = (
-            sys.stdin.buffer.read() if options.args_file == "-" else library.read_bytes(Path(options.args_file), shown=options.args_file)
-        )
-        from_file = _arguments_file(source, options.args_file)
+        from_file = _arguments_file(_read_input(options.args_file), options.args_file)
     try:
         return read_arguments(flow.args, options.arguments, from_file, lambda name: library.read_text(Path(name), shown=name))
     except InvalidInput as error:
         raise Disclosed(secret_values).problems(error) from None
+
+
+def _read_input(name: str) -> bytes:
+    """A file, or for `-` what stands on stdin. Raises InvalidInput, also for one that never ends."""
+    if name != "-":
+        return library.read_bytes(Path(name), shown=name)
+    source = sys.stdin.buffer.read(library.MAX_FILE_BYTES + 1)
+    if len(source) > library.MAX_FILE_BYTES:
+        raise InvalidInput(f"stdin holds more than {library.MAX_FILE_BYTES} bytes of arguments")
+    return source
 
 
 def _arguments_file(source: bytes, name: str) -> JsonValue:

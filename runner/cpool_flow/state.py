@@ -353,7 +353,6 @@ class State:
         step = self.steps[task.step]
         self._set_status(task, "running")
         step.running += 1
-        step.status = "running"
         if step.started_at is None:
             step.started_at = at
 
@@ -363,6 +362,7 @@ class State:
         if task.status == "ready":
             self._take_from_ready(step, task.position)
         task.status = status
+        step.status = _of_open_step(step)
         if status == "ready":
             insort(step.ready, task.position, key=lambda position: -position)
             if len(step.ready) == 1:
@@ -526,6 +526,15 @@ class State:
         per_step = {name: (step.unmet, step.running, dict(step.counts), tuple(step.ready)) for name, step in self.steps.items()}
         per_frame = {name: dict(frame.open_steps) for name, frame in self._frames().items()}
         return (per_step, per_frame, list(self.ready_steps), set(self.due), set(self.running), dict(self.slots), set(self.rounds_due))
+
+
+def _of_open_step(step: StepState) -> Status:
+    """What a step is whose tasks have not all ended: running with any of them; waiting if nothing of it could start now."""
+    if step.counts["running"]:
+        return "running"
+    if step.counts["ready"]:
+        return "running" if step.started_at is not None else "ready"
+    return "waiting" if step.counts["waiting"] else "running"
 
 
 def _move(counts: Counter[str], before: str, after: str) -> None:

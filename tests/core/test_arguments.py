@@ -64,6 +64,10 @@ def problems(declared: dict[str, Any], *given_values: str, file: Any = None) -> 
         ({"enum": ["quick", 1, "2", True]}, "true", True),
         ({"type": "string", "enum": ["1", "2"]}, "1", "1"),
         ({"const": "1"}, "1", "1"),
+        ({"$ref": "#/$defs/n", "$defs": {"n": {"type": "integer", "minimum": 1}}}, "3", 3),
+        ({"$ref": "#/$defs/n", "$defs": {"n": {"type": "string"}}}, "3", "3"),
+        ({"anyOf": [{"type": "integer"}, {"pattern": "^a"}]}, "abc", "abc"),
+        ({"type": "string"}, "-x", "-x"),
     ],
 )
 def test_text_is_read_by_the_declared_type(declaration: dict[str, Any], text: str, value: Any) -> None:
@@ -80,6 +84,39 @@ def test_what_is_no_integer_is_refused(text: str) -> None:
 @pytest.mark.parametrize("text", ["True", "yes", "0", "", '"true"'])
 def test_what_is_no_boolean_is_refused(text: str) -> None:
     assert problems({"v": {"type": "boolean"}}, f"v={text}")[0].endswith("| allowed: true or false")
+
+
+@pytest.mark.parametrize(
+    ("declaration", "text", "told"),
+    [
+        ({"type": "string", "pattern": "^[a-z]+$"}, "A1", 'expected text that matches `^[a-z]+$`, found "A1" | allowed: string'),
+        ({"type": "integer", "minimum": 1, "maximum": 5}, "9", "expected at most 5, found 9 | allowed: integer"),
+        ({"type": "array", "items": {"type": "integer"}}, '["a", 2]', 'at `/0`: expected integer, found "a" | allowed: array'),
+        ({"type": "array"}, "a,b", 'not JSON: expecting value at line 1, column 1: a,b | allowed: array, written as JSON: ["a", 1]'),
+        ({"const": 5}, "6", "expected 5, found 6 | allowed: any value that matches its schema"),
+        ({"$ref": "#/$defs/n", "$defs": {"n": {"type": "integer", "minimum": 1}}}, "0", "expected at least 1, found 0 | allowed: any value that matches its schema"),
+        ({"anyOf": [{"type": "integer"}, {"type": "string", "pattern": "^a"}]}, "xbc", "none of 2 alternatives fits: expected text that matches `^a`, "
+         'found "xbc" | allowed: any value that matches its schema'),
+        ({"type": ["boolean", "null"]}, "x", 'expected boolean or null, found "x" | allowed: true or false or null'),
+        ({"enum": ["quick", "deep"]}, "QUICK", 'expected one of "quick", "deep", found "QUICK"; did you mean `quick`? '
+         '| allowed: one of "quick", "deep"'),
+    ],
+)  # fmt: skip
+def test_a_value_that_does_not_fit_is_told_with_what_is_allowed(declaration: dict[str, Any], text: str, told: str) -> None:
+    assert problems({"v": declaration}, f"v={text}") == [f"argument `v`: {told}"]
+
+
+def test_format_is_a_note_and_is_not_checked() -> None:
+    assert one({"type": "string", "format": "email"}, "x") == "x"
+
+
+@pytest.mark.parametrize("text", ["v", "v:", "=x", ":=1", "=@notes.md", ""])
+def test_what_has_no_name_or_no_value_is_shown_as_it_was_given(text: str) -> None:
+    assert f"`--arg {text}`: expected NAME=VALUE | NAME=TEXT, NAME=@FILE, or NAME:=JSON" in problems({"v": {"type": "string"}}, text)
+
+
+def test_the_case_of_a_name_counts() -> None:
+    assert problems({"v": {"required": False}}, "V=1") == ["unknown argument `V` | did you mean `v`?"]
 
 
 def test_the_forms_of_an_argument() -> None:
@@ -144,7 +181,6 @@ def test_bytes_that_are_no_text_are_refused() -> None:
 
 def test_a_name_that_is_no_name_is_shown_printably() -> None:
     assert problems({}, "\x1b[31m=1")[0].startswith("unknown argument `\\x1b[31m`")
-    assert problems({}, "=1")[0].startswith("`--arg `: expected NAME=VALUE")
 
 
 def test_text_arguments_arrive_unchanged() -> None:
@@ -187,6 +223,10 @@ def test_a_declaration_is_checked_with_its_default() -> None:
     assert declaration_problems({"type": "integer", "default": None, "required": False}) == ()
     (wrong,) = declaration_problems({"type": "integer", "default": "1"})
     assert (wrong.message, wrong.path) == ('the default does not match the schema: expected integer, found "1"', ("default",))
+    (null,) = declaration_problems({"type": "string", "default": None})
+    assert null.message.endswith("found null; for an argument that may be left out, write `required: false`")
+    (neither,) = declaration_problems({"required": "no"})
+    assert (neither.message, neither.path) == ('`required` is true or false, not "no"', ("required",))
     (unknown,) = declaration_problems({"type": "int"})
     assert unknown.path == ("type",)
 

@@ -22,7 +22,7 @@ def test_only_a_list_makes_items(value: object, what: str) -> None:
 def test_more_items_than_max_items_are_refused_by_the_name_of_that_key() -> None:
     step = plan.build(workflow({"name": "a", "run": "x", "foreach": "args.x", "max_items": 3}))["a"]
     fan_out.check_count(3, step)
-    with pytest.raises(InvalidInput, match="^`foreach` of step `a` came to 4 items; `max_items` allows 3$"):
+    with pytest.raises(InvalidInput, match=r"^`foreach` of step `a` came to 4 items; `max_items` allows 3$"):
         fan_out.check_count(4, step)
 
 

@@ -21,7 +21,7 @@ LAYERS = {
         secrets disclosed event_schema workflow_schema""",
     "edges": """faults descendants streams orphans guardian process git workspace library catalog run_folder journal inputs
         history agents""",
-    "run": "run_place run_values executor engine coordinator start",
+    "run": "run_place run_values executor engine setup coordinator start",
     "faces": "cli __main__",
 }
 ONLY_IN = {

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import base64
+import html
 import json
 import shlex
 import time
@@ -39,6 +40,10 @@ def masked(value: str, text: str) -> str:
         shlex.quote(ODD),
         "'" + ODD.replace("'", "'\\''") + "'",  # bash -x
         repr(ODD),
+        html.escape(ODD),
+        html.escape(ODD, quote=False),
+        ODD.replace("'", "''"),
+        ODD.replace('"', '""'),
         base64.b64encode(ODD.encode()).decode(),
         base64.b64encode(ODD.encode()).decode().rstrip("="),
         base64.urlsafe_b64encode(ODD.encode()).decode(),
@@ -66,6 +71,14 @@ def test_each_line_of_a_secret_is_covered_but_no_scrap_of_a_line() -> None:
     secret = "-----BEGIN-----\r\n  l2_bbbbbbbb\nxy\n-----END-----\n"
     assert masked("ab\ncd\n", "x ab\ncd y") == "x *** y"
     assert masked(secret, "only l2_bbbbbbbb here, and xy") == "only *** here, and xy"
+
+
+def test_a_line_of_a_secret_is_covered_as_base64_too() -> None:
+    secret = "first_aaaaaaaa\nsecond_bbbbbbbb\n"
+    for line in (b"second_bbbbbbbb", b"second_bbbbbbbb\n", b"second_bbbbbbbb and more"):
+        shown = masked(secret, base64.b64encode(line).decode())
+        assert shown.startswith("***")
+        assert "c2Vjb25k" not in shown
 
 
 def test_a_secret_is_no_pattern_and_its_cover_no_template() -> None:

@@ -195,6 +195,7 @@ def test_a_session_that_was_seen_while_the_coordinator_lived_is_found_without_an
 
 def test_a_sweep_ends_what_a_dead_coordinator_and_its_dead_guardian_left(run: type[Coordinator], tmp_path: Path) -> None:
     coordinator = run(tmp_path, ["setsid", "sleep", "1000"], ["sh", "-c", "env -i setsid sleep 1000 & sleep 1000"])
+    assert eventually(lambda: sum("sleep 1000" in line and "sh -c" not in line for line in survivors(coordinator.mark)) >= 3)
     os.kill(coordinator.popen.pid, signal.SIGSTOP)
     os.kill(coordinator.guardian(), signal.SIGKILL)
     coordinator.killed()

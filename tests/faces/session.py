@@ -55,11 +55,11 @@ class Session:
         """Run a command to its end."""
         return self.program(*self.command(*arguments), stdin=stdin, **environment)
 
-    def program(self, *argv: str, stdin: str = "", **environment: str) -> Ended:
-        """Run any program in the project to its end."""
+    def program(self, *argv: str, stdin: str = "", cwd: str | Path | None = None, **environment: str) -> Ended:
+        """Run any program to its end, in the project if nothing else is said."""
         ended = subprocess.run(
             argv,
-            cwd=self.path,
+            cwd=cwd or self.path,
             env={**self.environment, **environment},
             input=stdin.encode(),
             capture_output=True,
@@ -68,11 +68,11 @@ class Session:
         )
         return Ended(ended.returncode, ended.stdout.decode("utf-8", "surrogateescape"), ended.stderr.decode("utf-8", "surrogateescape"))
 
-    def start(self, *arguments: str, **environment: str) -> subprocess.Popen[bytes]:
-        """Start a command and leave it running. Its output goes to `out.txt` and `err.txt` in the home."""
+    def start(self, *arguments: str, wrapper: tuple[str, ...] = (), **environment: str) -> subprocess.Popen[bytes]:
+        """Start a command (by a `wrapper` such as nohup) and leave it running. Its output goes to `out.txt` and `err.txt` in the home."""
         with open(self.home / "out.txt", "ab") as out, open(self.home / "err.txt", "ab") as err:
             return subprocess.Popen(
-                self.command(*arguments),
+                [*wrapper, *self.command(*arguments)],
                 cwd=self.path,
                 env={**self.environment, **environment},
                 stdin=subprocess.DEVNULL,
@@ -101,6 +101,11 @@ class Session:
 
     def last_run(self) -> Path:
         return sorted((self.path / ".cpool" / "runs").iterdir())[-1]
+
+    def mark(self, run: str = "last") -> str:
+        """What the processes of the run's latest coordinator carry in their environment."""
+        marks = [event["mark"] for event in self.events(run) if event.get("mark")]
+        return str(marks[-1])
 
     def events(self, run: str = "last") -> list[Any]:
         """What the journal of a run has recorded."""

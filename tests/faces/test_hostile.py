@@ -301,6 +301,11 @@ def test_nothing_is_parsed_as_json_that_is_no_json_we_can_keep(session: Session)
         assert ended.json()["steps"][1]["reason"] == "the output of step `text` is not JSON: give the step `output: json`"
 
 
+def assert_only_text(screen: str) -> None:
+    bad = {character for character in screen.replace("\r\n", "").replace("\t", "") if not character.isprintable()}
+    assert not bad, screen
+
+
 def test_on_a_terminal_no_hostile_text_is_anything_but_text(session: Session) -> None:
     values = [
         *NAUGHTY,
@@ -327,9 +332,37 @@ def test_on_a_terminal_no_hostile_text_is_anything_but_text(session: Session) ->
     )
     code, screen = on_a_terminal(session, "run", "flow.yaml", "--args-file", "values.json", "--tag", "\x1b[31mtag", "--run-id", "one")
     assert code == 0, screen[-2000:]
+    assert_only_text(screen)
     for command in (["status"], ["logs"], ["runs"], ["plan", "flow.yaml", "--args-file", "values.json"], ["events"], ["status", "--json"]):
         code, more = on_a_terminal(session, *command)
         assert code == 0, more
-        screen += more
-    bad = {character for character in screen.replace("\r\n", "").replace("\t", "") if not character.isprintable()}
-    assert bad == set()
+        assert_only_text(more)
+
+
+def test_on_a_terminal_files_of_others_are_listed_and_refused_as_text(session: Session) -> None:
+    evil = "\x1b]0;title\x07\x9b2J\u202e\r"
+    described = json.dumps(
+        {"version": 1, "description": f"d{evil}", "args": {"a": {"description": evil, "default": evil}}, "steps": [{"run": "true"}]}
+    )
+    session.file("flow.yaml", described)
+    session.file(f"b{evil}.yaml", described)
+    session.file(".cpool/workflows/named.yaml", described)
+    session.file(".cpool/skills/told/SKILL.md", f"---\nname: told\ndescription: {json.dumps(evil)}\n---\n{evil}\n")
+    session.file(".cpool/skills/broken/SKILL.md", f"---\nname: {json.dumps(evil)}\nmetadata: [{json.dumps(evil)}]\n---\nx\n")
+    session.file(
+        "wrong.yaml",
+        json.dumps({"version": 1, "steps": [{"run": evil, evil: 1}, {"name": evil, "run": "{{ args." + evil}]}, ensure_ascii=False),
+    )
+    commands = ([], ["list"], ["list", "--json"], ["show", "named"], ["show", "told"], ["show", "broken"], ["plan", "flow.yaml"])
+    refused = (
+        ["validate", "wrong.yaml"],
+        ["run", f"b{evil}.yaml", "--arg", f"{evil}=1"],
+        [evil],
+        ["run", evil],
+        ["status", evil],
+        ["show", evil],
+    )
+    for command in (*commands, *refused):
+        code, more = on_a_terminal(session, *command)
+        assert code in (0, 2), (command, more)
+        assert_only_text(more)

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
 from typing import Any
 
 import pytest
 from session import Session
 
 from cases import cases
+from memory import measured
 
 TEMPLATES = {case["id"]: case for case in cases("hostile/ssti.json")["cases"]}
 INTERNALS = re.compile(r"0x[0-9a-f]{5}|<function|<class|<built|object at|root:|Traceback")
@@ -25,15 +24,10 @@ def paths(place: str) -> list[dict[str, Any]]:
 
 def refused(session: Session, *files: str, severity: str = "error") -> dict[str, list[dict[str, Any]]]:
     """The errors or warnings that `validate` finds, by file; it may take 300 MB and no more."""
-    process = subprocess.Popen(
-        session.command("validate", "--format", "json", *files), cwd=session.path, env=session.environment, stdout=subprocess.PIPE
-    )
-    assert process.stdout
-    out = process.stdout.read()
-    _, status, usage = os.wait4(process.pid, 0)
-    process.stdout.close()
-    assert os.waitstatus_to_exitcode(status) in (0, 2)
-    assert usage.ru_maxrss < 300 * 1024
+    ended = measured(session.command("validate", "--format", "json", *files), session.path, session.environment, session.home)
+    out = ended.out
+    assert ended.code in (0, 2)
+    assert ended.peak < 300 * 1024 * 1024
     problems: dict[str, list[dict[str, Any]]] = {file: [] for file in files}
     for problem in json.loads(out)["problems"]:
         if problem["severity"] == severity:

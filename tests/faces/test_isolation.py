@@ -90,19 +90,19 @@ def test_outside_of_a_repository_an_agent_that_may_write_is_warned_of(session: S
     session.file("flow.yaml", f"version: 1\nconfig: {AGENT}\nsteps: [{{prompt: Do it}}]\n")
     ended = session.flow("run", "flow.yaml")
     assert ended.code == 0, ended.err
+    assert f"works in {session.path}" in ended.err.split("\n")[0]
     assert "warning: an agent may change files, and works in this directory" in first_lines(ended)
-    assert f"works in {session.path}" in first_lines(ended)
     assert (session.path / "agent.txt").exists()
 
 
-def test_the_first_lines_say_where_a_run_works_and_what_it_does_not_see(project: Session) -> None:
+def test_the_first_line_says_where_a_run_works_and_what_it_does_not_see(project: Session) -> None:
     project.file("flow.yaml", ONE_FILE)
     project.file("README", "changed\n")
     ended = project.flow("run", "flow.yaml", "--run-id", "one")
     assert ended.code == 0, ended.err
-    assert ended.err.split("\n")[1] == (
-        "  works in a git worktree of its own; does not see 2 uncommitted files (`include_changes: true` takes them along)"
-        " · branch cpool/flow/one"
+    assert re.sub(r"\(\w+-\w+\)", "(NAME)", ended.err.split("\n")[0]) == (
+        "run one (NAME) · flow · 4 slots · works in a git worktree of its own;"
+        " does not see 2 uncommitted files (`include_changes: true` takes them along) · branch cpool/flow/one"
     )
     assert ended.err.endswith("branch cpool/flow/one\n")
 
@@ -661,3 +661,36 @@ def test_the_folder_of_a_run_in_place_keeps_no_links_into_the_repository(project
     project.file("flow.yaml", 'version: 1\nsteps: [{run: "touch made.txt", expect: {changes: true}}]\n')
     assert project.flow("run", "flow.yaml").code == 0
     assert not [path for path in project.last_run().rglob("*") if path.is_symlink()]
+
+
+def test_a_disk_that_is_full_in_mid_run_loses_nothing_that_was_committed(project: Session) -> None:
+    small = project.home / "small"
+    small.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", str(small)], capture_output=True, check=False)
+    if mounted.returncode != 0:
+        pytest.skip("this user may not mount a small disk")
+    try:
+        project.file(
+            "flow.yaml",
+            """
+            version: 1
+            isolation: worktree
+            steps:
+              - {name: first, run: "echo 1 > one.txt"}
+              - {name: fill, run: 'test -e "$HOME/go" || head -c 400000 /dev/zero > fill.bin || true'}
+              - {name: last, run: "echo 3 > three.txt"}
+            """,
+        )
+        full = project.flow("run", "flow.yaml", "--run-id", "one", XDG_STATE_HOME=str(small))
+        assert full.code == 5, full.err
+        assert "No space left on device" in full.err
+        assert "one.txt" in files(project, "cpool/flow/one")
+        (project.home / "go").touch()
+        for filled in small.rglob("fill.bin"):
+            filled.unlink()
+        ended = project.flow("resume", "one", XDG_STATE_HOME=str(small))
+        assert ended.code == 0, ended.err
+        assert files(project, "cpool/flow/one") == ["README", "one.txt", "three.txt"]
+        assert [len(step["attempts"]) for step in project.status("one")["steps"]] == [1, 1, 1]
+    finally:
+        subprocess.run(["umount", str(small)], capture_output=True, check=False)

@@ -100,3 +100,13 @@ def test_the_version_and_the_help_come_on_any_system(session: Session) -> None:
         [sys.executable, "-c", program], env=session.environment, capture_output=True, text=True, timeout=60, check=False
     )
     assert (ended.returncode, ended.stderr) == (0, "")
+
+
+def test_status_of_a_run_that_goes_on_says_how_to_follow_and_stop_it(session: Session) -> None:
+    session.file("flow.yaml", "steps: [{name: wait, run: 'until test -e go; do sleep 0.05; done'}]\n")
+    run = session.flow("run", "flow.yaml", "--detach").out.strip()
+    shown = session.flow("status", run).out
+    session.file("go", "")
+    assert session.flow("status", run, "--watch", "--exit-status").code == 0
+    assert f"follow it: cpool-flow status {run} --watch · stop it: cpool-flow cancel {run}\n" in shown
+    assert "resume" not in shown

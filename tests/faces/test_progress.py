@@ -27,8 +27,7 @@ def test_a_failure_is_said_once_where_it_happens_and_once_at_the_end(session: Se
     ended = session.flow("run", "flow.yaml")
     assert (ended.code, ended.out) == (1, "")
     assert lines(ended.err) == [
-        "run RUN (NAME) · flow · 4 slots",
-        f"  works in {session.path}",
+        f"run RUN (NAME) · flow · 4 slots · works in {session.path}",
         "  one  started  slot-1",
         "  one  success  TIME",
         "  two  started  slot-1",

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from session import Session
-from test_secrets import TOKEN, assert_hidden
+from test_run_secrets import TOKEN, assert_hidden
 
 from survivors import eventually
 

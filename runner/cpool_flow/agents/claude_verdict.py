@@ -66,10 +66,10 @@ _NO_START = re.compile(
     r"unknown option|is invalid|already in use|Invalid session ID|requires --verbose|not valid JSON|not a valid JSON Schema"
     r"|Input must be provided|Input contained only whitespace|cannot be used with root"
 )
-_SUBTYPES: dict[object, ErrorKind] = {
-    "error_max_turns": "max_turns",
-    "error_max_budget_usd": "budget",
-    "error_max_structured_output_retries": "bad_output",
+_SUBTYPES: dict[str, Verdict] = {
+    "error_max_turns": ("max_turns", "the agent used up its turns"),
+    "error_max_budget_usd": ("budget", "the agent used up its budget"),
+    "error_max_structured_output_retries": ("bad_output", "the agent gave no structured answer that fits the schema"),
 }
 
 
@@ -79,20 +79,19 @@ def _stopped(outcome: Outcome) -> Verdict | None:
 
 
 def _never_began(outcome: Outcome) -> Verdict | None:
-    refused = not outcome.events and outcome.ending.exit_code != 0 and _NO_START.search(outcome.ending.stderr)
+    refused = not outcome.events and outcome.ending.exit_code and _NO_START.search(outcome.ending.stderr)
     return ("invalid", f"the agent refused to start: {outcome.ending.stderr.strip()}") if refused else None
 
 
 def _no_result(outcome: Outcome) -> Verdict | None:
     if outcome.result is not None:
         return None
-    words = outcome.ending.stderr.strip()
-    return "lost", f"the agent ended ({outcome.ending.how}) without a result" + (f": {words}" if words else "")
+    return "lost", f"the agent ended ({outcome.ending.how}) without a result{outcome.ending.last_words}"
 
 
 def _limit_of_ours(outcome: Outcome) -> Verdict | None:
-    kind = _SUBTYPES.get(outcome.subtype) if isinstance(outcome.subtype, str) else None
-    return (kind, outcome.complaint or f"the agent ended with {outcome.subtype}") if kind else None
+    limit = _SUBTYPES.get(outcome.subtype) if isinstance(outcome.subtype, str) else None
+    return (limit[0], outcome.complaint or limit[1]) if limit else None
 
 
 def _broken_off(outcome: Outcome) -> Verdict | None:
@@ -127,8 +126,10 @@ _API_ERRORS: tuple[tuple[ErrorKind, Callable[[Outcome, int | None, str, str], ob
 
 
 def _any_error(outcome: Outcome) -> Verdict | None:
-    failed = (outcome.result or {}).get("is_error") or outcome.subtype != "success"
-    return ("failed", outcome.complaint or "the agent reported an error without a word") if failed else None
+    if not (outcome.result or {}).get("is_error") and outcome.subtype == "success":
+        return None
+    what = f"`{outcome.subtype}`" if isinstance(outcome.subtype, str) and outcome.subtype != "success" else "an error"
+    return "failed", outcome.complaint or f"the agent reported {what} without a word"
 
 
 def _too_many_turns(outcome: Outcome) -> Verdict | None:

@@ -9,11 +9,9 @@ import signal
 from collections.abc import Mapping
 
 from cpool_flow.agents.environment import agent_environment, fits, program, prompt_bytes
-from cpool_flow.agents.protocol import AgentRequest, AgentResult, Ending, Invocation, Ladder, StopReason
+from cpool_flow.agents.protocol import MAX_LINE_BYTES, AgentRequest, AgentResult, Ending, Invocation, Ladder, StopReason
 from cpool_flow.errors import InvalidInput
 from cpool_flow.model import AgentConfig
-
-MAX_ANSWER_BYTES = 64 * 1024 * 1024
 
 
 class Command:
@@ -40,30 +38,29 @@ class CommandReader:
     turn_over = False
 
     def __init__(self) -> None:
-        self._lines: list[bytes] = []
-        self._bytes = 0
+        self._answer = bytearray()
+        self._too_long = False
         self._stopped: StopReason | None = None
 
     def feed(self, line: bytes) -> str | None:
-        self._bytes += len(line) + 1
-        if self._bytes <= MAX_ANSWER_BYTES:
-            self._lines.append(line)
+        self._too_long = self._too_long or len(self._answer) + len(line) > MAX_LINE_BYTES
+        if not self._too_long:
+            self._answer += line + b"\n"
         return line[:200].decode("utf-8", "replace").strip() or None
 
     def stopping(self, reason: StopReason) -> None:
         self._stopped = reason
 
     def finish(self, ending: Ending) -> AgentResult:
-        answer = b"\n".join(self._lines).decode("utf-8", "replace").strip()
-        words = f": {text}" if (text := ending.stderr.strip()) else ""
+        answer = self._answer.decode("utf-8", "replace").strip()
         if self._stopped:
             return AgentResult(kind=self._stopped, error="stopped before the agent was done", answer=answer)
         if ending.signal or ending.exit_code is None:
-            return AgentResult(kind="lost", error=f"the agent died of {ending.how}{words}", answer=answer)
+            return AgentResult(kind="lost", error=f"the agent died of {ending.how}{ending.last_words}", answer=answer)
         if ending.exit_code != 0:
-            return AgentResult(kind="failed", error=f"the agent ended with {ending.how}{words}", answer=answer)
-        if self._bytes > MAX_ANSWER_BYTES:
-            return AgentResult(kind="failed", error=f"the answer is longer than {MAX_ANSWER_BYTES // 2**20} MB")
+            return AgentResult(kind="failed", error=f"the agent ended with {ending.how}{ending.last_words}", answer=answer)
+        if self._too_long:
+            return AgentResult(kind="failed", error=f"the answer is longer than {MAX_LINE_BYTES // 2**20} MB", answer=answer)
         if not answer:
             return AgentResult(kind="failed", error="the answer is empty")
         return AgentResult(kind=None, answer=answer)

@@ -17,6 +17,9 @@ from typing import Any, Literal, Protocol
 
 from cpool_flow.model import AgentConfig, ErrorKind
 
+# An answer is at most this long, and so is the line that holds it.
+MAX_LINE_BYTES = 16 * 1024 * 1024
+
 StopReason = Literal["cancelled", "timeout"]
 # (signal, seconds to wait for the end) in this order; then everything that is left gets SIGKILL.
 Ladder = tuple[tuple[int, float], ...]
@@ -84,6 +87,13 @@ class Ending:
     def how(self) -> str:
         return f"signal {self.signal}" if self.signal else f"exit code {self.exit_code}"
 
+    @property
+    def last_words(self) -> str:
+        """What an error says of stderr: its last line, then, where there were more, all of it on lines of their own."""
+        words = self.stderr.strip()
+        last = words.rpartition("\n")[2].strip()
+        return "" if not words else f": {last}" if last == words else f": {last}\n{words}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentResult:
@@ -118,7 +128,10 @@ class Reader(Protocol):
         """Whether the whole result was read and nothing of the agent is left to wait for but its exit."""
 
     def feed(self, line: bytes) -> str | None:
-        """Take one line without its line feed (the last one too, whole or not); a short line for the live view, or None."""
+        """Take one line without its line feed (the last one too, whole or not); a short line for the live view, or None.
+
+        A line longer than MAX_LINE_BYTES comes as its beginning, one byte longer than that.
+        """
 
     def stopping(self, reason: StopReason) -> None:
         """We begin to stop the process now."""

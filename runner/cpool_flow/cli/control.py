@@ -1,4 +1,5 @@
-"""`cancel` and `approve`: what is asked of a run from another process. A living coordinator takes it up; else `resume` does."""
+"""`cancel` and `approve`: what is asked of a run from another process. A living coordinator takes it up. A run that nobody works on
+is taken over to be cancelled; an answer waits for `resume`."""
 
 from __future__ import annotations
 
@@ -9,13 +10,15 @@ import time
 
 import click
 
-from cpool_flow import approval, events, history
+from cpool_flow import approval, history
 from cpool_flow.cli.project import find_run
 from cpool_flow.errors import InvalidInput, Problem, did_you_mean
-from cpool_flow.journal import Journal, Lock, is_alive
+from cpool_flow.journal import Journal, is_alive
 from cpool_flow.outputs import BadOutput
 from cpool_flow.run_folder import RunFolder
 from cpool_flow.tasks import Task
+
+REASON = "cancelled by `cpool-flow cancel`"
 
 
 @click.command("cancel", short_help="Stop a run in order, from any terminal.")
@@ -29,27 +32,32 @@ def cancel_command(project: str | None, run: str, from_inside: bool) -> int:
         raise InvalidInput(
             "this is called from inside the same run: it would stop itself", help=f"cpool-flow cancel {folder.run_id} --self"
         )
-    state = history.read(folder).state
-    if state.finished:
-        print(f"run {folder.run_id} has ended already: {state.status}", file=sys.stderr)
-        return 0
+    found = history.read(folder)
+    if found.state.finished:
+        print(f"run {folder.run_id} has ended already: {found.state.status}", file=sys.stderr)
+    elif is_alive(folder.path):
+        _ask(folder)
+    else:
+        _end(found)
+    return 0
+
+
+def _ask(folder: RunFolder) -> None:
     journal = Journal.open(folder.path)
     try:
-        if is_alive(folder.path):
-            journal.request("cancel", {"reason": "cancelled by `cpool-flow cancel`"}, time.time())
-            print(f"asked run {folder.run_id} to stop", file=sys.stderr)
-        else:
-            with Lock(folder.path):
-                now = time.time()
-                facts: list[events.Event] = [
-                    events.RunStopping("cancel", "cancelled by `cpool-flow cancel`"),
-                    events.RunFinished("cancelled", "cancelled by `cpool-flow cancel`"),
-                ]
-                journal.append([(fact, now) for fact in facts])
-            print(f"run {folder.run_id} is cancelled; `cpool-flow resume {folder.run_id}` goes on", file=sys.stderr)
+        journal.request("cancel", {"reason": REASON}, time.time())
     finally:
         journal.close()
-    return 0
+    print(f"asked run {folder.run_id} to stop", file=sys.stderr)
+
+
+def _end(run: history.Run) -> None:
+    from cpool_flow import coordinator
+    from cpool_flow.cli.progress import PlainProgress
+
+    progress = PlainProgress()
+    wishes = coordinator.Wishes(cancel=REASON, began=progress.head, heartbeat=progress.heartbeat)
+    progress.summary(coordinator.coordinate(run.folder, run.inputs, os.environ, progress.follow, wishes))
 
 
 @click.command("approve", short_help="Answer a step that waits for a person.")

@@ -104,7 +104,7 @@ def status_command(project: str | None, run: str, as_json: bool, watch: bool, ex
 
 
 def _print_status(run: history.Run) -> None:
-    from cpool_flow.cli.progress import summary_lines
+    from cpool_flow.cli.summary import summary_lines
 
     state = run.state
     print(f"run {run.folder.run_id} ({run_folder.short_name(run.folder.run_id)}) · {run.inputs.main.name} · {living_status(run)}")
@@ -114,7 +114,7 @@ def _print_status(run: history.Run) -> None:
         took = f"{step.ended_at - step.started_at:.1f}s" if step.started_at and step.ended_at else ""
         parts = [took, f"{attempts} attempts" if attempts > len(step.tasks) else "", step.reason]
         print(f"  {step.plan.name:<20} {step.status}{done:<6} {' · '.join(printable(part) for part in parts if part)}".rstrip())
-    for line in summary_lines(state):
+    for line in summary_lines(state, alive=living_status(run) == "running"):
         print(printable(line))
     if state.outputs:
         for name, value in json.loads(run.folder.load(state.outputs)).items():
@@ -190,7 +190,7 @@ def _log_files(folder: run_folder.RunFolder, step: str | None) -> Iterator[tuple
             f"the run has no step `{step[:80]}`",
             help=did_you_mean(step, [*state.steps, *state.tasks]) or f"it has {', '.join(state.steps)}",
         )
-    yield from (("setup", path) for path in sorted(folder.logs.glob("setup.*.log")) if step is None)
+    yield from (("setup", path) for path in sorted(folder.logs.glob("_setup.*.log")) if step is None)
     attempts = [(attempt.started_at, task, attempt) for task in _tasks(state, step) for attempt in task.attempts]
     for _, task, attempt in sorted(attempts, key=lambda entry: entry[0]):
         log = folder.logs / attempt.started.log

@@ -143,7 +143,9 @@ def run_main(arguments: list[str]) -> int:
 
 
 def _usage(error: click.ClickException) -> int:
-    print(f"error: {error.format_message()}", file=sys.stderr)
+    from cpool_flow.errors import printable
+
+    print(f"error: {printable(error.format_message())}", file=sys.stderr)
     context = getattr(error, "ctx", None)
     print(f"help: see `{context.command_path if context else 'cpool-flow'} --help`", file=sys.stderr)
     return 2

@@ -5,20 +5,22 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields
+from functools import partial
 from math import inf
 from typing import Any
 
 import click
 
-from cpool_flow import events as facts
+from cpool_flow.cli.decisions import chosen_decisions
+from cpool_flow.cli.detached import start_detached_run
 from cpool_flow.cli.json_output import print_json
 from cpool_flow.cli.outcome import exit_code
 from cpool_flow.cli.project import find_run, places, project_directory
-from cpool_flow.errors import InvalidInput, Problem, did_you_mean
+from cpool_flow.errors import InvalidInput, OperationFailed, Problem, did_you_mean, printable
 from cpool_flow.journal import Recorded
-from cpool_flow.model import AGENTS, LATER_AGENTS, MAX_DURATION_SECONDS, parse_duration
+from cpool_flow.model import AGENTS, LATER_AGENTS, parse_positive_duration
 from cpool_flow.run_folder import RunFolder
 from cpool_flow.state import State
 
@@ -30,7 +32,7 @@ class Duration(click.ParamType[float]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         try:
-            seconds = parse_duration(value)
+            seconds = parse_positive_duration(value)
         except ValueError as error:
             self.fail(str(error), param, ctx)
         return seconds
@@ -61,6 +63,7 @@ class Manner:
     detach: bool
     wait_max: float | None
     auto_approve: bool
+    stay: bool
 
     @property
     def has_person(self) -> bool:
@@ -69,7 +72,7 @@ class Manner:
 
     @property
     def patience_seconds(self) -> float:
-        return self.wait_max if self.wait_max is not None else inf if self.has_person else 0.0
+        return self.wait_max if self.wait_max is not None else inf if self.stay or self.has_person else 0.0
 
 
 def _manner(options: dict[str, Any]) -> Manner:
@@ -77,6 +80,8 @@ def _manner(options: dict[str, Any]) -> Manner:
     manner = Manner(**{field.name: options.pop(field.name) for field in fields(Manner)})
     if manner.as_json and manner.as_events:
         raise InvalidInput("`--json` and `--events` both want stdout", help="choose one")
+    if manner.detach and manner.as_events:
+        raise InvalidInput("`--detach` leaves before there are events", help="follow them with `cpool-flow events RUN -f`")
     return manner
 
 
@@ -101,6 +106,7 @@ def _output_options(command: Any) -> Any:
         click.option("--detach", is_flag=True, help="Start, print the run's id, and leave it running."),
         click.option("--wait-max", type=Duration(), metavar="T", help="How long to stay when only a person can go on."),
         click.option("--auto-approve", is_flag=True, help="Say yes to every step that asks for approval."),
+        click.option("--stay", is_flag=True, hidden=True),
     ):
         command = option(command)
     return command
@@ -141,9 +147,8 @@ def run_command(project: str | None, /, workflow: str, **options: Any) -> int:
         tags=options["tags"],
     )
     prepared = start.prepare(workflow, directory, places(directory), settings, os.environ)
-    _warn(prepared.warnings, manner.quiet)
     folder = start.create(prepared, directory)
-    return _work(folder, manner, starting=True)
+    return _work(folder, manner, starting=True, warn=partial(_warn, prepared.warnings, manner.quiet))
 
 
 @click.command("resume", short_help="Go on with a run after a crash, a cancel or a failure.")
@@ -169,49 +174,71 @@ def _warn(warnings: Sequence[Problem], quiet: bool) -> None:
         print(render_problems(warnings, sources(tuple(warnings))), file=sys.stderr)
 
 
-def _work(folder: RunFolder, manner: Manner, *, starting: bool, decisions: tuple[str, ...] = ()) -> int:
+def _work(
+    folder: RunFolder, manner: Manner, *, starting: bool, decisions: tuple[str, ...] = (), warn: Callable[[], None] = lambda: None
+) -> int:
     from cpool_flow import coordinator, history
     from cpool_flow.cli.person import Person, nobody
     from cpool_flow.cli.progress import PlainProgress
 
     run = history.read(folder)
-    wishes = _decisions(decisions, run.state)
+    if run.state.status == "success":
+        # Where nothing is left to do, nothing is needed for it: no secret, no lock.
+        if not manner.quiet:
+            print(f"nothing to do: run {folder.run_id} has succeeded", file=sys.stderr)
+        _print_result(folder, run, manner)
+        return 0
+    chosen = chosen_decisions(decisions, run.state)
     if manner.detach:
-        return _detach(folder, manner, starting, decisions)
+        warn()
+        return start_detached_run(folder, starting, _handed_on(manner, decisions), manner.as_json)
     progress = PlainProgress(quiet=manner.quiet)
     person = Person(folder) if manner.has_person else None
 
+    def began(state: State) -> None:
+        progress.head(state, resumed=not starting)
+        warn()
+        if manner.as_events and starting:
+            _print_events(history.recorded(folder))
+
     def follow(recorded: Sequence[Recorded], state: State) -> None:
         if manner.as_events:
-            _print_events(recorded, state)
+            _print_events(recorded)
         progress.follow(recorded, state)
         if person is not None:
             person.follow(state)
 
-    if run.state.status != "success":
-        progress.head(run.state)
-        if manner.as_events and starting:
-            _print_events([Recorded(0, run.state.created_at, event) for event in (run.state.created, run.state.place) if event], run.state)
-    wish = coordinator.Wishes(
+    wishes = coordinator.Wishes(
         starting=starting,
-        decisions=wishes,
+        decisions=chosen,
+        began=began,
         heartbeat=progress.heartbeat,
         patience_seconds=manner.patience_seconds,
         auto_approve=manner.auto_approve,
         listen=person.listen if person is not None else nobody,
     )
-    # Where nothing is left to do, nothing is needed for it: no secret, no lock.
-    state = run.state if run.state.status == "success" else coordinator.coordinate(folder, run.inputs, os.environ, follow, wish)
+    try:
+        state = coordinator.coordinate(folder, run.inputs, os.environ, follow, wishes)
+    except OperationFailed as error:
+        print(f"error: {printable(str(error))}", file=sys.stderr)
+        print(
+            f"help: once that is mended, go on with `cpool-flow resume {folder.run_id}`; nothing that has finished is lost", file=sys.stderr
+        )
+        return error.exit_code
     progress.summary(state)
     _print_result(folder, history.Run(folder, run.inputs, state), manner)
     return exit_code(state)
 
 
-def _print_events(recorded: Sequence[Recorded], state: State) -> None:
+def _print_events(recorded: Iterable[Recorded]) -> None:
+    """Who reads them may go: the run goes on without."""
     from cpool_flow.cli.history import event_document
 
-    for entry in recorded:
-        print_json(event_document(entry.seq, entry.at, entry.event), flush=True)
+    try:
+        for entry in recorded:
+            print_json(event_document(entry.seq, entry.at, entry.event), flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _print_result(folder: RunFolder, run: Any, manner: Manner) -> None:
@@ -224,47 +251,9 @@ def _print_result(folder: RunFolder, run: Any, manner: Manner) -> None:
             print_output(name, value)
 
 
-def _decisions(given: tuple[str, ...], state: State) -> dict[str, facts.Choice]:
-    """`STEP=rerun` for tasks that wait for a decision. Raises InvalidInput."""
-    asking = {task.id for task in state.tasks.values() if _may_be_asked(task)}
-    chosen: dict[str, facts.Choice] = {}
-    for text in given:
-        task, _, choice = text.rpartition("=")
-        if choice not in ("rerun", "skip", "fail"):
-            raise InvalidInput(f"`--decide {text}`: a decision is `rerun`, `skip` or `fail`", help=f"--decide {task or text}=rerun")
-        if task not in asking:
-            waiting = ", ".join(f"`{name}`" for name in sorted(asking))
-            raise InvalidInput(
-                f"`--decide {text}`: step `{task}` waits for no decision", help=f"waiting: {waiting}" if waiting else "no step does"
-            )
-        chosen[task] = choice  # type: ignore[assignment]
-    return chosen
-
-
-def _may_be_asked(task: Any) -> bool:
-    return (
-        task.status == "waiting"
-        and bool(task.attempts)
-        and task.attempts[-1].finished is not None
-        and task.attempts[-1].finished.interrupted
-    )
-
-
-def _detach(folder: RunFolder, manner: Manner, starting: bool, decisions: tuple[str, ...]) -> int:
-    """Leave a coordinator of its own behind, which no terminal and no Ctrl-C reaches. Nobody sees its exit code, so it stays for
-    a person however long, unless told otherwise."""
-    from cpool_flow.process import start_detached
-
-    project = folder.path.parents[2]
-    arguments = ["--project", str(project), "resume", folder.run_id, "--quiet", *(["--starting"] if starting else [])]
-    arguments += ["--wait-max", f"{MAX_DURATION_SECONDS if manner.wait_max is None else manner.wait_max:.3f}s"]
-    arguments += ["--auto-approve"] if manner.auto_approve else []
-    for decision in decisions:
-        arguments += ["--decide", decision]
-    start_detached((sys.executable, "-m", "cpool_flow", *arguments), str(folder.path / "coordinator.log"), os.getcwd(), os.environ)
-    if manner.as_json:
-        print_json({"run_id": folder.run_id})
-    else:
-        print(folder.run_id)
-        print(f"follow it: cpool-flow status {folder.run_id} --watch", file=sys.stderr)
-    return 0
+def _handed_on(manner: Manner, decisions: tuple[str, ...]) -> list[str]:
+    """The options of the coordinator that is left behind. Nobody sees its exit code, so it stays for a person however long, unless
+    told otherwise."""
+    waits = [] if manner.wait_max is None else ["--wait-max", f"{manner.wait_max:.3f}s"]
+    approves = ["--auto-approve"] if manner.auto_approve else []
+    return [*(waits or ["--stay"]), *approves, *(word for decision in decisions for word in ("--decide", decision))]

@@ -9,10 +9,11 @@ import time
 from dataclasses import replace
 
 from cpool_flow import agents, settings
-from cpool_flow.agents.protocol import AgentRequest, AgentResult, Ending, Reader, private_files
+from cpool_flow.agents.protocol import AgentRequest, AgentResult, Ending, private_files
 from cpool_flow.executor import Assignment
+from cpool_flow.executor.agent_lines import AgentLines
 from cpool_flow.executor.context import RunContext
-from cpool_flow.executor.logs import Log, collect, spools, tail
+from cpool_flow.executor.logs import TAIL_BYTES, Log, collect, spools, tail
 from cpool_flow.executor.outcome import Outcome, seconds_text, with_output
 from cpool_flow.executor.work import Ended, Watch, Work
 from cpool_flow.inputs import copy_path
@@ -20,6 +21,9 @@ from cpool_flow.model import DEFAULT_AGENT_IDLE_TIMEOUT_SECONDS, AgentConfig
 from cpool_flow.outputs import BadOutput, read_output
 from cpool_flow.process import Command
 from cpool_flow.values import unwrap
+
+NAME_CHARACTERS = 200
+REASON_CHARACTERS = 300
 
 
 async def run_agent(assignment: Assignment, context: RunContext, work: Work) -> Outcome:
@@ -29,40 +33,15 @@ async def run_agent(assignment: Assignment, context: RunContext, work: Work) -> 
     invocation = adapter.prepare(request)
     reader = adapter.reader(request)
     command = Command(invocation.argv, invocation.directory, invocation.environment, invocation.stdin)
-    idle = assignment.step.idle_timeout_seconds or DEFAULT_AGENT_IDLE_TIMEOUT_SECONDS
-    watch = Watch(idle, lambda: reader.tool_running, lambda: reader.turn_over, reader.stopping)
+    watch = Watch(_idle_seconds(assignment), lambda: reader.tool_running, lambda: reader.turn_over, reader.stopping)
     spool_out, spool_err = spools(assignment.log, assignment.slot)
     with private_files(invocation), Log(spool_out, context.masker) as log, Log(spool_err, context.masker) as errors:
-        lines = _Lines(log, reader)
+        lines = AgentLines(log, reader)
         ended = await work.run(command, lines, errors, ladder=adapter.ladder, watch=watch)
         lines.end()
     result = reader.finish(_ending(ended, tail(spool_err)))
     collect(assignment.log, assignment.slot)
     return _outcome(result, ended, assignment, context, work, request)
-
-
-class _Lines:
-    """Cuts chunks into lines for the reader, and hands the chunks to the log."""
-
-    def __init__(self, log: Log, reader: Reader) -> None:
-        self._log = log
-        self._reader = reader
-        self._parts: list[bytes] = []
-
-    def __call__(self, data: bytes) -> None:
-        self._log(data)
-        *whole, rest = data.split(b"\n")
-        for line in whole:
-            self._parts.append(line)
-            self._reader.feed(b"".join(self._parts))
-            self._parts.clear()
-        if rest:
-            self._parts.append(rest)
-
-    def end(self) -> None:
-        if self._parts:
-            self._reader.feed(b"".join(self._parts))
-            self._parts.clear()
 
 
 def _ending(ended: Ended, stderr: str) -> Ending:
@@ -77,21 +56,38 @@ def _outcome(result: AgentResult, ended: Ended, assignment: Assignment, context:
         signal=ended.exit.signal,
         cost_usd=result.cost_usd,
         turns=result.turns,
-        session_id=result.session_id or assignment.session_id or None,
-        model=result.model or request.config.model,
+        session_id=_name(mask(result.session_id or assignment.session_id)),
+        model=_name(mask(result.model or request.config.model or "")),
         resets_at=result.resets_at,
         answer=answer,
     )
+    if result.kind is None:  # also where it was stopped after its whole result
+        return _read(outcome, answer, assignment, context)
     if ended.how == "cancelled":
         return outcome.failed("cancelled", work.stopped or "cancelled")
     if ended.how == "timeout":
         return outcome.failed("timeout", f"did not end within {seconds_text(assignment.timeout_seconds)}")
     if ended.how == "idle":
-        return outcome.failed("timeout", f"was silent for {seconds_text(assignment.step.idle_timeout_seconds)} (`idle_timeout`)")
-    if result.kind is not None:
-        kept = replace(outcome, output=context.folder.keep(answer, f"{assignment.log.stem}.txt")) if answer else outcome
-        return kept.failed(result.kind, mask(result.error) or result.kind)
-    return _read(outcome, answer, assignment, context)
+        return outcome.failed("timeout", f"was silent for {seconds_text(_idle_seconds(assignment))} (`idle_timeout`)")
+    kept = replace(outcome, output=context.folder.keep(answer, f"{assignment.log.stem}.txt")) if answer else outcome
+    return kept.failed(result.kind, *_reason_and_tail(mask(result.error) or result.kind))
+
+
+def _idle_seconds(assignment: Assignment) -> float:
+    return assignment.step.idle_timeout_seconds or DEFAULT_AGENT_IDLE_TIMEOUT_SECONDS
+
+
+def _name(text: str) -> str | None:
+    """A name that an agent gave itself, as the journal keeps it."""
+    return text[:NAME_CHARACTERS] or None
+
+
+def _reason_and_tail(error: str) -> tuple[str, str]:
+    """The first line of an error, and the end of what that leaves out."""
+    reason, _, rest = error.partition("\n")
+    if len(reason) > REASON_CHARACTERS:
+        reason, rest = f"{reason[: REASON_CHARACTERS - 1]}…", error
+    return reason, rest.encode("utf-8", "replace")[-TAIL_BYTES:].decode("utf-8", "ignore")
 
 
 def _read(outcome: Outcome, answer: str, assignment: Assignment, context: RunContext) -> Outcome:

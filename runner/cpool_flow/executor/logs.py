@@ -47,6 +47,23 @@ def collect(log: Path, slot: str | None) -> tuple[int, str]:
     return out_bytes, "\n".join(part for part in (before, last) if part)
 
 
+def salvage(log: Path, slot: str | None) -> None:
+    """Make the log of an attempt whose coordinator died. Where it was made already, `verify` was at work: that is added."""
+    if not log.exists():
+        collect(log, slot)
+        return
+    with open(log, "ab") as target:
+        for spool in spools(log, slot):
+            with suppress(FileNotFoundError), open(spool, "rb") as source:
+                shutil.copyfileobj(source, target)
+
+
+def clear_spools(logs: Path) -> None:
+    """Nothing of an earlier coordinator may stand where the output of the next attempt begins."""
+    for spool in (*logs.glob("*.out"), *logs.glob("*.err")):
+        spool.unlink(missing_ok=True)
+
+
 def _size(path: Path) -> int:
     try:
         return os.stat(path).st_size

@@ -44,7 +44,8 @@ class Outcome:
 
     def masked(self, mask: Callable[[str], str]) -> Outcome:
         """The outcome as it may be written."""
-        return replace(self, reason=mask(self.reason), tail=mask(self.tail), model=None if self.model is None else mask(self.model))
+        model, session_id = (None if text is None else mask(text) for text in (self.model, self.session_id))
+        return replace(self, reason=mask(self.reason), tail=mask(self.tail), model=model, session_id=session_id)
 
     def fact(self, assignment: Assignment, *, tree: str | None, state: str) -> AttemptFinished:
         return AttemptFinished(

@@ -45,6 +45,8 @@ def _refuse_open_index(frame: Frame, word: str) -> None:
 
 
 def _start(scanner: Scanner, frame: Frame, word: str) -> None:
+    if word in RESERVED:
+        scanner.check_announced(word)
     RESERVED.get(word, _first_word)(scanner, frame, word)
 
 

@@ -18,7 +18,7 @@ OPERATOR = re.compile(r"&>>|&>|&&|&|\|\||\|&|\||;;&|;;|;&|;|<<<|<<-|<<|<>|<&|<\(
 EMPTY_PARENTHESES = re.compile(r"\([ \t]*\)")
 EMPTY_PARENTHESES_BEGUN = re.compile(r"\([ \t]*\Z")
 END_WORD = re.compile(
-    r"[ \t]*(?:'(?P<single>[^'\n]*)'|\"(?P<double>[^\"\\$`\n]*)\"|\\(?P<escaped>[A-Za-z0-9_.-]+)|(?P<plain>[A-Za-z0-9_.!%+,/:@-]+))"
+    r"[ \t]*(?:'(?P<single>[^'\n]*)'|\"(?P<double>[^\"\\$`\n]*)\"|\\(?P<escaped>[A-Za-z0-9_.-]+)|(?P<plain>[A-Za-z0-9_.!%+,/:@][A-Za-z0-9_.!%+,/:@-]*))"
     r"(?=[ \t\n;&|<>()]|\Z)"
 )
 END_WORD_BEGUN = re.compile(r"[ \t]*(?:'[^'\n]*|\"[^\"\\$`\n]*|\\)?\Z")
@@ -50,6 +50,8 @@ def _separator(scanner: Scanner, token: str, end: int) -> None:
         scanner.at += 1
         return
     frame = _ended(scanner)
+    if token != "|":
+        scanner.check_announced(token)
     if frame.kind is Kind.CONDITION:
         return conditions.separator(scanner, frame, token, end)
     if frame.position in BETWEEN_COMMANDS or (frame.position in (Position.FOR_IN, Position.FOR_WORDS) and token == ";"):
@@ -62,6 +64,7 @@ def _separator(scanner: Scanner, token: str, end: int) -> None:
 
 def _clause_end(scanner: Scanner, token: str, end: int) -> None:
     frame = _ended(scanner)
+    scanner.check_announced(token)
     if frame.kind is not Kind.CASE or frame.position not in BETWEEN_COMMANDS:
         raise Lost(f"`{token}` outside a clause of `case`")
     end_command(frame)
@@ -182,6 +185,7 @@ def _open_between_words(scanner: Scanner, frame: Frame, end: int) -> None:
 
 
 def _compound(scanner: Scanner, frame: Frame, double: bool, end: int) -> None:
+    scanner.check_announced("(")
     frame.position = Position.AFTER
     scanner.at = end + double
     inner = scanner.push(Kind.ARITHMETIC_COMMAND if double else Kind.SUBSHELL)
@@ -215,6 +219,7 @@ def _glued(scanner: Scanner, word: str) -> Exception:
 
 def _close_parenthesis(scanner: Scanner, token: str, end: int) -> None:
     frame = _ended(scanner)
+    scanner.check_announced(")")
     scanner.at = end
     if frame.kind is Kind.CONDITION:
         conditions.close_parenthesis(frame)

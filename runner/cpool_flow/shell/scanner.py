@@ -14,6 +14,7 @@ from cpool_flow.shell.frames import WORDS, Frame, Kind, Unprovable
 from cpool_flow.shell.words import VALUE
 
 DEEPEST = 100
+REPRINTED = frozenset({Kind.SUBSTITUTION, Kind.PROCESS})
 
 
 class Follows(Enum):
@@ -83,6 +84,11 @@ class Scanner:
         """Shells differ on a new line within a construct while a here-document is announced or open."""
         if self.text.find("\n", start, end) >= 0 and any(frame.heredocs for frame in self.frames):
             raise Lost("a new line within another construct before the end of a here-document")
+
+    def check_announced(self, token: str) -> None:
+        """bash (5.2) prints what it has read of `$( )` and reads it again, and loses what stands between here-documents and their texts."""
+        if self.top.heredocs and any(frame.kind in REPRINTED for frame in self.frames):
+            raise Lost(f"`{token}` between a here-document and its text in `$( )`")
 
     def skip_escaped(self) -> bool:
         """Pass a backslash and the character after it; False where the text ends between them."""

@@ -1,0 +1,84 @@
+"""What became of a run, for people: failures with their last output, one line of totals, and what to do next.
+
+Computed from the state alone, so it also tells of a run that ended long ago.
+"""
+
+from __future__ import annotations
+
+from cpool_flow.model import duration_text
+from cpool_flow.state import State
+from cpool_flow.tasks import StepState, Task
+
+SHOWN_ERROR_LINES = 12
+SHOWN_ITEMS = 3
+
+
+def summary_lines(state: State, *, quiet: bool = False, alive: bool = False) -> list[str]:
+    """The shortest answer first: failures, then totals, then commands. `alive`: somebody works on the run."""
+    lines = [line for step in state.failed_steps() for line in _failure(step)]
+    if quiet and state.status == "success":
+        return lines
+    lines.append(f"{_verdict(state)} · {totals(state, state.ended_at)}")
+    lines += _place_lines(state)
+    run_id = state.created.run_id if state.created else ""
+    if alive:
+        lines.append(f"follow it: cpool-flow status {run_id} --watch · stop it: cpool-flow cancel {run_id}")
+    elif state.status != "success":
+        lines.append(f"look: cpool-flow logs {run_id} · go on: cpool-flow resume {run_id}{_decisions(state)}")
+    return lines
+
+
+def totals(state: State, now: float | None) -> str:
+    """`4/9 steps · 3 running · $0.84 · 2m10s`."""
+    steps = state.root.steps
+    parts = [f"{sum(step.ended_well for step in steps.values())}/{len(steps)} steps"]
+    if state.running:
+        parts.append(f"{len(state.running)} running")
+    if state.cost_usd or not state.cost_known:
+        parts.append(f"{'' if state.cost_known else 'at least '}${state.cost_usd:.2f}")
+    if now is not None:
+        parts.append(took(now - state.started_at))
+    return " · ".join(parts)
+
+
+def took(seconds: float) -> str:
+    """A time that was measured: `0.3s`, `2m10s`."""
+    return f"{seconds:.1f}s" if seconds < 59.95 else duration_text(seconds)
+
+
+def _verdict(state: State) -> str:
+    """`failed: step `x` failed`; a reason that begins with the status says it all."""
+    if not state.reason:
+        return state.status
+    return state.reason if state.reason.startswith((state.status, "waits")) else f"{state.status}: {state.reason}"
+
+
+def _failure(step: StepState) -> list[str]:
+    if step.error:
+        return [f"failed {step.id}: {step.error}"]
+    failed = [task for task in step.tasks if task.status == "failed"]
+    lines = [line for task in failed[:SHOWN_ITEMS] for line in _task_failure(task)]
+    return [*lines, f"failed {step.id}: {len(failed) - SHOWN_ITEMS} more items"] if len(failed) > SHOWN_ITEMS else lines
+
+
+def _task_failure(task: Task) -> list[str]:
+    _, *output = task.error.strip().split("\n")
+    if len(output) > SHOWN_ERROR_LINES:
+        output = [f"… {len(output) - SHOWN_ERROR_LINES + 1} lines", *output[-SHOWN_ERROR_LINES + 1 :]]
+    return [f"failed {task.id}: {task.reason}", *(f"    {line}" for line in output)]
+
+
+def _place_lines(state: State) -> list[str]:
+    closed = state.place_closed
+    if closed is None:
+        return []
+    lines = [f"branch {closed.branch}"] if closed.branch else []
+    if closed.directory and closed.branch:
+        lines.append(f"directory {closed.directory}")
+    return [*lines, *([f"note: {closed.note}"] if closed.note else [])]
+
+
+def _decisions(state: State) -> str:
+    if not state.asking:
+        return ""
+    return f"{''.join(f' --decide {task}=rerun' for task in state.asking)} (or =skip, =fail)"

@@ -1,0 +1,73 @@
+"""The commands of `setup`: run once in a fresh place, before any step, and stopped like everything else.
+
+Knows how they are run; not when a place is fresh.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from cpool_flow import policy
+from cpool_flow.engine import POLL_SECONDS, Engine
+from cpool_flow.executor.context import RunContext, display
+from cpool_flow.executor.shell_step import run_logged
+from cpool_flow.executor.work import Work
+from cpool_flow.process import Command
+from cpool_flow.run_values import fixed_values
+from cpool_flow.values import RenderError
+
+LONGEST_SECONDS = 3600.0
+# The policy sees the end of the run's time by another clock: it must not come later than the commands end.
+_MARGIN_SECONDS = 0.1
+
+
+async def set_up(engine: Engine, context: RunContext) -> str:
+    """Run the commands until one fails. The error for people, empty where all went well. Raises FlowError."""
+    commands = context.workflow.setup or ()
+    if commands and engine.state.stopping is not None:
+        return f"not run: {engine.state.stopping.reason}"
+    work = Work(context.processes, _time_left(engine))
+    attending = asyncio.get_running_loop().create_task(_attend(engine, work))
+    try:
+        for number, text in enumerate((commands,) if isinstance(commands, str) else commands, 1):
+            error = await _run(text, number, context, work)
+            if error:
+                return context.masker.mask(error)
+        return ""
+    finally:
+        attending.cancel()
+
+
+def log_name(number: int) -> str:
+    """No step can be called so."""
+    return f"_setup.{number}.log"
+
+
+async def _run(text: str, number: int, context: RunContext, work: Work) -> str:
+    try:
+        script, values = context.script(text, fixed_values(context, None))
+    except RenderError as error:
+        return f"`{display(text)}`: {error.message}"
+    command = Command((*context.default_shell, script), str(context.place.directory), context.setup_environment() | values)
+    ran = await run_logged(command, context.folder.logs / log_name(number), None, context, work)
+    if ran.ended.how == "cancelled":
+        return f"`{display(text)}` was stopped: {work.stopped}"
+    if ran.ended.how == "timeout":
+        return f"`{display(text)}` did not end in time\n{ran.last}"
+    return "" if ran.ended.exit.code == 0 else f"`{display(text)}` ended with {ran.ended.text}\n{ran.last}"
+
+
+def _time_left(engine: Engine) -> float:
+    end = policy.deadline(engine.state)
+    return LONGEST_SECONDS if end is None else min(LONGEST_SECONDS, max(0.0, end - time.time()) + _MARGIN_SECONDS)
+
+
+async def _attend(engine: Engine, work: Work) -> None:
+    """Hand on what is asked of the run meanwhile."""
+    while True:
+        engine.take_requests()
+        stopping = engine.state.stopping
+        if stopping is not None:
+            work.stop(stopping.reason, at_once=stopping.at_once)
+        await asyncio.sleep(POLL_SECONDS / 2)
