@@ -70,6 +70,8 @@ def place_of(path: Path) -> type[BaseModel]:
         return model.Workflow
     if "output_vars" in path[:-1]:
         return model.OutputVariable
+    if path[:-1] == ("profiles",):
+        return model.AgentConfig
     return next((place for place, name in _PLACES.items() if name == path[-1]), model.Step)
 
 
@@ -93,9 +95,8 @@ def refuse_key(path: Path, findings: Findings) -> None:
     elsewhere = _elsewhere(key, place)
     near = None if elsewhere else meant(key, place)
     hint = f"did you mean `{near}`?" if near else None
-    findings.error(
-        path, f"unknown key {shown_name(key)} {_IN[place]}", key=True, hint=hint, help=elsewhere or (None if hint else _known(place))
-    )
+    where = f"in profile `{path[1]}`" if path[0] == "profiles" else _IN[place]
+    findings.error(path, f"unknown key {shown_name(key)} {where}", key=True, hint=hint, help=elsewhere or (None if hint else _known(place)))
 
 
 def shown_name(value: object) -> str:

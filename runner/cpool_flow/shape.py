@@ -53,7 +53,7 @@ def _complaints(error: ValidationError, data: object) -> dict[Path, list[Complai
         path = _document_path(each["loc"], data)
         found.setdefault(path, []).append((each["type"], {"loc": each["loc"], **each.get("ctx", {})}))
     inner = {path[:length] for path in found for length in range(len(path))}
-    told = {path: [each for each in kinds if not _is_type(each[0])] for path, kinds in found.items()}
+    told = {path: [each for each in kinds if not _is_type(each[0]) and each[0] != "literal_error"] for path, kinds in found.items()}
     return {path: told[path] or kinds for path, kinds in found.items() if told[path] or path not in inner}
 
 
@@ -105,6 +105,8 @@ def _explain(path: Path, found: list[Complaint], data: Any, findings: Findings) 
         findings.error(path, f"{name} has no value", key=True, help="give it one, or remove the key")
     elif _is_later(path, value):
         findings.error(path, f"`{path[-1]}: {value if isinstance(value, str) else '[…]'}` is not supported by this version")
+    elif path[-1:] == ("session",):
+        findings.error(path, f"`session` is `fresh`, `{{continue: STEP}}` or `{{fork: STEP}}`, not {shown(value)}")
     elif kind == "literal_error":
         _not_allowed(path, value, context["expected"], findings)
     elif "[key]" in context["loc"]:

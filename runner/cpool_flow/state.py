@@ -448,6 +448,8 @@ class State:
         """Put back what failed or was cancelled, what was skipped for it, and all of `finally`."""
         frame.stopping = None
         frame.started_at = at
+        if frame.deadline is not None:
+            self.timed_frames[frame.id] = frame
         again = {name for name, step in frame.steps.items() if step.plan.phase == "finally" or not step.ended or step.went_wrong}
         again |= {name for name in frame.plan.downstream(again) if frame.steps[name].status == "skipped"}
         for name in again:
@@ -463,6 +465,7 @@ class State:
         for task in step.tasks:
             if not task.settled or step.plan.phase == "finally":
                 self._forget(task)
+                self._abandon(task.frame)
                 task.status, task.reason, task.decision, task.failure, task.left = "pending", "", None, "", None
                 task.next_kind, task.counted_from = "normal", len(task.attempts) + len(task.rounds)
                 task.seen.clear()
@@ -475,12 +478,26 @@ class State:
                 continue
             frame = task.frame
             task.reason, task.failure, task.left = "", "", None
-            if frame is None or (step.plan.step.repeat is not None and not frame.bad_steps()):
+            if frame is None or (step.plan.step.repeat is not None and frame.all_ended and not frame.bad_steps()):
                 task.status, task.counted_from = "ready", len(task.rounds)
                 task.seen.clear()
             else:
                 task.status = "running"
                 self._reopen(frame, at)
+
+    def _abandon(self, frame: Frame | None) -> None:
+        """Nothing in a round that is not gone on with counts any more."""
+        if frame is None:
+            return
+        for step in self.inside(frame):
+            step.status = "cancelled"
+            for task in step.tasks:
+                if not task.ended:
+                    self._forget(task)
+                    task.status = "cancelled"
+                if task.frame is not None:
+                    self._forget_frame(task.frame)
+        self._forget_frame(frame)
 
     # ---- counters -------------------------------------------------------------------------------------------
 

@@ -109,6 +109,8 @@ class Declared:
                 return None if guarded else _member(field, "key of `context`:", self._workflow.context)
             case "run":
                 return _member(field, "field of `run`:", RUN_FIELDS)
+            case "matrix":
+                return _wrong_list(field, here)
             case "steps":
                 return self._wrong_step(path[1:], here)
             case "previous":
@@ -232,6 +234,19 @@ class Declared:
         if last.step.workflow is not None:
             return self._outputs_of.get(last.step.workflow)
         return last.step.output_vars or {}
+
+
+def _wrong_list(field: str | None, here: Here) -> Wrong | None:
+    """What is wrong with `matrix.field`. `include` may add names to those of the lists; one that is computed may add any."""
+    matrix = next((placed.step.matrix for placed in here.step.outwards() if placed.step.matrix is not None), None) if here.step else None
+    added = matrix.get("include", ()) if matrix is not None else ""
+    if matrix is None or isinstance(added, str):
+        return None
+    names = [
+        *(key for key in matrix if key not in ("include", "exclude")),
+        *(key for entry in added if isinstance(entry, dict) for key in entry),
+    ]
+    return _member(field, "name in `matrix`:", dict.fromkeys(names))
 
 
 def _inside(placed: Placed) -> Mapping[str, Placed]:

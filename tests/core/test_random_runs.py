@@ -15,7 +15,7 @@ from cpool_flow.state import State
 from cpool_flow.tasks import SKIPPED_BY_WHEN, StepState, Task
 
 KINDS = ("failed", "overloaded", "lost", "timeout", "bad_output", "auth", "permission_denied", "errored")
-MOST_STEPS = 8
+MOST_STEPS = 5
 
 Journal = list[tuple[events.Event, float]]
 
@@ -29,8 +29,8 @@ def random_workflows(draw: st.DrawFn) -> model.Workflow:
 
 
 @st.composite
-def random_step(draw: st.DrawFn, number: int, depth: int = 2) -> dict[str, Any]:
-    """A step of any kind; a group holds steps of any kind, at most two levels of them."""
+def random_step(draw: st.DrawFn, number: int, depth: int = 1) -> dict[str, Any]:
+    """A step of any kind; a group holds one or two steps, which may be fan-outs and loops themselves."""
     step: dict[str, Any] = {"name": f"s{number}"}
     step["needs"] = draw(st.lists(st.sampled_from([f"s{n}" for n in range(number)]), unique=True, max_size=3)) if number else []
     step["join"] = draw(st.sampled_from(["success", "done", "any"]))
@@ -48,7 +48,7 @@ def random_step(draw: st.DrawFn, number: int, depth: int = 2) -> dict[str, Any]:
         if kind == "run" and draw(st.integers(0, 5)) == 0:
             step["slot"] = "none"
     elif kind == "steps":
-        step["steps"] = [draw(random_step(n, depth - 1)) for n in range(draw(st.integers(1, 3)))]
+        step["steps"] = [draw(random_step(n, depth - 1)) for n in range(draw(st.integers(1, 2)))]
     else:
         step[kind] = "child"
     if kind != "approve" and draw(st.integers(0, 3)) == 0:
@@ -82,9 +82,9 @@ def simulate(flow: model.Workflow, seed: int, journal: Journal | None = None, sl
     run = Simulation(
         flow,
         slots=slots,
-        items={name: chance(seed, "items", name) % 4 for name in names},
+        items={name: chance(seed, "items", name) % 3 for name in names},
         skip=frozenset(name for name in names if chance(seed, "skip", name) % 5 == 0),
-        rounds={name: 1 + chance(seed, "rounds", name) % 3 for name in names},
+        rounds={name: 1 + chance(seed, "rounds", name) % 2 for name in names},
         rejects=frozenset(name for name in names if chance(seed, "rejects", name) % 3 == 0),
         children={"child": CHILD},
         journal=list(journal or []),
@@ -139,7 +139,7 @@ def test_no_task_starts_before_its_needs_and_slots_are_never_exceeded(flow: mode
 
 
 @given(random_workflows(), st.integers(0, 1000))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_every_prefix_of_a_journal_resumes_to_the_same_outcome(flow: model.Workflow, seed: int) -> None:
     whole = simulate(flow, seed).run()
     for length in range(1, len(whole.journal)):
