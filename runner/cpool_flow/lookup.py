@@ -43,7 +43,11 @@ class Lookup:
         return library.read_bytes(self.path(name), shown=name)
 
     def path(self, name: str) -> Path:
-        path = (self._beside / name).resolve()
+        """A path beside the workflow. Raises InvalidInput where it leads out of the project."""
+        try:
+            path = (self._beside / name).resolve()
+        except (OSError, RuntimeError, ValueError):  # too long, links in a circle, a NUL
+            raise InvalidInput(f"cannot read `{name[:200]}`: that is no path") from None
         if not path.is_relative_to(self._project.resolve()) and not path.is_relative_to(self._beside.resolve()):
             raise InvalidInput(f"`{name}` is outside of the project")
         return path
@@ -61,6 +65,7 @@ class Lookup:
 
     def workflow_path(self, name: str) -> Path:
         """The file of a sub-workflow: named by its path, or by its name. Raises InvalidInput."""
+        library.refuse_url(name)
         if "/" in name or name.endswith(library.SUFFIXES):
             return self.path(name)
         return library.find("workflow", name, self._places("workflow", self._beside)).path.resolve()

@@ -208,13 +208,11 @@ def halted(state: State, step: StepState) -> str | None:
 
 
 def _halting(state: State) -> Iterator[StepState]:
-    """The open steps of all frames that are being stopped."""
-    for frame in state.stopping_frames.values():
-        yield from state.inside(frame)
+    """The open steps of all frames that are being stopped, each once: one such frame may stand inside of another."""
+    frames = list(state.stopping_frames.values())
     for name in state.failing_fast:
-        for task in state.steps[name].tasks:
-            if task.frame is not None and not task.ended:
-                yield from state.inside(task.frame)
+        frames += [task.frame for task in state.steps[name].tasks if task.frame is not None and not task.ended]
+    yield from dict.fromkeys(step for frame in frames for step in state.inside(frame))
 
 
 def _may_open(step: StepState) -> bool:
