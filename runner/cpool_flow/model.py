@@ -281,7 +281,7 @@ class Step(Model):
     fail_fast: Maybe[bool] = Field(None, description="Stop the other items after the first failure (default false).")
     repeat: Maybe[Repeat] = Field(None, description="A loop over this step or group.")
     config: Maybe[AgentConfig] = Field(None, description="Settings of the agent for this step.")
-    profile: Maybe[NonEmpty] = Field(None, description="Settings by name, from `profiles` of this file or of `cpool.yaml`.")
+    profile: Maybe[NonEmpty] = Field(None, description="Settings by name, from `profiles` of this file.")
     session: Maybe[Literal["fresh"] | Session] = Field(None, description="The conversation in which the agent works (default `fresh`).")
     timeout: Maybe[PositiveDuration] = Field(None, description="Longest time of one attempt with its `verify` (default 1h).")
     idle_timeout: Maybe[PositiveDuration] = Field(

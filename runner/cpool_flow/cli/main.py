@@ -34,6 +34,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "explain": ("explain", "Say why a step became what it is."),
     "doctor": ("doctor", "Say what is installed, what is missing, and how to get it."),
 }
+# Of the contract, and of later versions.
+LATER_COMMANDS = ("rerun", "diff", "merge", "clean", "report", "ui", "completion")
 
 SYSTEMS = ("linux", "darwin")
 EXIT_CODES = """\b
@@ -65,6 +67,8 @@ class LazyGroup(click.Group):
     def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
         name = args[0]
         if name not in COMMANDS and not name.startswith("-"):
+            if name in LATER_COMMANDS:
+                raise click.UsageError(f"command `{name}` is not supported by this version", ctx)
             from cpool_flow.errors import did_you_mean
 
             near = did_you_mean(name, COMMANDS)

@@ -5,6 +5,8 @@ Computed from the state alone, so it also tells of a run that ended long ago.
 
 from __future__ import annotations
 
+from shlex import quote
+
 from cpool_flow.model import duration_text
 from cpool_flow.state import State
 from cpool_flow.tasks import StepState, Task
@@ -23,6 +25,8 @@ def summary_lines(state: State, *, quiet: bool = False, alive: bool = False) -> 
     run_id = state.created.run_id if state.created else ""
     if alive:
         lines.append(f"follow it: cpool-flow status {run_id} --watch · stop it: cpool-flow cancel {run_id}")
+    elif state.approvals:
+        lines += [f"answer: cpool-flow approve {run_id} {quote(task)} · then: cpool-flow resume {run_id}" for task in state.approvals]
     elif state.status != "success":
         lines.append(f"look: cpool-flow logs {run_id} · go on: cpool-flow resume {run_id}{_decisions(state)}")
     return lines
