@@ -11,7 +11,7 @@ import secrets
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -33,12 +33,16 @@ from cpool_flow.setup import set_up
 from cpool_flow.state import State
 from cpool_flow.workspace import PlainPlace
 
+# What a person says of a task, by its id.
+Say = Callable[[str, Mapping[str, str]], None]
+
 
 @dataclass(frozen=True)
 class Wishes:
     """What a coordinator is told. `starting`: nobody has worked on the run yet. `decisions`: what a person has decided,
     by task. `cancel`: the run shall end, for this reason. `began` is called when the run is ours, before anything is done;
-    `heartbeat` every `heartbeat_seconds` while it goes on."""
+    `heartbeat` every `heartbeat_seconds` while it goes on. `patience_seconds`: how long it stays when only a person can go on;
+    `auto_approve`: it says yes itself; `listen` is given the way to hand on what a person at the terminal says."""
 
     starting: bool = False
     decisions: Mapping[str, events.Choice] = field(default_factory=dict)
@@ -46,11 +50,14 @@ class Wishes:
     began: Callable[[State], None] = lambda state: None
     heartbeat: Callable[[State], None] = lambda state: None
     heartbeat_seconds: float = 5.0
+    patience_seconds: float = 0.0
+    auto_approve: bool = False
+    listen: Callable[[Say], AbstractContextManager[None]] = lambda say: nullcontext()
 
 
 def coordinate(folder: RunFolder, inputs: Inputs, environment: Mapping[str, str], follow: Follow, wishes: Wishes) -> State:
     """Work on a run until it has ended or waits for a person; the state in which it is left. Raises FlowError."""
-    secret_values = check_secrets(inputs.workflow.secrets, environment)
+    secret_values = check_secrets(inputs.secrets, environment)
     since = time.time()
     with Lock(folder.path):
         return asyncio.run(_Coordinator(folder, inputs, environment, secret_values, follow, wishes, since).work())
@@ -94,8 +101,17 @@ class _Coordinator:
             sweep(state.mark)
             mark = f"{self._folder.run_id}-{secrets.token_hex(4)}"
         with Processes(mark, str(self._folder.path)) as processes:
-            engine = Engine(state, journal, self._folder, self._follow, time.time, self._since)
-            with _signals(engine):
+            engine = Engine(
+                state,
+                journal,
+                self._folder,
+                self._follow,
+                time.time,
+                self._since,
+                patience_seconds=self._wishes.patience_seconds,
+                auto_approve=self._wishes.auto_approve,
+            )
+            with _signals(engine), self._wishes.listen(engine.say):
                 await self._drive(engine, processes, mark)
 
     async def _drive(self, engine: Engine, processes: Processes, mark: str) -> None:
@@ -203,7 +219,7 @@ def _last_commit(state: State) -> str | None:
 def _reason(state: State, complaint: str) -> str:
     if state.stopping:
         return state.stopping.reason
-    names = [f"`{step.plan.name}`" for step in state.steps.values() if step.status == "failed" and not step.ended_well]
+    names = [f"`{step.plan.name}`" for step in state.root.steps.values() if step.status == "failed" and not step.ended_well]
     if names:
         return f"step{'s' if len(names) > 1 else ''} {', '.join(names)} failed"
     return complaint

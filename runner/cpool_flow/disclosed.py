@@ -18,7 +18,7 @@ from cpool_flow.secrets import Masker
 # Keys of a workflow and of its steps whose texts are values: nothing in the engine hangs on a word of them.
 _VALUES = frozenset(
     {"description", "args", "env", "context", "config", "setup", "outputs", "run", "prompt", "with", "foreach", "stdin", "verify"}
-    | {"recovery_prompt"}
+    | {"recovery_prompt", "approve", "reason", "matrix"}
 )
 _WAY_OUT = 'name the secret in `secrets:` of the step, which then has it in its environment: "$NAME"'
 

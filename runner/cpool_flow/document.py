@@ -6,6 +6,7 @@ The parser's events are folded without recursion, and what aliases stand for is 
 
 from __future__ import annotations
 
+import json
 import re
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -20,7 +21,7 @@ from cpool_flow.nodes import Document, Node, Path, line_starts, place
 from cpool_flow.scalars import BadScalar, is_core_tag, resolve, resolve_tagged
 from cpool_flow.yaml_complaints import QUOTE_TEMPLATE, explain
 
-__all__ = ["Document", "JsonValue", "Limits", "Path", "load", "shown"]
+__all__ = ["Document", "JsonValue", "Limits", "Path", "dump", "load", "shown"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,26 @@ def load(source: bytes, file: str, limits: Limits = Limits()) -> Document:
         raise InvalidInput(Problem(f"the file has {len(source):,} bytes; at most {limits.file_bytes:,} are read", Location(file, 1, 1)))
     text = _decode(source, file)
     return Document(file, text, _compose(text, file, limits))
+
+
+def dump(data: JsonValue) -> str:
+    """The data as YAML that `load` reads back as the same; as JSON where PyYAML, which writes YAML 1.1, would not quote enough."""
+    text = yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
+    with suppress(InvalidInput):
+        if load(text.encode(), "").data == data:
+            return text
+    return json.dumps(data, indent=2, ensure_ascii=False) + "\n"
+
+
+class _Dumper(yaml.SafeDumper):
+    """Text of several lines stands as a block."""
+
+
+def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
+
+
+_Dumper.add_representer(str, _represent_text)
 
 
 def shown(text: str, most: int = 60) -> str:

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
 from cpool_flow import events, faults, policy
 from cpool_flow.executor import Assignment, Executor
 from cpool_flow.journal import Journal, Recorded
+from cpool_flow.model import Session
 from cpool_flow.run_folder import RunFolder
 from cpool_flow.state import State
+from cpool_flow.tasks import Task, seen
 
 # How often a coordinator looks for requests of other processes, in seconds.
 POLL_SECONDS = 0.25
@@ -37,11 +39,23 @@ class Place(Protocol):
 class Values(Protocol):
     """What the templates of the run come to."""
 
-    def open_step(self, step: str) -> events.StepOpened | events.StepClosed:
-        """Ask `when` and `foreach` of a step whose needs are met."""
+    def open_step(self, step: str) -> Sequence[events.Event]:
+        """Ask `when` and the items of a step whose needs are met."""
+
+    def begin(self, task: str) -> events.Event:
+        """Begin a task that executes nothing itself."""
+
+    def judge(self, task: str, tree: str | None) -> events.Event:
+        """What a round has come to whose steps have all ended. `tree`: the files now."""
+
+    def answer(self, task: str, said: Mapping[str, str]) -> events.Event | None:
+        """What a person said of a task; None where that task asks nobody, or not for this."""
 
     def scope(self, task: str, number: int) -> dict[str, object]:
         """The values that the texts of an attempt see."""
+
+    def item(self, task: str) -> object:
+        """The item of a task, or of the nearest group around it; None where there is none."""
 
 
 class Engine:
@@ -55,8 +69,12 @@ class Engine:
         follow: Follow,
         clock: Callable[[], float],
         since: float = 0.0,
+        *,
+        patience_seconds: float = 0.0,
+        auto_approve: bool = False,
     ) -> None:
-        """`since`: requests of other processes that are older are not meant for us."""
+        """`since`: a cancel that was asked for before is not meant for us. `patience_seconds`: how long to stay when only a person can
+        go on. `auto_approve`: every question is answered with yes."""
         self.state = state
         self._journal = journal
         self._folder = folder
@@ -67,6 +85,11 @@ class Engine:
         self._results: list[events.AttemptFinished | Exception] = []
         self._woken = asyncio.Event()
         self._next_poll = 0.0
+        self._patience_seconds = patience_seconds
+        self._auto_approve = auto_approve
+        self._waiting_since: float | None = None
+        self._taken = 0  # the number of the last request that was looked at
+        self._said: list[tuple[str, Mapping[str, str]]] = []
         self._committed = False
 
     def note(self, event: events.Event) -> None:
@@ -81,7 +104,7 @@ class Engine:
             return
         batch, self._batch = self._batch, []
         faults.point("before-append")
-        recorded = self._journal.append(batch)
+        recorded = self._journal.append(batch, taken=self._taken)
         faults.point("after-append")
         self._follow(recorded, self.state)
 
@@ -92,19 +115,27 @@ class Engine:
         self.note(events.RunStopping(cause, reason, at_once=self.state.stopping is not None))
         self._woken.set()
 
+    def say(self, task: str, said: Mapping[str, str]) -> None:
+        """Take in what a person at the terminal says of a task."""
+        self._said.append((task, said))
+        self._woken.set()
+
     async def drive(self, place: Place, values: Values, executor: Executor) -> bool:
         """Work until every step has ended (True), or until only a person or time can go on (False)."""
         while not self.state.all_ended:
             self.take_requests()
+            self._take_answers(values)
             self._take_results()
             await self._commit(place)
             self.state.wake(self._clock())
             decision = policy.decide(self.state, self._clock())
-            if self._note_facts(decision.actions, values):
+            if await self._note_facts(decision.actions, place, values):
                 continue
-            if any(isinstance(action, policy.Leave) for action in decision.actions):
+            leave = next((action for action in decision.actions if isinstance(action, policy.Leave)), None)
+            if leave is not None and self._out_of_patience(leave.reason):
                 self.flush()
-                return False
+                if not self._said:  # who was told of a question may have answered at once
+                    return False
             await self._act(decision.actions, place, values, executor)
             await self._wait(decision.wake_at)
         await self._commit(place)
@@ -118,9 +149,28 @@ class Engine:
             return
         self._next_poll = now + POLL_SECONDS
         if self._journal.changed():
-            for request in self._journal.take_requests(self._since):
-                if request.type == "cancel":
+            for request in self._journal.requests(self._taken):
+                self._taken = request.id
+                if request.type == "cancel" and request.at >= self._since:
                     self.stop("cancel", request.data.get("reason", "cancelled"))
+                elif request.type == "approve":
+                    self._said.append((request.data.get("task", ""), request.data))
+
+    def _take_answers(self, values: Values) -> None:
+        said, self._said = self._said, []
+        if self._auto_approve:
+            said += [(task, {"by": "--auto-approve"}) for task in self.state.approvals]
+        for task, words in said:
+            answer = values.answer(task, words)
+            if answer is not None:
+                self.note(answer)
+
+    def _out_of_patience(self, reason: str) -> bool:
+        """Whether to leave now that only a person can go on. That the run waits is recorded once."""
+        if self.state.status != "waiting":
+            self.note(events.RunWaiting(reason))
+            self._waiting_since = self._clock()
+        return self._clock() - (self._waiting_since or 0.0) >= self._patience_seconds
 
     # ---- a turn of the loop ---------------------------------------------------------------------------------
 
@@ -147,21 +197,27 @@ class Engine:
         for sentence in sentences:
             self.note(events.Noted(sentence))
 
-    def _note_facts(self, actions: Iterable[policy.Action], values: Values) -> bool:
+    async def _note_facts(self, actions: Iterable[policy.Action], place: Place, values: Values) -> bool:
         noted = False
         for action in actions:
             match action:
                 case policy.Record(event):
                     self.note(event)
                 case policy.Open(step):
-                    self.note(values.open_step(step))
-                case policy.Leave(reason):
-                    self.note(events.RunWaiting(reason))
-                    continue
+                    for fact in values.open_step(step):
+                        self.note(fact)
+                case policy.Begin(task):
+                    self.note(values.begin(task))
+                case policy.Judge(task):
+                    self.note(values.judge(task, await self._tree_of_round(task, place)))
                 case _:
                     continue
             noted = True
         return noted
+
+    async def _tree_of_round(self, task: str, place: Place) -> str | None:
+        """The files that a round of a loop has left: only a loop asks whether it goes round in circles."""
+        return await place.tree() if self.state.steps[self.state.tasks[task].step].plan.step.repeat is not None else None
 
     async def _act(self, actions: Iterable[policy.Action], place: Place, values: Values, executor: Executor) -> None:
         starts = [action for action in actions if isinstance(action, policy.Start)]
@@ -207,10 +263,25 @@ class Engine:
             kind=start.kind,
             slot=start.slot,
             agent=plan.agent if is_agent else None,
-            log=self._folder.log(task.step, task.index, start.number).name,
+            log=self._folder.log(task.id, start.number).name,
             tree=tree,
-            session_id=str(uuid.uuid4()) if is_agent else None,
+            session_id=self._session(task, start.kind) if is_agent else None,
         )
+
+    def _session(self, task: Task, kind: events.AttemptKind) -> str:
+        """The session of an attempt: one of its own, unless the step goes on in another's. A recovery is a task of its own."""
+        session = self.state.steps[task.step].plan.step.session
+        earlier = self._resumed(task) if kind == "normal" else None
+        return earlier if earlier is not None and isinstance(session, Session) and session.fork is None else str(uuid.uuid4())
+
+    def _resumed(self, task: Task) -> str | None:
+        """The session that the step of a task names; None where it names none, or that step left none."""
+        session = self.state.steps[task.step].plan.step.session
+        if not isinstance(session, Session):
+            return None
+        source = seen(task.within, session.continue_ or session.fork or "")
+        last = source.tasks[0].last if source is not None and source.tasks else None
+        return (last.finished.session_id if last and last.finished else None) or (last.started.session_id if last else None)
 
     def _assignment(self, start: policy.Start, tree: str | None, values: Values) -> Assignment:
         task = self.state.tasks[start.task]
@@ -227,5 +298,7 @@ class Engine:
             scope=values.scope(task.id, start.number),
             timeout_seconds=policy.attempt_timeout_seconds(plan, task, self._clock()),
             session_id=started.session_id or "",
+            resume=self._resumed(task) if start.kind == "normal" else None,
+            item=values.item(task.id),
             tree=tree,
         )

@@ -123,6 +123,7 @@ class AttemptFinished(Event):
     interrupted: bool = False
     changed_files: tuple[str, ...] | None = None
     commit: str | None = None
+    artifacts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,10 +139,66 @@ class RetryScheduled(Event):
 
 @dataclass(frozen=True, slots=True)
 class TaskClosed(Event):
-    """A task that will have no further attempt, and did not succeed."""
+    """A task that will have no further attempt, and did not succeed. `error`: why, where no attempt says it."""
 
     task: str
     status: Literal["failed", "skipped", "cancelled"]
+    reason: str
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RoundStarted(Event):
+    """The steps within a task begin: a group's, a sub-workflow's with its `arguments` (a JSON object), or a loop's next round."""
+
+    task: str
+    number: int = 1
+    arguments: Stored | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RoundFinished(Event):
+    """All steps of a round have ended. `again`: the loop goes on. `state` names what the round has left behind."""
+
+    task: str
+    number: int
+    status: Literal["success", "failed", "cancelled"]
+    again: bool = False
+    reason: str = ""
+    error: str = ""
+    output: Stored | None = None
+    value: Stored | None = None
+    variables: Stored | None = None
+    state: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalRequested(Event):
+    """A person is asked: the task waits, however long, and over restarts."""
+
+    task: str
+    question: Stored
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalAnswered(Event):
+    """What a person said. The answer is the task's output."""
+
+    task: str
+    approved: bool
+    output: Stored | None = None
+    value: Stored | None = None
+    variables: Stored | None = None
+    reason: str = ""
+    by: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class EndReached(Event):
+    """A step of kind `end` ends the run, or the sub-workflow, that it belongs to."""
+
+    task: str
+    status: Literal["success", "failed"]
     reason: str
 
 
@@ -175,11 +232,13 @@ class PlaceClosed(Event):
 
 @dataclass(frozen=True, slots=True)
 class RunStopping(Event):
-    """No further step starts and running ones are stopped; `at_once`: the steps of `finally` too."""
+    """No further step starts and running ones are stopped; `at_once`: the steps of `finally` too. `frame` names the
+    sub-workflow that is stopped, where it is not the whole run."""
 
     cause: StopCause
     reason: str
     at_once: bool = False
+    frame: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,8 +309,8 @@ def from_json(kind: str, data: dict[str, JsonValue]) -> Event:
         raise UnknownEvent(f"{kind}: {error}") from None
 
 
-_STORED = frozenset({"items", "output", "value", "variables", "outputs"})
-_TUPLES = frozenset({"tags", "tasks", "changed_files", "secrets"})
+_STORED = frozenset({"items", "output", "value", "variables", "outputs", "arguments", "question"})
+_TUPLES = frozenset({"tags", "artifacts", "tasks", "changed_files", "secrets"})
 
 
 def _stored_to_json(stored: Stored) -> dict[str, JsonValue]:

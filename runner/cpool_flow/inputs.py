@@ -22,32 +22,23 @@ FILE = "inputs.json"
 
 
 @dataclass(frozen=True)
-class Inputs:
-    """`data`: the workflow as plain data. `skills`: name → text of its SKILL.md. `schemas`: the path that a step names →
-    that schema in one piece. `files`: the path that the workflow names → name of the copy below `inputs/files`."""
+class WorkflowCopy:
+    """One workflow file as the run owns it. `data`: the workflow as plain data; `source`: its text. `skills`: name → text of its
+    SKILL.md. `schemas`: the path that a step names → that schema in one piece. `files`: the path that the workflow names → name of
+    the copy below `inputs/files`. `workflows`: the text that names a sub-workflow → its key among the inputs."""
 
     file: str
     name: str
-    source: str
     data: Mapping[str, Any]
-    args: Mapping[str, Any]
-    slots: int
-    isolation: str
-    directory: str
-    timeout_seconds: float | None = None
-    agent: str | None = None
+    source: str = ""
     skills: Mapping[str, str] = field(default_factory=dict)
     schemas: Mapping[str, Any] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
+    workflows: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def workflow(self) -> model.Workflow:
         return model.Workflow.model_validate(self.data)
-
-    @cached_property
-    def plan(self) -> plan.Plan:
-        skills = {name: skill.config for name, skill in self.parsed_skills.items()}
-        return plan.build(self.workflow, agent=self.agent, skills=skills)
 
     @cached_property
     def parsed_skills(self) -> dict[str, Skill]:
@@ -58,6 +49,8 @@ class Inputs:
         layers = [settings.Layer("workflow", self.workflow.config)]
         if step.skill is not None:
             layers.append(settings.Layer(f"skill {step.skill}", self.parsed_skills[step.skill].config))
+        if step.profile is not None:
+            layers.append(settings.Layer(f"profile {step.profile}", self.workflow.profiles[step.profile]))
         if step.config is not None:
             layers.append(settings.Layer(f"step {name}", step.config))
         return layers
@@ -70,15 +63,57 @@ class Inputs:
         return schema.compile_schema(document)
 
 
+@dataclass(frozen=True)
+class Inputs:
+    """`copies`: the workflow files by key; the run's own has the key "". Times are seconds."""
+
+    copies: Mapping[str, WorkflowCopy]
+    args: Mapping[str, Any]
+    slots: int
+    isolation: str
+    directory: str
+    timeout_seconds: float | None = None
+    agent: str | None = None
+
+    @property
+    def main(self) -> WorkflowCopy:
+        """The file that the run was started with."""
+        return self.copies[""]
+
+    @property
+    def workflow(self) -> model.Workflow:
+        return self.main.workflow
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """The secrets that any of the files declares."""
+        return tuple(dict.fromkeys(name for copy in self.copies.values() for name in copy.workflow.secrets))
+
+    @cached_property
+    def plan(self) -> plan.Plan:
+        return plan.build(self.workflow, agent=self.agent, find=self._child, skills=self._skills)
+
+    def _skills(self, source: str) -> Mapping[str, model.AgentConfig]:
+        return {name: skill.config for name, skill in self.copies[source].parsed_skills.items()}
+
+    def _child(self, source: str, named: str) -> tuple[str, model.Workflow]:
+        key = self.copies[source].workflows[named]
+        return key, self.copies[key].workflow
+
+
 def save(folder: RunFolder, inputs: Inputs, copies: Mapping[str, bytes]) -> None:
     """Write the inputs into a new run's folder; `copies`: name below `inputs/files` → content. Raises OperationFailed."""
     try:
-        (folder.inputs / "workflow.yaml").write_text(inputs.source, encoding="utf-8", newline="")
+        for key, owned in inputs.copies.items():
+            (folder.inputs / f"workflow{f'.{key}' if key else ''}.yaml").write_text(owned.source, encoding="utf-8", newline="")
         if copies:
             (folder.inputs / "files").mkdir()
         for name, content in copies.items():
             (folder.inputs / "files" / name).write_bytes(content)
-        text = json.dumps({key: value for key, value in asdict(inputs).items() if key != "source"}, ensure_ascii=False)
+        data = asdict(inputs)
+        for copy in data["copies"].values():
+            del copy["source"]  # it stands in a file of its own
+        text = json.dumps(data, ensure_ascii=False)
         (folder.inputs / FILE).write_text(text, encoding="utf-8", errors="surrogatepass")
     except OSError as error:
         raise OperationFailed(f"cannot write `{folder.inputs}`: {error.strerror}") from error
@@ -88,17 +123,19 @@ def load(folder: RunFolder) -> Inputs:
     """The inputs of a run. Raises InvalidInput where they are missing or damaged."""
     path = folder.inputs / FILE
     try:
-        return Inputs(source="", **json.loads(path.read_text(encoding="utf-8", errors="surrogatepass")))
-    except (OSError, ValueError, TypeError) as error:
+        data = json.loads(path.read_text(encoding="utf-8", errors="surrogatepass"))
+        copies = {key: WorkflowCopy(**copy) for key, copy in data.pop("copies").items()}
+        return Inputs(copies, **data)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise InvalidInput(f"run `{folder.run_id}` cannot be read: `{path}` is missing or damaged ({type(error).__name__})") from error
 
 
 def hidden_values(inputs: Inputs, secrets: Mapping[str, str], environment: Mapping[str, str]) -> dict[str, str]:
     """What no file of the run may hold: the declared `secrets`, and the credentials of the agents that this run uses."""
-    names = {name for step in inputs.plan if step.agent for name in agents.ADAPTERS[step.agent].credentials}
+    names = {name for step in inputs.plan.everything() if step.agent for name in agents.ADAPTERS[step.agent].credentials}
     return {**present_secrets(names, environment), **secrets}
 
 
-def copy_path(folder: RunFolder, inputs: Inputs, named: str) -> Path:
-    """Where the copy stands of a file that the workflow names."""
-    return folder.inputs / "files" / inputs.files[named]
+def copy_path(folder: RunFolder, copy: WorkflowCopy, named: str) -> Path:
+    """Where the copy stands of a file that a workflow names."""
+    return folder.inputs / "files" / copy.files[named]

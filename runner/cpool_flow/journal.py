@@ -31,7 +31,7 @@ LOCK_PAUSE_SECONDS = 0.01
 _HALF = re.compile("[\ud800-\udfff]")
 _TABLES = """
 CREATE TABLE IF NOT EXISTS events (seq INTEGER PRIMARY KEY, at REAL NOT NULL, type TEXT NOT NULL, data TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS requests (id INTEGER PRIMARY KEY, at REAL NOT NULL, type TEXT NOT NULL, data TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS requests (id INTEGER PRIMARY KEY AUTOINCREMENT, at REAL NOT NULL, type TEXT NOT NULL, data TEXT NOT NULL);
 """
 
 
@@ -46,9 +46,10 @@ class Recorded:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What another process asks of the coordinator: `cancel`."""
+    """What another process asks of the coordinator: `cancel`, `approve`."""
 
     id: int
+    at: float
     type: str
     data: dict[str, str]
 
@@ -61,6 +62,7 @@ class Journal:
         self._connection = connection
         self._data_version = -1
         self._last_seq = 0
+        self._taken = 0
 
     @classmethod
     def create(cls, directory: Path) -> Journal:
@@ -95,15 +97,18 @@ class Journal:
         except sqlite3.Error as error:
             raise InvalidInput(f"the journal of run `{directory.name}` is damaged ({error})", help=f"look at `{path}`") from error
 
-    def append(self, batch: Sequence[tuple[events.Event, float]]) -> list[Recorded]:
+    def append(self, batch: Sequence[tuple[events.Event, float]], *, taken: int = 0) -> list[Recorded]:
         """Make `batch` (events with their times) durable, as one commit. Raises OperationFailed (disk full, I/O error):
-        nothing of it is then kept."""
+        nothing of it is then kept. `taken`: requests up to this number have become facts by now, and go."""
         rows = [(at, type(event).__name__, _text(events.to_json(event))) for event, at in batch]
         try:
             with self._connection:
                 self._connection.executemany("INSERT INTO events (at, type, data) VALUES (?, ?, ?)", rows)
+                if taken > self._taken:
+                    self._connection.execute("DELETE FROM requests WHERE id <= ?", (taken,))
         except sqlite3.Error as error:
             raise OperationFailed(f"cannot write the journal `{self.path}`: {error}") from error
+        self._taken = max(self._taken, taken)
         first = self._last_seq + 1
         self._last_seq += len(batch)
         return [Recorded(seq, at, event) for seq, (event, at) in enumerate(batch, first)]
@@ -135,16 +140,13 @@ class Journal:
         except sqlite3.Error as error:
             raise OperationFailed(f"cannot write the journal `{self.path}`: {error}") from error
 
-    def take_requests(self, since: float = 0.0) -> list[Request]:
-        """Requests not taken yet; they are taken by this. Those made before `since` were meant for another coordinator."""
+    def requests(self, after: int = 0) -> list[Request]:
+        """Requests with a number above `after`. They stay until `append` is told that they were taken."""
         try:
-            rows = self._connection.execute("SELECT id, at, type, data FROM requests ORDER BY id").fetchall()
-            if rows:
-                with self._connection:
-                    self._connection.execute("DELETE FROM requests WHERE id <= ?", (rows[-1][0],))
+            rows = self._connection.execute("SELECT id, at, type, data FROM requests WHERE id > ? ORDER BY id", (after,)).fetchall()
         except sqlite3.Error as error:
             raise OperationFailed(f"cannot read the journal `{self.path}`: {error}") from error
-        return [Request(number, kind, json.loads(data)) for number, at, kind, data in rows if at >= since]
+        return [Request(number, at, kind, json.loads(data)) for number, at, kind, data in rows]
 
     def close(self) -> None:
         self._connection.close()

@@ -20,6 +20,8 @@ _PLACES: dict[type[BaseModel], str] = {
     model.AgentConfig: "config",
     model.Retry: "retry",
     model.Expect: "expect",
+    model.Repeat: "repeat",
+    model.Session: "session",
     model.OutputVariable: "output_vars",
 }
 _IN: dict[type[BaseModel], str] = {
@@ -28,6 +30,8 @@ _IN: dict[type[BaseModel], str] = {
     model.AgentConfig: "in `config`",
     model.Retry: "in `retry`",
     model.Expect: "in `expect`",
+    model.Repeat: "in `repeat`",
+    model.Session: "in `session`",
     model.OutputVariable: "in a variable of `output_vars`",
 }
 # Our words by the words that other runners have for the same thing.
@@ -66,6 +70,8 @@ def place_of(path: Path) -> type[BaseModel]:
         return model.Workflow
     if "output_vars" in path[:-1]:
         return model.OutputVariable
+    if path[:-1] == ("profiles",):
+        return model.AgentConfig
     return next((place for place, name in _PLACES.items() if name == path[-1]), model.Step)
 
 
@@ -89,9 +95,8 @@ def refuse_key(path: Path, findings: Findings) -> None:
     elsewhere = _elsewhere(key, place)
     near = None if elsewhere else meant(key, place)
     hint = f"did you mean `{near}`?" if near else None
-    findings.error(
-        path, f"unknown key {shown_name(key)} {_IN[place]}", key=True, hint=hint, help=elsewhere or (None if hint else _known(place))
-    )
+    where = f"in profile `{path[1]}`" if path[0] == "profiles" else _IN[place]
+    findings.error(path, f"unknown key {shown_name(key)} {where}", key=True, hint=hint, help=elsewhere or (None if hint else _known(place)))
 
 
 def shown_name(value: object) -> str:

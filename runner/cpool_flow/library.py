@@ -91,11 +91,16 @@ def find_workflow(text: str, directory: Path, searched: Iterable[Place]) -> Foun
                 f"{text}{suffix}" for suffix in SUFFIXES if re.fullmatch(NAME, text) and os.path.isfile(directory / f"{text}{suffix}")
             ]
             raise InvalidInput(Problem(str(error), help=f"the file is called by its path: `{beside[0]}`")) if beside else error from None
-    if re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", text):
-        raise InvalidInput(f"`{printable(text[:200])}` is a URL: workflows are files, and nothing is fetched")
+    refuse_url(text)
     path = directory / text
     read_bytes(path, shown=text)
     return Found("workflow", path.stem, path, "file")
+
+
+def refuse_url(text: str) -> None:
+    """Raises InvalidInput where a workflow is named by a URL."""
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", text):
+        raise InvalidInput(f"`{printable(text[:200])}` is a URL: workflows are files, and nothing is fetched")
 
 
 def read_bytes(path: Path, *, shown: str | None = None, limit: int = MAX_FILE_BYTES) -> bytes:

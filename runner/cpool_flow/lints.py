@@ -96,7 +96,7 @@ def _warn_of_foreign_text(placed: Placed, order: Order, findings: Findings) -> N
     """Text from outside that reaches an agent which may write without being fenced."""
     for path, text in _agent_texts(placed):
         for reference in template.parse(text).references:
-            if not reference.fenced and _is_foreign(reference, order):
+            if not reference.fenced and _is_foreign(reference, placed, order):
                 message = "text from outside reaches an agent that may change files"
                 help = "fence it as data: `{{ … | untrusted }}`"
                 findings.error_in(path, reference.offset, reference.length, message, help=help, warning=True)
@@ -109,12 +109,12 @@ def _agent_texts(placed: Placed) -> Iterator[tuple[Path, str]]:
     yield from (((*placed.path, "with", name), value) for name, value in (step.with_ or {}).items() if isinstance(value, str))
 
 
-def _is_foreign(reference: Reference, order: Order) -> bool:
+def _is_foreign(reference: Reference, reader: Placed, order: Order) -> bool:
     path = reference.path
     if path[0] == "args":
         return len(path) > 1 and bool(_FOREIGN_ARGUMENT.search(path[1]))
     if path[0] != "steps" or len(path) < 3:
         return False
-    source = order.steps[path[1]].step
+    source = order.names(reader)[path[1]].last_inside().step
     command = source.run if isinstance(source.run, str) else " ".join(source.run or ())
     return bool(_FOREIGN_COMMAND.search(command)) and (path[2] in _TEXT_FIELDS or path[2] in (source.output_vars or {}))

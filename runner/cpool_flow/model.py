@@ -33,17 +33,14 @@ DEFAULT_AGENT_RETRIES = 2
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
-KINDS = ("run", "prompt", "skill")
+KINDS = ("run", "prompt", "skill", "workflow", "steps", "approve", "end")
 AGENTS = ("claude", "command", "scripted")
 LATER_AGENTS = ("codex", "gemini", "opencode", "replay")
 
 # What `format.md` names and this version does not do yet. Refused by name, never ignored.
 LATER_KEYS: dict[str, frozenset[str]] = {
-    "workflow": frozenset({"profiles", "budget_usd", "concurrency"}),
-    "step": frozenset(
-        {"matrix", "filter", "limit", "repeat", "profile", "merge", "setup", "artifacts", "session", "isolation"}
-        | {"reason", "workflow", "steps", "approve", "end"}
-    ),
+    "workflow": frozenset({"budget_usd", "concurrency"}),
+    "step": frozenset({"merge", "setup", "isolation"}),
     "config": frozenset({"fallback", "recording"}),
 }
 
@@ -215,6 +212,28 @@ class OutputVariable(Model):
     default: Value = Field(None, description="Taken where the path is missing.")
 
 
+class Repeat(Model):
+    """A loop: the step or group again, in the same place, until an expression holds."""
+
+    until: NonEmpty | bool = Field(description="An expression, asked after each round; it sees the round's values and `iteration`.")
+    max: Annotated[int, Field(ge=1, le=1000), WHOLE] = Field(
+        description="Most rounds. If `until` does not hold by then, the step has failed."
+    )
+
+
+class Session(Model):
+    """Where an agent task goes on: in the conversation of an earlier step, or in a copy of it."""
+
+    continue_: Maybe[Name] = Field(None, alias="continue", description="Go on in the session of this step.")
+    fork: Maybe[Name] = Field(None, description="Go on in a copy of the session of this step.")
+
+    @model_validator(mode="after")
+    def _one(self) -> Session:
+        if (self.continue_ is None) == (self.fork is None):
+            raise PydanticCustomError("session", "`session` is `fresh`, `{continue: STEP}` or `{fork: STEP}`")
+        return self
+
+
 Commands = NonEmpty | FilledListOf[NonEmpty]
 Names = Name | ListOf[Name]
 
@@ -224,7 +243,7 @@ def _exactly_one_kind(schema: dict[str, Any]) -> None:
 
 
 class Step(Model):
-    """One step: what it does (`run`, `prompt` or `skill`), when, and what its success is."""
+    """One step: what it does (exactly one of `run`, `prompt`, `skill`, `workflow`, `steps`, `approve`, `end`), when, and what its success is."""
 
     model_config = ConfigDict(json_schema_extra=_exactly_one_kind)
 
@@ -235,18 +254,35 @@ class Step(Model):
     )
     prompt: Maybe[NonEmpty] = Field(None, description="One agent task with this text.")
     skill: Maybe[NonEmpty] = Field(None, description="An agent task from the template of this skill.")
-    with_: Maybe[dict[Variable, Value]] = Field(None, alias="with", description="Arguments of the skill.")
+    workflow: Maybe[NonEmpty] = Field(None, description="Another workflow as a part of this run: a path relative to this file, or a name.")
+    with_: Maybe[dict[Variable, Value]] = Field(None, alias="with", description="Arguments of the skill or of the workflow.")
+    steps: Maybe[FilledListOf[Step]] = Field(
+        None, description="A group: steps of its own, a chain unless `needs` says otherwise; with `foreach` once per item."
+    )
+    approve: Maybe[NonEmpty] = Field(None, description="Waits for a person, who is shown this text; the answer is the output.")
+    end: Maybe[Literal["success", "failed"]] = Field(None, description="Ends the run early, with this status.")
+    reason: Maybe[NonEmpty] = Field(None, description="Why `end` ends the run.")
     needs: Maybe[Names] = Field(None, description="Steps that must have ended first; default: the step above.")
     join: Maybe[Literal["success", "done", "any"]] = Field(
         None, description="When `needs` are met: all well (`success`), all ended (`done`), or the first (`any`); default `success`."
     )
     when: Maybe[NonEmpty | bool] = Field(None, description="An expression; false skips the step.")
     foreach: Maybe[NonEmpty | ListOf[Value]] = Field(None, description="One task per item of this list or expression.")
+    matrix: Maybe[dict[Variable, NonEmpty | ListOf[Value]]] = Field(
+        None, description="One task per combination of these lists, the first key slowest; `include` adds some, `exclude` takes some away."
+    )
+    filter: Maybe[NonEmpty | bool] = Field(None, description="An expression asked of each item; only those for which it holds are taken.")
+    limit: Maybe[Annotated[int, Field(ge=0), WHOLE] | NonEmpty] = Field(
+        None, description="Most items taken, after `filter`; the rest is reported."
+    )
     as_: Maybe[Variable] = Field(None, alias="as", description="Name of the item (default `item`).")
     max_parallel: Maybe[Annotated[int, Field(ge=1), WHOLE]] = Field(None, description="Most items at once.")
     max_items: Maybe[Annotated[int, Field(ge=0, le=100_000), WHOLE]] = Field(None, description="Longest list taken (default 1000).")
     fail_fast: Maybe[bool] = Field(None, description="Stop the other items after the first failure (default false).")
+    repeat: Maybe[Repeat] = Field(None, description="A loop over this step or group.")
     config: Maybe[AgentConfig] = Field(None, description="Settings of the agent for this step.")
+    profile: Maybe[NonEmpty] = Field(None, description="Settings by name, from `profiles` of this file.")
+    session: Maybe[Literal["fresh"] | Session] = Field(None, description="The conversation in which the agent works (default `fresh`).")
     timeout: Maybe[PositiveDuration] = Field(None, description="Longest time of one attempt with its `verify` (default 1h).")
     idle_timeout: Maybe[PositiveDuration] = Field(
         None, description="Longest silence (default 10m for agents; it stands still while a tool runs)."
@@ -268,6 +304,9 @@ class Step(Model):
     output: Maybe[Literal["text", "json", "lines"]] = Field(None, description="How the output is read (default `text`).")
     output_schema: Maybe[dict[str, Value] | NonEmpty] = Field(None, description="JSON Schema of the output, or a file that holds it.")
     output_vars: Maybe[dict[Variable, NonEmpty | OutputVariable]] = Field(None, description="Variables taken from the output by path.")
+    artifacts: Maybe[FilledListOf[NonEmpty]] = Field(
+        None, description="Files kept in the run's folder, also after a failure and where git ignores them."
+    )
     env: Maybe[dict[Variable, Text]] = Field(None, description="Environment variables of this step.")
     secrets: Maybe[ListOf[Variable]] = Field(None, description="Declared secrets that this step gets.")
     cwd: Maybe[NonEmpty] = Field(None, description="Folder inside the run's place.")
@@ -282,16 +321,26 @@ class Step(Model):
     @model_validator(mode="after")
     def _one_kind(self) -> Step:
         if len([kind for kind in KINDS if getattr(self, kind) is not None]) != 1:
-            raise PydanticCustomError("step_kind", "a step has exactly one of `run`, `prompt`, `skill`")
+            raise PydanticCustomError("step_kind", f"a step has exactly one of {', '.join(f'`{kind}`' for kind in KINDS)}")
         return self
 
     @property
-    def kind(self) -> Literal["run", "prompt", "skill"]:
-        return "run" if self.run is not None else "prompt" if self.prompt is not None else "skill"
+    def kind(self) -> str:
+        """The key that says what it does."""
+        return next(kind for kind in KINDS if getattr(self, kind) is not None)
 
     @property
     def is_agent(self) -> bool:
-        return self.run is None
+        return self.prompt is not None or self.skill is not None
+
+    @property
+    def executes(self) -> bool:
+        """Whether a process does its work: it has attempts, a time limit and a verdict."""
+        return self.run is not None or self.is_agent
+
+    @property
+    def fans_out(self) -> bool:
+        return self.foreach is not None or self.matrix is not None
 
 
 Argument = Annotated[
@@ -324,6 +373,7 @@ class Workflow(Model):
     secrets: ListOf[Variable] = Field((), description="Environment variables: required at start, masked everywhere.")
     context: dict[str, Value] = Field({}, description="Shared context, added to every agent's system prompt.")
     config: AgentConfig = Field(AgentConfig(), description="Defaults for agent steps.")
+    profiles: dict[Name, AgentConfig] = Field({}, description="Settings by name, for `profile` of a step.")
     slots: Maybe[Annotated[int, Field(ge=1, le=1000), WHOLE]] = Field(None, description="Size of the slot pool (default 4).")
     timeout: Maybe[PositiveDuration] = Field(None, description="Whole run.")
     isolation: Maybe[Literal["none", "worktree"]] = Field(

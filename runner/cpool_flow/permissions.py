@@ -39,7 +39,8 @@ def agent_of(step: model.Step, workflow: model.Workflow, skill: model.AgentConfi
 
 
 def _layers(step: model.Step, workflow: model.Workflow, skill: model.AgentConfig | None) -> list[model.AgentConfig]:
-    return [config for config in (workflow.config, skill, step.config) if config is not None]
+    profile = workflow.profiles.get(step.profile or "")
+    return [config for config in (workflow.config, skill, profile, step.config) if config is not None]
 
 
 def _claude_may_write(config: model.AgentConfig) -> bool:

@@ -5,18 +5,20 @@ Knows order and rules; not what has happened (`state.py`), nor what to do next (
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from cpool_flow import model, template
-from cpool_flow.errors import InvalidInput
 from cpool_flow.permissions import agent_of, may_write
 
 if TYPE_CHECKING:
     import networkx
 
 Join = Literal["success", "done", "any"]
+Phase = Literal["main", "finally"]
+# The sub-workflow that a step of the file `source` names, and the key of its own file. The run's own file is "".
+FindChild = Callable[[str, str], tuple[str, model.Workflow]]
 DEFAULT_MAX_ITEMS = 1000
 # Failures that another attempt cannot mend (format.md 9).
 NEVER_RETRIED = frozenset({"auth", "permission_denied", "budget", "cancelled", "invalid"})
@@ -25,12 +27,15 @@ AGENT_RETRIED = frozenset({"overloaded", "lost"})
 
 @dataclass(frozen=True, slots=True)
 class PlannedStep:
-    """A step with its place in the graph. Times are seconds."""
+    """A step with its place in the graph. Times are seconds. `source`: the file that it stands in. `inner`: the steps that it
+    holds, of a group or a sub-workflow; a loop over a single step holds that step."""
 
     name: str
     position: int
     step: model.Step
-    phase: Literal["main", "finally"]
+    source: str
+    inner: Plan | None
+    phase: Phase
     needs: tuple[str, ...]
     join: Join
     timeout_seconds: float
@@ -46,12 +51,17 @@ class PlannedStep:
 
     @property
     def fans_out(self) -> bool:
-        return self.step.foreach is not None
+        return self.step.fans_out
+
+    @property
+    def executes(self) -> bool:
+        """Whether its tasks have attempts: a process does the work."""
+        return self.inner is None and self.step.executes
 
     @property
     def is_plain(self) -> bool:
         """Whether its one task can be made without asking for any value."""
-        return self.step.foreach is None and self.step.when is None
+        return not self.step.fans_out and self.step.when is None
 
     @property
     def takes_slot(self) -> bool:
@@ -60,9 +70,11 @@ class PlannedStep:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The steps in the order of the file, those of `finally` last."""
+    """Steps of one level in the order of the file, those of `finally` last. `is_workflow`: a whole file, not a group in it."""
 
     workflow: model.Workflow
+    source: str
+    is_workflow: bool
     steps: Mapping[str, PlannedStep]
     dependents: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     has_slotless: bool = False
@@ -73,8 +85,15 @@ class Plan:
     def __iter__(self) -> Iterator[PlannedStep]:
         return iter(self.steps.values())
 
-    def phase(self, phase: str) -> list[PlannedStep]:
+    def phase(self, phase: Phase) -> list[PlannedStep]:
         return [step for step in self if step.phase == phase]
+
+    def everything(self) -> Iterator[PlannedStep]:
+        """All steps, with those inside of others."""
+        for step in self:
+            yield step
+            if step.inner is not None:
+                yield from step.inner.everything()
 
     def downstream(self, names: Iterable[str]) -> set[str]:
         """All steps that come after any of `names`, those not among them."""
@@ -100,21 +119,16 @@ class Plan:
 Skills = Mapping[str, model.AgentConfig]
 
 
-def build(workflow: model.Workflow, *, agent: str | None = None, skills: Skills | None = None) -> Plan:
-    """The plan of a workflow that `validate` has passed. `agent` stands in for every agent that the file names;
-    `skills`: the settings of the skills that it uses."""
-    given = _Given(workflow, agent, skills or {})
-    steps = [*_chain(given, "main"), *_chain(given, "finally")]
-    dependents: dict[str, list[str]] = {}
-    for step in steps:
-        for need in step.needs:
-            dependents.setdefault(need, []).append(step.name)
-    return Plan(
-        workflow,
-        {step.name: step for step in steps},
-        {name: tuple(after) for name, after in dependents.items()},
-        has_slotless=any(not step.takes_slot for step in steps),
-    )
+def build(
+    workflow: model.Workflow,
+    *,
+    agent: str | None = None,
+    find: FindChild | None = None,
+    skills: Callable[[str], Skills] = lambda source: {},
+) -> Plan:
+    """The plan of a workflow that `validate` has passed. `agent` stands in for every agent that the files name; `find` gives
+    the sub-workflows, `skills` the settings of the skills that a file uses."""
+    return _Builder(agent, find or _no_children, skills).whole("", workflow)
 
 
 def step_name(step: model.Step, position: int) -> str:
@@ -122,53 +136,95 @@ def step_name(step: model.Step, position: int) -> str:
     return step.name or f"step_{position + 1}"
 
 
-def fan_out_items(value: object, step: PlannedStep) -> list[object]:
-    """The items of a `foreach` value. Raises InvalidInput where it is no list or longer than `max_items`."""
-    if not isinstance(value, list):
-        raise InvalidInput(f"`foreach` of step `{step.name}` came to {_kind_of(value)}, not to a list")
-    if len(value) > step.max_items:
-        raise InvalidInput(f"`foreach` of step `{step.name}` came to {len(value)} items; `max_items` allows {step.max_items}")
-    return value
+def _no_children(source: str, named: str) -> tuple[str, model.Workflow]:
+    raise AssertionError(f"BUG: nobody has looked up the workflow `{named}`")
 
 
 @dataclass(frozen=True, slots=True)
-class _Given:
-    """What a plan is made of. `agent` stands in for every other."""
-
-    workflow: model.Workflow
+class _Builder:
     agent: str | None
-    skills: Skills
+    find: FindChild
+    skills: Callable[[str], Skills]
+
+    def whole(self, source: str, workflow: model.Workflow) -> Plan:
+        main = self._level(source, workflow, workflow.steps, "main", 0)
+        last = self._level(source, workflow, workflow.finally_, "finally", len(workflow.steps))
+        return _joined(workflow, source, [*main, *last], is_workflow=True)
+
+    def _level(
+        self, source: str, workflow: model.Workflow, steps: tuple[model.Step, ...], phase: Phase, offset: int
+    ) -> Iterator[PlannedStep]:
+        before: str | None = None
+        for position, step in enumerate(steps, offset):
+            yield self._planned(source, workflow, step, phase, position, before)
+            before = step_name(step, position)
+
+    def _inner(self, source: str, workflow: model.Workflow, step: model.Step, name: str) -> Plan | None:
+        """What a step holds. A loop over a step that holds nothing itself holds that step."""
+        if step.steps is not None:
+            return _joined(workflow, source, list(self._level(source, workflow, step.steps, "main", 0)), is_workflow=False)
+        if step.repeat is not None:
+            once = step.model_copy(update=dict.fromkeys(_OF_THE_LOOP) | {"name": name})
+            return _joined(workflow, source, [self._planned(source, workflow, once, "main", 0, None)], is_workflow=False)
+        return self.whole(*self.find(source, step.workflow)) if step.workflow is not None else None
+
+    def _planned(
+        self, source: str, workflow: model.Workflow, step: model.Step, phase: Phase, position: int, before: str | None
+    ) -> PlannedStep:
+        name = step_name(step, position)
+        skill = self.skills(source).get(step.skill or "")
+        return PlannedStep(
+            name=name,
+            position=position,
+            step=step,
+            source=source,
+            inner=self._inner(source, workflow, step, name),
+            phase=phase,
+            needs=_needs(step, before),
+            join=_join(step, phase),
+            timeout_seconds=step.timeout or model.DEFAULT_TIMEOUT_SECONDS,
+            idle_timeout_seconds=step.idle_timeout or (model.DEFAULT_AGENT_IDLE_TIMEOUT_SECONDS if step.is_agent else None),
+            retries=step.retries if step.retries is not None else (model.DEFAULT_AGENT_RETRIES if step.is_agent else 0),
+            recoveries=(step.recoveries or 1) if step.recovery_prompt else 0,
+            on_failure=step.on_failure or "fail",
+            effects=step.effects or "workspace",
+            may_write=may_write(step, workflow, skill, self.agent),
+            agent=agent_of(step, workflow, skill, self.agent),
+            max_parallel=step.max_parallel,
+            max_items=DEFAULT_MAX_ITEMS if step.max_items is None else step.max_items,
+        )
 
 
-def _chain(given: _Given, phase: Literal["main", "finally"]) -> Iterator[PlannedStep]:
-    main, last = given.workflow.steps, given.workflow.finally_
-    before: str | None = None
-    for position, step in enumerate(last, len(main)) if phase == "finally" else enumerate(main):
-        planned = _planned(given, step, position, before, phase)
-        yield planned
-        before = planned.name
+# What a loop over one step asks once, not in each round.
+_OF_THE_LOOP = (
+    "repeat",
+    "needs",
+    "join",
+    "when",
+    "foreach",
+    "matrix",
+    "as_",
+    "filter",
+    "limit",
+    "max_items",
+    "max_parallel",
+    "fail_fast",
+    "on_failure",
+)
 
 
-def _planned(given: _Given, step: model.Step, position: int, before: str | None, phase: Literal["main", "finally"]) -> PlannedStep:
-    name = step_name(step, position)
-    skill = given.skills.get(step.skill or "")
-    return PlannedStep(
-        name=name,
-        position=position,
-        step=step,
-        phase=phase,
-        needs=_needs(step, before),
-        join=_join(step, phase),
-        timeout_seconds=step.timeout or model.DEFAULT_TIMEOUT_SECONDS,
-        idle_timeout_seconds=step.idle_timeout or (model.DEFAULT_AGENT_IDLE_TIMEOUT_SECONDS if step.is_agent else None),
-        retries=step.retries if step.retries is not None else (model.DEFAULT_AGENT_RETRIES if step.is_agent else 0),
-        recoveries=(step.recoveries or 1) if step.recovery_prompt else 0,
-        on_failure=step.on_failure or "fail",
-        effects=step.effects or "workspace",
-        may_write=may_write(step, given.workflow, skill, given.agent),
-        agent=agent_of(step, given.workflow, skill, given.agent),
-        max_parallel=step.max_parallel,
-        max_items=DEFAULT_MAX_ITEMS if step.max_items is None else step.max_items,
+def _joined(workflow: model.Workflow, source: str, steps: list[PlannedStep], *, is_workflow: bool) -> Plan:
+    dependents: dict[str, list[str]] = {}
+    for step in steps:
+        for need in step.needs:
+            dependents.setdefault(need, []).append(step.name)
+    return Plan(
+        workflow,
+        source,
+        is_workflow,
+        {step.name: step for step in steps},
+        {name: tuple(after) for name, after in dependents.items()},
+        has_slotless=any(not step.takes_slot or (step.inner is not None and step.inner.has_slotless) for step in steps),
     )
 
 
@@ -195,8 +251,3 @@ def _reads_outcome(expression: str) -> bool:
         for reference in template.parse_expression(expression).references
         if reference.path[0] in fields
     )
-
-
-def _kind_of(value: object) -> str:
-    names = {str: "text", bool: "a boolean", int: "a number", float: "a number", dict: "a mapping", type(None): "null"}
-    return names.get(type(value), "another value")

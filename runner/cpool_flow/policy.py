@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from cpool_flow import events
 from cpool_flow.model import DEFAULT_AGENT_RETRIES, Retry, duration_text
 from cpool_flow.plan import AGENT_RETRIED, NEVER_RETRIED, PlannedStep
-from cpool_flow.state import SKIPPED_BY_PERSON, UPSTREAM_FAILED, State, StepState, Task
+from cpool_flow.state import State
+from cpool_flow.tasks import SKIPPED_BY_PERSON, UPSTREAM_FAILED, StepState, Task, workflow_frame
 
 # A usage limit without a reset time is probed at these intervals (seconds), the last one for ever.
 LIMIT_PROBES = (60.0, 120.0, 300.0, 600.0, 1800.0)
@@ -26,6 +27,20 @@ class Open:
     """Ask `when` and `foreach` of a step whose needs are met, and make its tasks."""
 
     step: str
+
+
+@dataclass(frozen=True, slots=True)
+class Begin:
+    """Begin a task that executes nothing itself: a round of its steps, a question to a person, the end of the run."""
+
+    task: str
+
+
+@dataclass(frozen=True, slots=True)
+class Judge:
+    """Say what a round has come to whose steps have all ended, and whether the loop goes on."""
+
+    task: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +73,7 @@ class Leave:
     reason: str
 
 
-Action = Open | Start | Stop | Record | Leave
+Action = Open | Begin | Judge | Start | Stop | Record | Leave
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +100,7 @@ def decide(state: State, now: float) -> Decision:
 
 # Asked in this order; the first that has anything to say is recorded before the next is asked, for it may change it.
 def _facts(state: State, now: float) -> Iterator[Action]:
-    for rule in (_stopping, _failures, _fast_failures, _closings, _openings):
+    for rule in (_stopping, _failures, _fast_failures, _closings, _judgements, _openings, _beginnings):
         found = False
         for action in rule(state, now):
             found = True
@@ -95,18 +110,26 @@ def _facts(state: State, now: float) -> Iterator[Action]:
 
 
 def _stopping(state: State, now: float) -> Iterator[Action]:
-    if state.stopping or state.main_ended:
-        return
+    if not state.stopping and not state.main_ended:
+        yield from _run_stopping(state, now)
+    for frame in state.timed_frames.values():
+        if frame.deadline is not None and now >= frame.deadline and not frame.stopping and not frame.main_ended:
+            limit = f"{frame.plan.workflow.timeout:g}"
+            yield Record(events.RunStopping("timeout", f"the sub-workflow's time of {limit} s is over", frame=frame.id))
+    for name in state.failed:
+        step = state.steps[name]
+        frame = workflow_frame(step.frame)
+        if step.plan.on_failure == "stop" and not frame.stopping and not frame.main_ended:
+            yield Record(events.RunStopping("on_failure", f"step `{name}` failed", frame=frame.id))
+            return
+
+
+def _run_stopping(state: State, now: float) -> Iterator[Action]:
     end = deadline(state)
     if end is not None and now >= end:
         yield Record(events.RunStopping("timeout", f"the run's time of {duration_text(_timeout(state))} is over"))
     elif state.setup and state.setup.error:
         yield Record(events.RunStopping("errored", f"setup failed: {state.setup.error}"))
-    else:
-        for name in state.failed:
-            if state.plan[name].on_failure == "stop":
-                yield Record(events.RunStopping("on_failure", f"step `{name}` failed"))
-                return
 
 
 def _failures(state: State, now: float) -> Iterator[Action]:
@@ -122,30 +145,78 @@ def _fast_failures(state: State, now: float) -> Iterator[Action]:
 
 
 def _closings(state: State, now: float) -> Iterator[Action]:
-    """While the run is being stopped, close every step that no longer runs."""
-    if state.stopping is None:
-        return
-    for name, step in state.steps.items():
-        if not step.ended and step.running == 0 and _stopped(state, step):
-            yield Record(events.StepClosed(name, "cancelled", state.stopping.reason))
+    """Within what is being stopped, close every step in which nothing runs any more."""
+    for step in _halting(state):
+        reason = halted(state, step) if step.running == 0 else None
+        if reason is not None:
+            ended = workflow_frame(step.frame).stopping
+            skipped = ended is not None and ended.cause == "end" and not step.opened
+            yield Record(events.StepClosed(step.id, "skipped" if skipped else "cancelled", reason))
+
+
+def _judgements(state: State, now: float) -> Iterator[Action]:
+    for name in state.rounds_due:
+        yield Judge(name)
 
 
 def _openings(state: State, now: float) -> Iterator[Action]:
     for name in state.due:
         step = state.steps[name]
-        if _stopped(state, step):
+        if halted(state, step) is None:
+            yield Open(name) if _may_open(step) else Record(events.StepClosed(name, "skipped", UPSTREAM_FAILED))
+
+
+def _beginnings(state: State, now: float) -> Iterator[Action]:
+    """What takes no slot itself. Of a fan-out of steps, only as many items are open as there are slots, unless some are free."""
+    if state.place is None or state.setup is None:
+        return
+    slots = state.created.slots if state.created else 0
+    for _, name in state.ready_steps:
+        step = state.steps[name]
+        if step.plan.executes or halted(state, step) is not None:
             continue
-        yield Open(name) if _may_open(step, state) else Record(events.StepClosed(name, "skipped", UPSTREAM_FAILED))
+        room = len(step.ready) if step.plan.max_parallel is None else step.plan.max_parallel - step.running
+        if step.plan.inner is not None and step.plan.fans_out:
+            room = min(room, max(slots - step.running, _idle_slots(state)))
+        if room > 0:
+            yield from (Begin(step.tasks[position].id) for position in reversed(step.ready[-room:]))
+            return
 
 
-def _stopped(state: State, step: StepState) -> bool:
-    if state.stopping is None:
-        return False
-    return step.plan.phase == "main" or state.stopping.at_once
+def _idle_slots(state: State) -> int:
+    """Slots for which nothing is ready. A task that needs none is counted as if it did: then one item more is opened later."""
+    ready = sum(len(state.steps[name].ready) for _, name in state.ready_steps if state.steps[name].plan.executes)
+    return len(_free_slots(state)) - ready
 
 
-def _may_open(step: StepState, state: State) -> bool:
-    needs = [state.steps[need] for need in step.plan.needs]
+def halted(state: State, step: StepState) -> str | None:
+    """Why a step may not go on, looked for from the inside out; None where it may. What stops the steps of a workflow leaves its
+    `finally` alone, unless it is to be at once."""
+    if state.stopping is not None and state.stopping.at_once:
+        return state.stopping.reason
+    while True:
+        frame, owner = step.frame, step.frame.owner
+        if step.plan.phase == "finally":
+            return None
+        if frame.stopping is not None:
+            return frame.stopping.reason
+        if owner is None:
+            return None
+        step = state.steps[owner.step]
+        if step.id in state.failing_fast:
+            return ANOTHER_FAILED
+
+
+def _halting(state: State) -> Iterator[StepState]:
+    """The open steps of all frames that are being stopped, each once: one such frame may stand inside of another."""
+    frames = list(state.stopping_frames.values())
+    for name in state.failing_fast:
+        frames += [task.frame for task in state.steps[name].tasks if task.frame is not None and not task.ended]
+    yield from dict.fromkeys(step for frame in frames for step in state.inside(frame))
+
+
+def _may_open(step: StepState) -> bool:
+    needs = list(step.frame.needs(step))
     if step.plan.join == "done" or not needs:
         return True
     if step.plan.join == "any":
@@ -165,16 +236,17 @@ def after_failure(state: State, task: Task, now: float) -> events.Event:
         raise AssertionError("BUG: an attempt that runs has no outcome")
     if task.decision is not None:
         return _decided(task, now)
-    stopped = _stopped(state, step)
-    if finished.interrupted and not stopped:
+    halt = halted(state, step)
+    if finished.interrupted and halt is None:
         if step.plan.effects == "external":
             return events.DecisionNeeded(task.id)
         return events.RetryScheduled(task.id, attempt.started.kind, now, "lost when the coordinator died", free=True)
+    halt = halt or (ANOTHER_FAILED if task.step in state.failing_fast else None)
     if finished.error_kind == "cancelled":
-        return events.TaskClosed(task.id, "cancelled", finished.reason or _stop_reason(state))
-    if stopped or task.step in state.failing_fast:
+        return events.TaskClosed(task.id, "cancelled", finished.reason or halt or "cancelled")
+    if halt is not None:
         if finished.error_kind is None or finished.interrupted:
-            return events.TaskClosed(task.id, "cancelled", _stop_reason(state))
+            return events.TaskClosed(task.id, "cancelled", halt)
         return _failed(step.plan, task, finished)
     if finished.error_kind is None:
         return events.RetryScheduled(task.id, "normal", now, "recovered", free=True)
@@ -293,19 +365,17 @@ def _failed(plan: PlannedStep, task: Task, finished: events.AttemptFinished) -> 
 
 
 def _stops(state: State) -> Iterator[Stop]:
-    if state.stopping:
-        for task in state.running.values():
-            if _stopped(state, state.steps[task.step]):
-                yield Stop(task.id, state.stopping.reason)
-    for name in state.failing_fast:
-        for task in state.steps[name].tasks if state.steps[name].running else ():
-            if task.status == "running":
-                yield Stop(task.id, ANOTHER_FAILED)
+    if not state.stopping_frames and not state.failing_fast:
+        return
+    for task in state.running.values():
+        reason = halted(state, state.steps[task.step]) or (ANOTHER_FAILED if task.step in state.failing_fast else None)
+        if reason is not None:
+            yield Stop(task.id, reason)
 
 
 def _starts(state: State) -> Iterator[Start]:
     """Oldest ready first, within a fan-out by item; a task that must be alone in its place waits for the others."""
-    if state.place is None or state.setup is None or (state.stopping and not state.main_ended):
+    if state.place is None or state.setup is None:
         return
     if any(is_exclusive(state, task, task.attempts[-1].started.kind) for task in state.running.values()):
         return
@@ -315,6 +385,8 @@ def _starts(state: State) -> Iterator[Start]:
         step = state.steps[name]
         if not free and not state.plan.has_slotless:
             return
+        if not step.plan.executes or (state.stopping_frames and halted(state, step) is not None):
+            continue
         for task in _startable(state, step):
             needs_slot = step.plan.takes_slot or task.next_kind == "recovery"
             if needs_slot and not free:
@@ -370,17 +442,16 @@ def _wake_at(state: State) -> float | None:
     times = [state.wake_at()]
     if not state.stopping and not state.main_ended:
         times.append(deadline(state))
+    times += [frame.deadline for frame in state.timed_frames.values() if not frame.stopping and not frame.main_ended]
     return min((at for at in times if at is not None), default=None)
 
 
 def _stuck(state: State) -> bool:
-    return bool(state.asking) and not state.running and not state.ready_steps and state.wake_at() is None
+    return bool(state.asking or state.approvals) and not state.running and state.wake_at() is None
 
 
 def _waits_for(state: State) -> str:
-    names = ", ".join(f"`{task}`" for task in state.asking)
-    return f"waits for a decision on {names}: its effects outside may have happened"
-
-
-def _stop_reason(state: State) -> str:
-    return state.stopping.reason if state.stopping else ANOTHER_FAILED
+    decisions = ", ".join(f"`{task}`" for task in state.asking)
+    approvals = ", ".join(f"`{task}`" for task in state.approvals)
+    told = [f"waits for a decision on {decisions}: its effects outside may have happened"] if decisions else []
+    return "; ".join([*told, *([f"waits for the approval of {approvals}"] if approvals else [])])

@@ -5,7 +5,7 @@ Knows where templates stand and what is read when; what a name means is said in 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from cpool_flow import model, template
@@ -21,28 +21,19 @@ Parse = Callable[[str], Template | Expression | ShellTemplate]
 _NO_TEMPLATES = ("agent", "script")
 
 
-def check_references(workflow: model.Workflow, order: Order, findings: Findings) -> frozenset[str]:
-    """Note what is wrong in the templates of a workflow; the names of the arguments that it uses."""
-    reader = _Reader(workflow, order, findings)
+def check_references(workflow: model.Workflow, order: Order, findings: Findings, outputs_of: Mapping[str, Iterable[str]]) -> frozenset[str]:
+    """Note what is wrong in the templates of a workflow; the names of the arguments that it uses. `outputs_of`: the outputs of each
+    sub-workflow, by the text that names it."""
+    reader = _Reader(workflow, order, findings, outputs_of)
     reader.read_workflow(workflow)
     for placed in order.all:
         reader.read_step(placed)
     return frozenset(workflow.args) if reader.uses_all_arguments else frozenset(reader.arguments)
 
 
-def reads_outcome(expression: Expression) -> bool:
-    """Whether a `when` asks how a step has ended, and so is asked also after a failure (`join: done`)."""
-    return any(_outcome_field(reference.path) in ("status", "error") for reference in expression.references)
-
-
-def _outcome_field(path: tuple[str, ...]) -> str | None:
-    field = {"steps": 2, "previous": 1}.get(path[0], len(path))
-    return path[field] if field < len(path) else None
-
-
 class _Reader:
-    def __init__(self, workflow: model.Workflow, order: Order, findings: Findings) -> None:
-        self._declared = Declared(workflow, order)
+    def __init__(self, workflow: model.Workflow, order: Order, findings: Findings, outputs_of: Mapping[str, Iterable[str]]) -> None:
+        self._declared = Declared(workflow, order, outputs_of)
         self._env = frozenset(workflow.env)
         self._findings = findings
         self._constants = template.Constants()
@@ -64,11 +55,27 @@ class _Reader:
         if isinstance(step.when, str):
             self._expression((*path, "when"), step.when, Here("`when`", self._env, step=placed))
         if step.foreach is not None:
-            self._foreach((*path, "foreach"), step.foreach, Here("`foreach`", self._env, step=placed))
+            self._items((*path, "foreach"), step.foreach, Here("`foreach`", self._env, step=placed))
+        for key, axis in (step.matrix or {}).items():
+            self._items((*path, "matrix", key), axis, Here("`matrix`", self._env, step=placed))
+        if isinstance(step.filter, str):
+            self._expression((*path, "filter"), step.filter, Here("`filter`", self._env, step=placed, of_item=True))
+        if isinstance(step.limit, str):
+            self._expression((*path, "limit"), step.limit, Here("`limit`", self._env, step=placed))
+        if step.repeat is not None and isinstance(step.repeat.until, str):
+            until = Here("`until`", self._env, step=placed, of_item=True, inside=True)
+            self._expression((*path, "repeat", "until"), step.repeat.until, until)
         here = Here("the step", self._env, step=placed, of_task=True)
         if isinstance(step.run, str):
             self._shell((*path, "run"), step.run, here)
-        for key, text in (("prompt", step.prompt), ("recovery_prompt", step.recovery_prompt), ("stdin", step.stdin), ("cwd", step.cwd)):
+        for key, text in (
+            ("prompt", step.prompt),
+            ("recovery_prompt", step.recovery_prompt),
+            ("stdin", step.stdin),
+            ("cwd", step.cwd),
+            ("approve", step.approve),
+            ("reason", step.reason),
+        ):
             if text is not None:
                 self._text((*path, key), text, here)
         self._commands((*path, "verify"), step.verify, here)
@@ -78,11 +85,11 @@ class _Reader:
         if step.config is not None:
             self._config((*path, "config"), step.config, here)
 
-    def _foreach(self, path: Path, foreach: str | tuple[Any, ...], here: Here) -> None:
-        if isinstance(foreach, str):
-            self._expression(path, foreach, here)
+    def _items(self, path: Path, items: str | tuple[Any, ...], here: Here) -> None:
+        if isinstance(items, str):
+            self._expression(path, items, here)
         else:
-            self._values(path, foreach, here)
+            self._values(path, items, here)
 
     def _config(self, path: Path, config: model.AgentConfig, here: Here) -> None:
         for name in config.model_fields_set:

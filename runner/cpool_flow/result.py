@@ -10,8 +10,9 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from cpool_flow.events import AttemptFinished, Stored
-from cpool_flow.state import Attempt, State, StepState, Task
+from cpool_flow.events import Stored
+from cpool_flow.state import State
+from cpool_flow.tasks import Attempt, Product, StepState, Task
 
 Load = Callable[[Stored], str]
 Find = Callable[[str], str | None]
@@ -37,7 +38,7 @@ class Result:
             "status": state.status,
             "args": dict(self._args),
             "outputs": json.loads(self._load(state.outputs)) if state.outputs else {},
-            "cost_usd": _cost(attempt for step in state.steps.values() for task in step.tasks for attempt in task.attempts),
+            "cost_usd": _cost(attempt for step in state.root.steps.values() for task in step.tasks for attempt in task.all_attempts()),
             "started_at": iso_time(state.created_at),
             "ended_at": iso_time(state.ended_at),
             "duration_seconds": _seconds(state.created_at, state.ended_at),
@@ -46,7 +47,7 @@ class Result:
             "directory": self._directory(),
             "tags": list(created.tags) if created else [],
             "error": self._error(),
-            "steps": [self._step(step) for step in state.steps.values()],
+            "steps": [self._step(step) for step in state.root.steps.values()],
         }
 
     def _directory(self) -> str | None:
@@ -65,49 +66,69 @@ class Result:
         alone = step.tasks[0] if step.tasks and not plan.fans_out else None
         document: JsonObject = {
             "name": plan.name,
-            "kind": plan.step.kind,
+            "kind": kind(step),
             "status": step.status,
             "reason": step.reason or None,
             **self._output(alone),
             "items": [self._item(step, task, item) for task, item in zip(step.tasks, self._items(step), strict=False)],
             "attempts": [self._attempt(attempt) for attempt in alone.attempts] if alone else [],
-            "cost_usd": _cost(attempt for task in step.tasks for attempt in task.attempts),
+            "cost_usd": _cost(attempt for task in step.tasks for attempt in task.all_attempts()),
             "branch": branch(self._state),
             "commit": alone.commit if alone else None,
         }
-        if step.error:
-            document["error"] = step.error
+        error = step.error or (alone.failure if alone else "")
+        if error:
+            document["error"] = error
         if plan.phase == "finally":
             document["phase"] = "finally"
-        return document
+        return document | self._artifacts(step, alone) | self._inside(step, alone)
 
     def _items(self, step: StepState) -> list[Any]:
         return json.loads(self._load(step.items)) if step.plan.fans_out and step.items else []
 
     def _item(self, step: StepState, task: Task, item: Any) -> JsonObject:
-        return {
+        document: JsonObject = {
             "item": item,
             "name": task.id,
-            "kind": step.plan.step.kind,
+            "kind": kind(step),
             "status": task.status,
             "reason": task.reason or None,
             **self._output(task),
             "items": [],
             "attempts": [self._attempt(attempt) for attempt in task.attempts],
-            "cost_usd": _cost(task.attempts),
+            "cost_usd": _cost(task.all_attempts()),
             "branch": branch(self._state),
             "commit": task.commit,
         }
+        if task.failure:
+            document["error"] = task.failure
+        return document | self._artifacts(step, task) | self._inside(step, task)
+
+    def _artifacts(self, step: StepState, task: Task | None) -> JsonObject:
+        """The files that the last attempt left to be kept, as absolute paths."""
+        if step.plan.step.artifacts is None:
+            return {}
+        finished = task.attempts[-1].finished if task and task.attempts else None
+        return {"artifacts": [self._find(path) for path in finished.artifacts] if finished else []}
+
+    def _inside(self, step: StepState, task: Task | None) -> JsonObject:
+        """The steps of the latest round of a task that holds steps, and how many rounds a loop has made."""
+        if step.plan.inner is None:
+            return {}
+        frame = task.frame if task else None
+        steps = [self._step(inside) for inside in frame.steps.values()] if frame else []
+        rounds = {"rounds": len(task.rounds) if task else 0} if step.plan.step.repeat is not None else {}
+        return {"steps": steps, **rounds}
 
     def _output(self, task: Task | None) -> JsonObject:
         """The output of the attempt that counts; one above 64 kB is named by its file."""
-        finished = task.attempts[-1].finished if task and task.attempts else None
-        if finished is None or finished.output is None:
+        product = task.product if task else None
+        if product is None or product.output is None:
             return {"output": None, "vars": {}}
-        return {**self._text(finished), "vars": json.loads(self._load(finished.variables)) if finished.variables else {}}
+        return {**self._text(product), "vars": json.loads(self._load(product.variables)) if product.variables else {}}
 
-    def _text(self, finished: AttemptFinished) -> JsonObject:
-        stored = finished.output
+    def _text(self, product: Product) -> JsonObject:
+        stored = product.output
         if stored is None or stored.file is None:
             return {"output": stored.text if stored else None}
         return {"output": None, "output_file": self._find(stored.file), "output_bytes": stored.bytes}
@@ -131,6 +152,11 @@ class Result:
             "ended_at": iso_time(attempt.ended_at),
             "log": self._find(f"logs/{started.log}") if finished else None,  # none where it printed nothing
         }
+
+
+def kind(step: StepState) -> str:
+    """What a step is, in the words of the result: the key that says what it does, `group` for one with `steps`."""
+    return "group" if step.plan.step.steps is not None else step.plan.step.kind
 
 
 def attempt_status(attempt: Attempt) -> str:

@@ -180,10 +180,9 @@ class RunFolder:
     def run_id(self) -> str:
         return self.path.name
 
-    def log(self, step: str, index: int | None, number: int) -> Path:
-        """The log of one attempt. Named by step and position, never by an item: an item may be a secret or a path."""
-        item = "" if index is None else f".{index}"
-        return self.logs / f"{step}{item}.{number}.log"
+    def log(self, task: str, number: int) -> Path:
+        """The log of one attempt."""
+        return self.logs / f"{file_name(task)}.{number}.log"
 
     def find(self, name: str) -> str | None:
         """The absolute path of a file of the run, by its path in the folder; None where there is none."""
@@ -219,6 +218,17 @@ class RunFolder:
         path = self.files / secrets.token_hex(8)
         path.write_text(text, encoding="utf-8", newline="", errors="surrogatepass")
         return str(path)
+
+
+def file_name(identity: str) -> str:
+    """The id of a task or step (`review[2]/fix#3/test`) as the beginning of a file's name: `review.2.fix-3.test`. It names steps
+    and positions, never an item: an item may be a secret or a path."""
+    name = identity.translate(_FILE_NAME)
+    return name if len(name) <= LONGEST_NAME else f"{name[:LONGEST_NAME]}.{zlib.crc32(identity.encode()):08x}"
+
+
+_FILE_NAME = str.maketrans({"/": ".", "[": ".", "]": None, "#": "-"})
+LONGEST_NAME = 120
 
 
 def runs_directory(project: Path) -> Path:

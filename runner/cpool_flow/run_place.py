@@ -60,7 +60,7 @@ class Isolation:
 async def choose_isolation(git: Git, directory: Path, asked: str | None, include_changes: bool, plan: Plan) -> Isolation:
     """What `isolation` comes to here. Raises InvalidInput where what was asked for cannot be had."""
     repository = await survey(git, directory)
-    writes = any(step.may_write and (step.step.is_agent or step.recoveries) for step in plan)
+    writes = any(step.may_write and (step.step.is_agent or step.recoveries) for step in plan.everything())
     kind = asked or ("worktree" if writes and repository is not None and not repository.bare else "none")
     if kind == "none":
         warning = "an agent may change files, and works in this directory" if writes else ""

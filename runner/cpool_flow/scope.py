@@ -9,77 +9,109 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from cpool_flow.events import AttemptFinished, Stored
+from cpool_flow.events import Stored
 from cpool_flow.json_value import BadJson, read_json
-from cpool_flow.plan import PlannedStep
-from cpool_flow.state import ENDED, State, StepState, Task
+from cpool_flow.state import State
+from cpool_flow.tasks import ENDED, Frame, Product, StepState, Task, seen
 from cpool_flow.values import Absent, Lazy, Record, RenderError, wrap
 
 Load = Callable[[Stored], str]
+# What never changes within one walk through a workflow file: `args`, `env`, `context`, `run`, wrapped.
+Fixed = Callable[[Frame], Mapping[str, object]]
 
 
 class Scope:
     """Builds scopes for one run. What a step that ended shows is made once and kept."""
 
-    def __init__(self, state: State, load: Load, fixed: Mapping[str, object]) -> None:
-        """`fixed`: what never changes during the run (`args`, `env`, `context`, `run`), wrapped."""
+    def __init__(self, state: State, load: Load, fixed: Fixed) -> None:
         self._state = state
         self._load = load
-        self._fixed = dict(fixed)
+        self._fixed = fixed
         self._kept: dict[str, tuple[float | None, Record]] = {}
         self._items: dict[str, tuple[Stored, list[Any]]] = {}
-        self._steps = _Steps(state, self._step)
+        self._frames: dict[str, tuple[Frame, dict[str, object]]] = {}
 
-    def of_step(self, plan: PlannedStep) -> dict[str, object]:
-        """What `when` and `foreach` of a step see."""
-        scope = {**self._fixed, "steps": self._steps}
-        if len(plan.needs) == 1:
-            scope["previous"] = self._step(plan.needs[0])
+    def of_step(self, step: StepState) -> dict[str, object]:
+        """What `when`, `foreach` and `matrix` of a step see."""
+        scope = {**self._of_frame(step.frame), "steps": _Steps(step.frame, self._record)}
+        if len(step.plan.needs) == 1:
+            scope["previous"] = self._record(step.frame.steps[step.plan.needs[0]])
         return scope
 
-    def of_task(self, plan: PlannedStep, task: Task, number: int, error: str | None) -> dict[str, object]:
+    def of_item(self, step: StepState, item: Any, index: int) -> dict[str, object]:
+        """What `filter` sees of one item."""
+        return self.of_step(step) | _item_names(step, item, index)
+
+    def of_task(self, task: Task, number: int = 1, error: str | None = None) -> dict[str, object]:
         """What the texts of one attempt see. `error`: why the attempt before failed."""
-        scope = self.of_step(plan)
+        step = self._state.steps[task.step]
+        scope = self.of_step(step)
         scope["attempt"] = number
         scope["error"] = error
-        if plan.fans_out:
-            scope["index"] = task.position
-            scope[plan.step.as_ or "item"] = wrap(self.items(self._state.steps[plan.name])[task.position])
+        if step.plan.fans_out:
+            scope |= _item_names(step, self.items(step)[task.position], task.position)
         return scope
 
-    def of_run(self) -> dict[str, object]:
-        """What `outputs` of the workflow see."""
-        return {**self._fixed, "steps": self._steps}
+    def of_frame(self, frame: Frame) -> dict[str, object]:
+        """What `until` of a loop, or `outputs` of a workflow, see: everything in it, from outside of its steps."""
+        return {**self._of_frame(frame), "steps": _Steps(frame, self._record)}
+
+    def _of_frame(self, frame: Frame) -> dict[str, object]:
+        """What all steps of a frame see, beside `steps`: names of the file, items and rounds around them."""
+        kept = self._frames.get(frame.id)
+        if kept is not None and kept[0] is frame:
+            return kept[1]
+        owner = frame.owner
+        if owner is None or frame.plan.is_workflow:
+            names = dict(self._fixed(frame))
+        else:
+            around = self._state.steps[owner.step]
+            names = dict(self._of_frame(around.frame))
+            if around.plan.fans_out:
+                names |= _item_names(around, self.items(around)[owner.position], owner.position)
+            if around.plan.step.repeat is not None:
+                names["iteration"] = frame.number - owner.counted_from
+        self._frames[frame.id] = (frame, names)
+        return names
+
+    def item(self, task: Task) -> Any:
+        """The item of a task, or of the nearest group around it; None where there is none."""
+        around: Task | None = task
+        while around is not None:
+            step = self._state.steps[around.step]
+            if step.plan.fans_out:
+                return self.items(step)[around.position]
+            around = around.within.owner
+        return None
 
     def items(self, step: StepState) -> list[Any]:
         """The items of a fan-out."""
         if step.items is None:
             return []
-        kept = self._items.get(step.plan.name)
+        kept = self._items.get(step.id)
         if kept is None or kept[0] is not step.items:
-            kept = self._items[step.plan.name] = (step.items, json.loads(self._load(step.items)))
+            kept = self._items[step.id] = (step.items, json.loads(self._load(step.items)))
         return kept[1]
 
-    def output_text(self, finished: AttemptFinished) -> str:
-        return self._load(finished.output) if finished.output else ""
+    def output_text(self, product: Product) -> str:
+        return self._load(product.output) if product.output else ""
 
-    def json_value(self, finished: AttemptFinished) -> Any:
+    def json_value(self, product: Product) -> Any:
         """The parsed output: what was kept of it, else the text itself if it is JSON. Raises BadJson."""
-        return json.loads(self._load(finished.value)) if finished.value else read_json(self.output_text(finished))
+        return json.loads(self._load(product.value)) if product.value else read_json(self.output_text(product))
 
-    def variables(self, finished: AttemptFinished) -> dict[str, Any]:
-        return json.loads(self._load(finished.variables)) if finished.variables else {}
+    def variables(self, product: Product) -> dict[str, Any]:
+        return json.loads(self._load(product.variables)) if product.variables else {}
 
     # ---- records --------------------------------------------------------------------------------------------
 
-    def _step(self, name: str) -> Record:
-        step = self._state.steps[name]
-        kept = self._kept.get(name)
+    def _record(self, step: StepState) -> Record:
+        kept = self._kept.get(step.id)
         if kept and step.ended and kept[0] == step.ended_at:
             return kept[1]
         record = self._fan_out_record(step) if step.plan.fans_out else self._task_record(step, step.tasks[0] if step.tasks else None)
         if step.ended and not any(task.id in self._state.uncommitted for task in step.tasks):
-            self._kept[name] = (step.ended_at, record)
+            self._kept[step.id] = (step.ended_at, record)
         return record
 
     def _task_record(self, step: StepState, task: Task | None) -> Record:
@@ -96,8 +128,8 @@ class Scope:
         fields |= self._place_fields(step.tasks)
         fields |= {
             "items": records,
-            "output": Lazy(lambda: json.dumps(self._outputs(step), ensure_ascii=False)),
-            "json": Lazy(lambda: wrap(self._outputs(step))),
+            "output": Lazy(lambda: json.dumps(self.outputs(step), ensure_ascii=False)),
+            "json": Lazy(lambda: wrap(self.outputs(step))),
             "duration": _duration(step),
         }
         return Record(fields)
@@ -109,7 +141,7 @@ class Scope:
         fields |= {"item": wrap(item), "index": task.position}
         return Record(fields | self._result_fields(step, task))
 
-    def _outputs(self, step: StepState) -> list[Any]:
+    def outputs(self, step: StepState) -> list[Any]:
         """The items' outputs in item order: parsed where the step's output is JSON; null where an item left none."""
         return [self._plain_output(step, task) for task in step.tasks]
 
@@ -121,28 +153,29 @@ class Scope:
 
     def _result_fields(self, step: StepState, task: Task) -> dict[str, object]:
         """Output and variables of a task; of a failed one its last output, where it left any."""
-        finished = task.attempts[-1].finished if task.attempts and task.status in ("success", "failed") else None
-        if finished is None or finished.output is None:
+        product = task.product if task.status in ("success", "failed") else None
+        if product is None or product.output is None:
             return _absent(step, task)
         fields: dict[str, object] = {
-            "output": Lazy(lambda: self.output_text(finished)),
-            "json": Lazy(lambda: wrap(self._parsed(step, finished))),
+            "output": Lazy(lambda: self.output_text(product)),
+            "json": Lazy(lambda: wrap(self._parsed(step, product))),
             "vars": wrap({}),
         }
-        if finished.error_kind is None:
-            variables = self.variables(finished)
+        if task.status == "success":
+            variables = self.variables(product)
             fields["vars"] = wrap(variables)
             fields |= {name: wrap(value) for name, value in variables.items()}
         return fields
 
-    def _parsed(self, step: StepState, finished: AttemptFinished) -> Any:
+    def _parsed(self, step: StepState, product: Product) -> Any:
         try:
-            return self.json_value(finished)
+            return self.json_value(product)
         except BadJson:
             raise RenderError(f"the output of step `{step.plan.name}` is not JSON: give the step `output: json`") from None
 
     def _place_fields(self, tasks: list[Task]) -> dict[str, object]:
-        costs = [attempt.finished.cost_usd for task in tasks for attempt in task.attempts if attempt.finished and attempt.started.agent]
+        attempts = [attempt for task in tasks for attempt in task.all_attempts()]
+        costs = [attempt.finished.cost_usd for attempt in attempts if attempt.finished and attempt.started.agent]
         known = [cost for cost in costs if cost is not None]
         alone = tasks[0] if len(tasks) == 1 else None
         return {
@@ -162,28 +195,42 @@ class Scope:
 
 
 class _Steps(Record):
-    """`steps`: each name as it is now, for a step that still runs may be asked again later."""
+    """`steps` as it is seen in a frame: its own, then those around it as far as the file goes; each as it is now.
 
-    __slots__ = ("_read", "_state")
+    In a loop a step that has not ended in this round is shown as the round before left it.
+    """
 
-    def __init__(self, state: State, read: Callable[[str], Record]) -> None:
+    __slots__ = ("_frame", "_read")
+
+    def __init__(self, frame: Frame, read: Callable[[StepState], Record]) -> None:
         super().__init__({})
-        self._state = state
+        self._frame = frame
         self._read = read
 
     def __getitem__(self, name: str) -> Record:
-        if name not in self._state.steps:
+        step = seen(self._frame, name)
+        if step is None:
             raise KeyError(name)
-        return self._read(name)
+        return self._read(step)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._state.steps)
+        return iter(_names(self._frame))
 
     def __len__(self) -> int:
-        return len(self._state.steps)
+        return len(_names(self._frame))
 
     def __contains__(self, name: object) -> bool:
-        return name in self._state.steps
+        return isinstance(name, str) and seen(self._frame, name) is not None
+
+
+def _names(frame: Frame) -> dict[str, None]:
+    around = {} if frame.owner is None or frame.plan.is_workflow else _names(frame.owner.within)
+    return around | dict.fromkeys(frame.steps)
+
+
+def _item_names(step: StepState, item: Any, index: int) -> dict[str, object]:
+    name = "matrix" if step.plan.step.matrix is not None else step.plan.step.as_ or "item"
+    return {name: wrap(item), "index": index}
 
 
 def _common(status: str, error: str) -> dict[str, object]:

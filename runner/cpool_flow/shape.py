@@ -19,8 +19,6 @@ from cpool_flow.json_value import shown
 from cpool_flow.keys import known_keys, meant, place_of, refuse_key, shown_name
 from cpool_flow.nodes import Path
 
-_LATER_KINDS = frozenset({"workflow", "steps", "approve", "end"})
-
 
 def read_shape(findings: Findings) -> model.Workflow | None:
     """The workflow in the document, its problems noted. With no more than unknown keys wrong, it is the workflow without them."""
@@ -55,7 +53,7 @@ def _complaints(error: ValidationError, data: object) -> dict[Path, list[Complai
         path = _document_path(each["loc"], data)
         found.setdefault(path, []).append((each["type"], {"loc": each["loc"], **each.get("ctx", {})}))
     inner = {path[:length] for path in found for length in range(len(path))}
-    told = {path: [each for each in kinds if not _is_type(each[0])] for path, kinds in found.items()}
+    told = {path: [each for each in kinds if not _is_type(each[0]) and each[0] != "literal_error"] for path, kinds in found.items()}
     return {path: told[path] or kinds for path, kinds in found.items() if told[path] or path not in inner}
 
 
@@ -107,6 +105,8 @@ def _explain(path: Path, found: list[Complaint], data: Any, findings: Findings) 
         findings.error(path, f"{name} has no value", key=True, help="give it one, or remove the key")
     elif _is_later(path, value):
         findings.error(path, f"`{path[-1]}: {value if isinstance(value, str) else '[…]'}` is not supported by this version")
+    elif path[-1:] == ("session",):
+        findings.error(path, f"`session` is `fresh`, `{{continue: STEP}}` or `{{fork: STEP}}`, not {shown(value)}")
     elif kind == "literal_error":
         _not_allowed(path, value, context["expected"], findings)
     elif "[key]" in context["loc"]:
@@ -168,22 +168,24 @@ def _not_allowed(path: Path, value: object, expected: str, findings: Findings) -
 def _check_kinds(data: Mapping[str, Any], findings: Findings) -> None:
     """Each step does exactly one thing. Asked here, and not of pydantic, so that its other problems are found as well."""
     for phase in ("steps", "finally"):
-        steps = data.get(phase)
-        for index, step in enumerate(steps if isinstance(steps, list) else ()):
-            if isinstance(step, dict):
-                _check_kind(step, (phase, index), findings)
+        _check_steps(data.get(phase), (phase,), findings)
+
+
+def _check_steps(steps: object, path: Path, findings: Findings) -> None:
+    for index, step in enumerate(steps if isinstance(steps, list) else ()):
+        if isinstance(step, dict):
+            _check_kind(step, (*path, index), findings)
+            _check_steps(step.get("steps"), (*path, index, "steps"), findings)
 
 
 def _check_kind(step: Mapping[str, Any], path: Path, findings: Findings) -> None:
     kinds = [kind for kind in step if kind in model.KINDS]
     if len(kinds) == 1:
         return
-    rule = "a step has exactly one of `run`, `prompt`, `skill`"
+    rule = f"a step has exactly one of {', '.join(f'`{kind}`' for kind in model.KINDS)}"
     if kinds:
         findings.error((*path, kinds[1]), f"{rule}; this one has {_and([f'`{kind}`' for kind in kinds])}", key=True)
-    elif not _LATER_KINDS & step.keys() and not any(
-        meant(key, model.Step) in model.KINDS for key in step if key not in known_keys(model.Step)
-    ):
+    elif not any(meant(key, model.Step) in model.KINDS for key in step if key not in known_keys(model.Step)):
         findings.error(path, f"{rule}; this one does nothing")
 
 
@@ -193,7 +195,7 @@ def _is_later(path: Path, value: object) -> bool:
     return bool(
         later.get(str(key))
         or (path == ("slots",) and isinstance(value, list))
-        or (key == "slot" and len(path) == 3 and isinstance(value, str) and re.match(model.STEP_NAME, value))
+        or (key == "slot" and isinstance(path[-2], int) and isinstance(value, str) and re.match(model.STEP_NAME, value))
     )
 
 
@@ -230,7 +232,7 @@ def _label(path: Path) -> str:
         return "the workflow"
     if isinstance(path[-1], str):
         return shown_name(path[-1])
-    if len(path) == 2 and path[0] in ("steps", "finally"):
+    if len(path) % 2 == 0 and path[-2] in ("steps", "finally"):
         return f"step {path[-1] + 1}{' of `finally`' if path[0] == 'finally' else ''}"
     return f"item {path[-1] + 1} of `{path[-2]}`"
 

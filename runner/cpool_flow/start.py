@@ -6,18 +6,16 @@ Raises InvalidInput with nothing written for everything that can be found wrong 
 from __future__ import annotations
 
 import asyncio
-import json
-import re
 import secrets
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from cpool_flow import __version__, agents, events, faults, inputs, library, model, run_folder, settings, template
+from cpool_flow import __version__, agents, events, faults, inputs, library, model, run_folder, settings
 from cpool_flow.arguments import read_arguments
 from cpool_flow.disclosed import Disclosed
 from cpool_flow.document import load
@@ -26,16 +24,13 @@ from cpool_flow.executor.context import NoValue, declared_values
 from cpool_flow.inputs import Inputs
 from cpool_flow.journal import Journal
 from cpool_flow.json_value import BadJson, JsonValue, read_json
-from cpool_flow.library import Place
-from cpool_flow.plan import Plan, PlannedStep
+from cpool_flow.lookup import Lookup, Searched, check_file
+from cpool_flow.owned import Owned
 from cpool_flow.run_folder import RunFolder
 from cpool_flow.run_place import Isolation, choose_isolation, our_git, plan_place
 from cpool_flow.secrets import check_secrets, present_secrets
-from cpool_flow.validate import Checked, validate
-from cpool_flow.values import Record, RenderError, wrap
-
-# The folders in which skills are looked up, for a workflow file in a folder.
-SkillPlaces = Callable[[Path], tuple[Place, ...]]
+from cpool_flow.validate import Checked
+from cpool_flow.values import Record, wrap
 
 
 @dataclass(frozen=True)
@@ -65,40 +60,10 @@ class Prepared:
     warnings: tuple[Problem, ...] = ()
 
 
-def check_file(path: Path, project: Path, skill_places: SkillPlaces) -> Checked:
-    """A workflow file that is valid, with the skills and schemas that it names. Raises InvalidInput with all its problems."""
-    return validate(library.read_bytes(path, shown=_shown(path)), _shown(path), Lookup(path.parent, project, skill_places(path.parent)))
-
-
-class Lookup:
-    """What validation may ask of the disk: skills by name, and files inside the project, relative to the workflow file."""
-
-    def __init__(self, beside: Path, project: Path, skill_places: tuple[Place, ...]) -> None:
-        self._beside = beside
-        self._project = project
-        self._skill_places = skill_places
-
-    def skill(self, name: str) -> tuple[bytes, str]:
-        """The text of a skill and its path. Raises InvalidInput with the nearest name."""
-        found = library.find("skill", name, self._skill_places)
-        return library.read_bytes(found.path), str(found.path)
-
-    def file(self, name: str) -> bytes:
-        """A file beside the workflow. Raises InvalidInput where it is missing or outside of the project."""
-        return library.read_bytes(self.path(name), shown=name)
-
-    def path(self, name: str) -> Path:
-        path = (self._beside / name).resolve()
-        if not path.is_relative_to(self._project.resolve()) and not path.is_relative_to(self._beside.resolve()):
-            raise InvalidInput(f"`{name}` is outside of the project")
-        return path
-
-
 def prepare(
     workflow: str,
     project: Path,
-    workflow_places: tuple[Place, ...],
-    skill_places: SkillPlaces,
+    places: Searched,
     options: Options,
     environment: Mapping[str, str],
     *,
@@ -108,34 +73,29 @@ def prepare(
 
     Not `starting`, as for a plan: secrets and agents that are missing here are warnings.
     """
-    found = library.find_workflow(workflow, Path.cwd(), workflow_places)
-    checked = check_file(found.path, project, skill_places)
-    lookup = Lookup(found.path.parent, project, ())
+    found = library.find_workflow(workflow, Path.cwd(), places("workflow", project))
+    checked = check_file(found.path, project, places)
     flow = checked.workflow
-    secret_values = present_secrets(flow.secrets, environment)
+    owned = Owned(found.path, checked, project, places)
+    declared = tuple(dict.fromkeys(name for copy in owned.copies.values() for name in copy.workflow.secrets))
+    secret_values = present_secrets(declared, environment)
     values = _arguments(flow, options, secret_values)
     run_id = options.run_id or _new_id()
     run_folder.check_run_id(run_id)
-    given = inputs.Inputs(
-        file=str(found.path.resolve()),
-        name=flow.name or _name_of(found.path),
-        source=checked.document.text,
-        data=_mapping(checked.document.data),
+    given = Inputs(
+        copies=owned.copies,
         args=values,
         slots=options.slots or flow.slots or model.DEFAULT_SLOTS,
         isolation="",
         directory=str(Path.cwd()),
         timeout_seconds=options.timeout_seconds or flow.timeout,
         agent=options.agent,
-        skills=checked.skills,
-        schemas=checked.schemas,
     )
     disclosed = Disclosed(inputs.hidden_values(given, secret_values, environment))
     disclosed.check_run_id(run_id)
     taken = _undisclosed(given, disclosed)
-    copies, names = _copies(taken.plan, lookup)
-    taken = replace(taken, files=names)
-    missing = [*_missing_secrets(flow, environment), *_missing_agents(taken, lookup, environment)]
+    copies = owned.files
+    missing = [*_missing_secrets(given.secrets, environment), *_missing_agents(taken, project, places, environment)]
     if missing and starting:
         raise InvalidInput(missing)
     public = {name: value for name, value in environment.items() if name not in secret_values}
@@ -169,7 +129,7 @@ def _check_expect(checked: Checked, taken: Inputs, isolation: Isolation) -> None
 
 def _check_declared(checked: Checked, taken: Inputs, place: events.PlaceOpened, folder: RunFolder) -> None:
     """`env` and `context` must come to values before anything starts. Raises InvalidInput."""
-    run = {"id": folder.run_id, "dir": str(folder.path), "branch": place.branch, "base": place.base, "workflow": taken.name}
+    run = {"id": folder.run_id, "dir": str(folder.path), "branch": place.branch, "base": place.base, "workflow": taken.main.name}
     try:
         declared_values(taken.workflow, {"args": wrap(dict(taken.args)), "run": Record(run)}, _Trial())
     except NoValue as error:
@@ -206,8 +166,8 @@ def _created(folder: RunFolder, prepared: Prepared) -> events.RunCreated:
     return events.RunCreated(
         run_id=folder.run_id,
         name=run_folder.short_name(folder.run_id),
-        workflow=taken.name,
-        file=taken.file,
+        workflow=taken.main.name,
+        file=taken.main.file,
         directory=taken.directory,
         mark=f"{folder.run_id}-{secrets.token_hex(4)}",
         slots=taken.slots,
@@ -215,14 +175,8 @@ def _created(folder: RunFolder, prepared: Prepared) -> events.RunCreated:
         timeout_seconds=taken.timeout_seconds,
         tags=prepared.tags,
         version=__version__,
-        secrets=taken.workflow.secrets,
+        secrets=taken.secrets,
     )
-
-
-def _mapping(data: object) -> Mapping[str, Any]:
-    if not isinstance(data, dict):
-        raise AssertionError("BUG: a valid workflow is a mapping")
-    return data
 
 
 def _new_id() -> str:
@@ -230,29 +184,14 @@ def _new_id() -> str:
     return f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(3)}"
 
 
-def _shown(path: Path) -> str:
-    """A path as people read it: from here where it is below."""
-    try:
-        return str(path.resolve().relative_to(Path.cwd()))
-    except ValueError:
-        return str(path)
-
-
-def _name_of(path: Path) -> str:
-    """The file's stem as a name that can stand in a branch."""
-    return re.sub(r"[^a-z0-9_-]+", "-", path.stem.lower()).strip("-_") or "workflow"
-
-
 def _undisclosed(given: Inputs, disclosed: Disclosed) -> Inputs:
     """The inputs as the run may own them. Raises InvalidInput where a secret is in what cannot be masked."""
-    disclosed.refuse(given.skills, "the skill")
-    disclosed.refuse(given.schemas, "the schema")
-    return replace(
-        given,
-        source=disclosed.source(given.source),
-        data=disclosed.workflow(given.data, given.source),
-        args=disclosed.arguments(given.args),
-    )
+    copies = {}
+    for key, copy in given.copies.items():
+        disclosed.refuse(copy.skills, "the skill")
+        disclosed.refuse(copy.schemas, "the schema")
+        copies[key] = replace(copy, source=disclosed.source(copy.source), data=disclosed.workflow(copy.data, copy.source))
+    return replace(given, copies=copies, args=disclosed.arguments(given.args))
 
 
 def _arguments(flow: model.Workflow, options: Options, secret_values: Mapping[str, str]) -> dict[str, Any]:
@@ -282,39 +221,29 @@ def _arguments_file(source: bytes, name: str) -> JsonValue:
     return load(source, name).data
 
 
-def _copies(plan: Plan, lookup: Lookup) -> tuple[dict[str, bytes], dict[str, str]]:
-    """The files that steps name (scripts of the scripted agent), and the names of their copies."""
-    named: dict[str, str] = {}
-    copies: dict[str, bytes] = {}
-    configs = [plan.workflow.config, *(step.step.config for step in plan if step.step.config)]
-    for script in dict.fromkeys(config.script for config in configs if config.script):
-        named[script] = f"{len(named)}-{Path(script).name}"
-        copies[named[script]] = lookup.file(script)
-    return copies, named
-
-
-def _missing_secrets(flow: model.Workflow, environment: Mapping[str, str]) -> Iterable[Problem]:
+def _missing_secrets(declared: Iterable[str], environment: Mapping[str, str]) -> Iterable[Problem]:
     try:
-        check_secrets(flow.secrets, environment)
+        check_secrets(declared, environment)
     except InvalidInput as error:
         return error.problems
     return ()
 
 
-def _missing_agents(taken: Inputs, lookup: Lookup, environment: Mapping[str, str]) -> Iterable[Problem]:
+def _missing_agents(taken: Inputs, project: Path, places: Searched, environment: Mapping[str, str]) -> Iterable[Problem]:
     """What stands in the way of the agents that steps ask for."""
     problems: list[Problem] = []
     seen = set()
-    for step in taken.plan:
+    for step in taken.plan.everything():
         if step.agent is None:
             continue
-        config = step_settings(taken, step).model_copy(update={"agent": step.agent})
+        copy = taken.copies[step.source]
+        config = settings.merge(copy.layers(step.step, step.name)).config.model_copy(update={"agent": step.agent})
         key = (step.agent, config.script, config.command)
         if key in seen:
             continue
         seen.add(key)
         if config.script is not None:
-            config = config.model_copy(update={"script": str(lookup.path(config.script))})
+            config = config.model_copy(update={"script": str(Lookup(Path(copy.file), project, places).path(config.script))})
         try:
             agents.ADAPTERS[step.agent].check(config, environment)
         except InvalidInput as error:
@@ -322,81 +251,9 @@ def _missing_agents(taken: Inputs, lookup: Lookup, environment: Mapping[str, str
     return dict.fromkeys(problems)
 
 
-def step_settings(taken: Inputs, step: PlannedStep) -> model.AgentConfig:
-    """The agent settings of a step, merged, its templates not rendered yet."""
-    return settings.merge(taken.layers(step.step, step.name)).config
-
-
 async def _place(taken: Inputs, options: Options, run_id: str, environment: Mapping[str, str]) -> tuple[Isolation, events.PlaceOpened]:
     git = our_git(environment)
     flow = taken.workflow
     directory = Path(taken.directory)
     isolation = await choose_isolation(git, directory, options.isolation or flow.isolation, flow.include_changes, taken.plan)
-    return isolation, await plan_place(git, isolation, flow, taken.name, run_id, directory, environment)
-
-
-class Preview:
-    """What is known of a run's values before it starts. A text that needs a step's output is shown as it was written."""
-
-    def __init__(self, taken: Inputs, given: frozenset[str] = frozenset()) -> None:
-        self._taken = taken
-        self._given = given
-        env = taken.workflow.env
-        self._scope: dict[str, object] = {
-            "args": wrap(dict(taken.args)),
-            "env": Record(dict(env)),
-            "context": wrap(dict(taken.workflow.context)),
-        }
-
-    def source(self, argument: str) -> str:
-        """Where an argument's value comes from."""
-        declared = self._taken.workflow.args[argument]
-        value = self._taken.args[argument]
-        return "default" if "default" in declared and declared["default"] == value else "given" if value is not None else "not given"
-
-    def text(self, step: PlannedStep) -> str:
-        """The command or prompt, rendered where all its values are known."""
-        body = step.step.run if step.step.run is not None else step.step.prompt
-        if body is None:
-            return f"skill {step.step.skill} with {json.dumps(step.step.with_ or {}, ensure_ascii=False)}"
-        if not isinstance(body, str):
-            return " ".join(self._rendered(word) for word in body)
-        return body if step.step.kind == "run" else self._rendered(body)
-
-    def foreach(self, step: PlannedStep) -> Any:
-        """The literal list, or the expression that is asked when the step's needs have ended."""
-        return list(step.step.foreach) if isinstance(step.step.foreach, tuple) else step.step.foreach
-
-    def agent(self, step: PlannedStep) -> dict[str, dict[str, Any]]:
-        """The merged agent settings, each with the layer it comes from."""
-        merged = settings.merge(self._taken.layers(step.step, step.name))
-        values = merged.config.model_dump(exclude_none=True, mode="json")
-        shown = {name: {"value": value, "source": _source(name, merged.sources)} for name, value in values.items()}
-        override = "--agent" if self._taken.agent else merged.sources.get("agent", "default")
-        agent = {"agent": {"value": step.agent, "source": override}}
-        return agent | shown | agent | (_default_mode(shown) if step.agent == "claude" else {})
-
-    def _rendered(self, text: str) -> str:
-        try:
-            return template.parse(text).render(self._scope, _NoHost()) if "{" in text else text
-        except RenderError:
-            return text
-
-
-class _NoHost:
-    """A plan writes no file: where a value would go to one, the text stays as it was written."""
-
-    def write_file(self, text: str) -> str:
-        raise RenderError("known when the run starts")
-
-    def nonce(self) -> str:
-        raise RenderError("known when the run starts")
-
-
-def _source(name: str, sources: Mapping[str, str]) -> str:
-    """The layer of a setting; of one that merges by name, the layers of all its names."""
-    return sources.get(name) or ", ".join(dict.fromkeys(layer for key, layer in sources.items() if key.startswith(f"{name}.")))
-
-
-def _default_mode(shown: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    return {} if "permission_mode" in shown else {"permission_mode": {"value": "default", "source": "default"}}
+    return isolation, await plan_place(git, isolation, flow, taken.main.name, run_id, directory, environment)

@@ -10,114 +10,18 @@ from __future__ import annotations
 import heapq
 from bisect import insort
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
 from cpool_flow import events
-from cpool_flow.plan import Plan, PlannedStep
+from cpool_flow.plan import Plan
+from cpool_flow.tasks import ENDED, Attempt, Frame, Order, Status, StepState, Stopping, Task, outcome_of, step_outcome, workflow_frame
 
-Status = Literal["pending", "ready", "running", "waiting", "success", "failed", "skipped", "cancelled"]
 RunStatus = Literal["running", "waiting", "success", "failed", "cancelled"]
-ENDED = frozenset({"success", "failed", "skipped", "cancelled"})
-
-SKIPPED_BY_WHEN = "`when` is false"
-SKIPPED_BY_PERSON = "skipped by decision"
-UPSTREAM_FAILED = "upstream failed"
-
-
-@dataclass(slots=True)
-class Attempt:
-    """One try at a task. `finished` is None while it runs."""
-
-    started: events.AttemptStarted
-    started_at: float
-    finished: events.AttemptFinished | None = None
-    ended_at: float | None = None
-
-
-@dataclass(slots=True)
-class Task:
-    """A step's work for one item (`index` is None where the step does not fan out)."""
-
-    id: str
-    step: str
-    index: int | None
-    status: Status = "pending"
-    reason: str = ""
-    attempts: list[Attempt] = field(default_factory=list)
-    # Attempts before this one belong to an earlier life of the run: they no longer count.
-    counted_from: int = 0
-    next_kind: events.AttemptKind = "normal"
-    retry_at: float = 0.0
-    decision: events.Choice | None = None
-    changed_files: tuple[str, ...] | None = None
-    commit: str | None = None
-
-    @property
-    def position(self) -> int:
-        return self.index or 0
-
-    @property
-    def last(self) -> Attempt | None:
-        return self.attempts[-1] if self.attempts else None
-
-    @property
-    def counted(self) -> list[Attempt]:
-        return self.attempts[self.counted_from :]
-
-    @property
-    def settled(self) -> bool:
-        """Whether a resume leaves it as it is: it succeeded, or a person has skipped it."""
-        return self.status == "success" or (self.status == "skipped" and self.reason == SKIPPED_BY_PERSON)
-
-    @property
-    def result(self) -> events.AttemptFinished | None:
-        """What the attempt left that made the task succeed."""
-        return self.attempts[-1].finished if self.status == "success" else None
-
-    @property
-    def error(self) -> str:
-        """Why the last attempt failed, for people; empty where it did not."""
-        last = self.last
-        return last.finished.error if last and last.finished else ""
-
-
-@dataclass(slots=True)
-class StepState:
-    """A step and its tasks. `opened`: its needs are met, its `when` held, its tasks exist."""
-
-    plan: PlannedStep
-    status: Status = "pending"
-    reason: str = ""
-    error: str = ""
-    opened: bool = False
-    items: events.Stored | None = None
-    tasks: list[Task] = field(default_factory=list)
-    started_at: float | None = None
-    ended_at: float | None = None
-    # Counters.
-    order: int = 0
-    unmet: int = 0
-    running: int = 0
-    counts: Counter[str] = field(default_factory=Counter)
-    # Positions of ready tasks, the next one last.
-    ready: list[int] = field(default_factory=list)
-
-    @property
-    def ended(self) -> bool:
-        return self.status in ENDED
-
-    @property
-    def ended_well(self) -> bool:
-        """Whether dependents may run: success, skipped on purpose, or a failure that is let pass."""
-        if self.status == "failed":
-            return self.plan.on_failure == "continue"
-        return self.status == "success" or (self.status == "skipped" and self.reason in (SKIPPED_BY_WHEN, SKIPPED_BY_PERSON))
 
 
 class State:
-    """One run: `State(plan)`, then `apply` for each event in order."""
+    """One run: `State(plan)`, then `apply` for each event in order. `steps` and `tasks` hold those of all frames, by id."""
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
@@ -132,18 +36,21 @@ class State:
         self.place: events.PlaceOpened | None = None
         self.place_closed: events.PlaceClosed | None = None
         self.setup: events.SetupFinished | None = None
-        self.stopping: events.RunStopping | None = None
         self.notes: list[str] = []
         self.cost_usd = 0.0
         self.cost_known = True
-        self.steps = {step.name: StepState(step) for step in plan}
+        self.root = Frame("", plan)
+        self.steps = {step.id: step for step in self.root.steps.values()}
         self.tasks: dict[str, Task] = {}
         self.running: dict[str, Task] = {}
         self.slots: dict[str, str] = {}
         # Tasks whose last attempt failed, and nothing is recorded yet of what follows.
         self.undecided: dict[str, Task] = {}
-        # Tasks that wait for a person.
+        # Tasks that wait for a person: to decide after a crash, or to approve.
         self.asking: dict[str, Task] = {}
+        self.approvals: dict[str, Task] = {}
+        # Tasks whose round has come to its end, which nobody has judged yet.
+        self.rounds_due: dict[str, Task] = {}
         self.paused: dict[str, float] = {}
         # Tasks that ended since the place was last committed.
         self.uncommitted: dict[str, None] = {}
@@ -151,9 +58,11 @@ class State:
         self.due: dict[str, None] = {}
         self.failing_fast: dict[str, None] = {}
         self.failed: dict[str, None] = {}
+        # Frames that are being stopped, and those of sub-workflows with a time limit.
+        self.stopping_frames: dict[str, Frame] = {}
+        self.timed_frames: dict[str, Frame] = {}
         self.waits: list[tuple[float, str]] = []
-        self.ready_steps: list[tuple[int, str]] = []
-        self.open_steps = {"main": 0, "finally": 0}
+        self.ready_steps: list[tuple[Order, str]] = []
         self._order = 0
         self._recount()
 
@@ -172,16 +81,21 @@ class State:
             del self.paused[agent]
 
     @property
+    def stopping(self) -> Stopping | None:
+        """Why the whole run is being stopped, where it is."""
+        return self.root.stopping
+
+    @property
     def finished(self) -> bool:
         return self.status in ("success", "failed", "cancelled")
 
     @property
     def main_ended(self) -> bool:
-        return self.open_steps["main"] == 0
+        return self.root.main_ended
 
     @property
     def all_ended(self) -> bool:
-        return self.open_steps["main"] == 0 and self.open_steps["finally"] == 0
+        return self.root.all_ended
 
     def wake_at(self) -> float | None:
         """When the next wait is over."""
@@ -189,14 +103,24 @@ class State:
         return min(times, default=None)
 
     def outcome(self) -> Literal["success", "failed", "cancelled"]:
-        """What the run has come to, by one rule: stopped by a person is cancelled; a failure that counts is failed."""
-        if self.stopping and self.stopping.cause in ("cancel", "sigterm"):
-            return "cancelled"
-        bad = any(step.status in ("failed", "cancelled") and not step.ended_well for step in self.steps.values())
-        return "failed" if bad or self.stopping or (self.setup and self.setup.error) else "success"
+        """What the run has come to."""
+        if self.setup and self.setup.error and not self.stopping:
+            return "failed"
+        return outcome_of(self.root)
 
     def failed_steps(self) -> list[StepState]:
-        return [self.steps[name] for name in self.failed]
+        """The steps that say why, the innermost: a group has failed because of a step in it."""
+        failed = [self.steps[name] for name in self.failed]
+        return [step for step in failed if not any(task.frame is not None and task.frame.bad_steps() for task in step.tasks)]
+
+    def inside(self, frame: Frame) -> Iterator[StepState]:
+        """The steps of a frame that have not ended, and those inside of them, the innermost first."""
+        for step in frame.steps.values():
+            if not step.ended:
+                for task in step.tasks:
+                    if task.frame is not None and not task.ended:
+                        yield from self.inside(task.frame)
+                yield step
 
     def check(self) -> None:
         """Recompute every counter from scratch. Raises AssertionError where a kept one differs."""
@@ -224,18 +148,18 @@ class State:
         self.due.pop(event.step, None)
         step.items, step.opened, step.status = event.items, True, "ready"
         self._order += 1
-        step.order = self._order
+        step.order = (*step.frame.order, self._order)
         self._make_tasks(step, event.count)
         self._count_tasks(step)
         if not event.count:
             self._close_step(step, "success", "no items", at)
         elif _all_ended(step):
-            self._close_step(step, *_step_outcome(step), at)
+            self._close_step(step, *step_outcome(step), at)
 
     def _step_closed(self, event: events.StepClosed, at: float) -> None:
         step = self.steps[event.step]
         for task in step.tasks:
-            if task.status not in ENDED:
+            if not task.ended:
                 self._forget(task)
                 task.status, task.reason = "cancelled", event.reason
         self._count_tasks(step)
@@ -244,16 +168,12 @@ class State:
 
     def _attempt_started(self, event: events.AttemptStarted, at: float) -> None:
         task = self.tasks[event.task]
-        step = self.steps[task.step]
         if not self.running:
             # Nothing is started in a place at rest before it was committed: what is still named here has left nothing.
             self.uncommitted.clear()
-        self._set_status(task, "running")
+        self._begin(task, at)
         task.attempts.append(Attempt(event, at))
         task.decision = None
-        step.running += 1
-        if step.started_at is None:
-            step.started_at = at
         self.running[task.id] = task
         if event.slot:
             self.slots[event.slot] = task.id
@@ -285,7 +205,69 @@ class State:
             self.paused[last.started.agent] = max(event.not_before, self.paused.get(last.started.agent, 0.0))
 
     def _task_closed(self, event: events.TaskClosed, at: float) -> None:
-        self._end_task(self.tasks[event.task], event.status, event.reason, at)
+        task = self.tasks[event.task]
+        task.failure = event.error
+        self._end_task(task, event.status, event.reason, at)
+
+    def _round_started(self, event: events.RoundStarted, at: float) -> None:
+        task = self.tasks[event.task]
+        step = self.steps[task.step]
+        self._begin(task, at)
+        inner = step.plan.inner
+        assert inner is not None
+        name = task.id if event.number == 1 else f"{task.id}#{event.number}"
+        frame = Frame(name, inner, task, event.number, (*step.order, task.position, event.number), at, event.arguments)
+        task.rounds.append(frame)
+        self.steps.update((inside.id, inside) for inside in frame.steps.values())
+        for inside in frame.steps.values():
+            self._note_due(inside)
+        if frame.deadline is not None:
+            self.timed_frames[frame.id] = frame
+
+    def _round_finished(self, event: events.RoundFinished, at: float) -> None:
+        task = self.tasks[event.task]
+        self.rounds_due.pop(task.id, None)
+        self._forget_frame(task.rounds[-1])
+        self.steps[task.step].running -= 1
+        task.left, task.failure = event, event.error
+        if event.state:
+            task.seen.append(event.state)
+        if event.again:
+            self._set_status(task, "ready")
+        else:
+            self._end_task(task, event.status, event.reason, at)
+
+    def _approval_requested(self, event: events.ApprovalRequested, at: float) -> None:
+        task = self.tasks[event.task]
+        step = self.steps[task.step]
+        self._set_status(task, "waiting")
+        step.status = "waiting"
+        if step.started_at is None:
+            step.started_at = at
+        self.approvals[task.id] = task
+        task.asked = event.question
+
+    def _approval_answered(self, event: events.ApprovalAnswered, at: float) -> None:
+        task = self.tasks[event.task]
+        self.approvals.pop(task.id, None)
+        task.left = event
+        if self.status == "waiting":
+            self.status, self.reason = "running", ""
+        if event.approved:
+            self._end_task(task, "success", event.reason, at)
+        else:
+            task.failure = f"rejected{f': {event.reason}' if event.reason else ''}"
+            self._end_task(task, "failed", task.failure, at)
+
+    def _end_reached(self, event: events.EndReached, at: float) -> None:
+        task = self.tasks[event.task]
+        step = self.steps[task.step]
+        frame = workflow_frame(step.frame)
+        if step.started_at is None:
+            step.started_at = at
+        self._end_task(task, "success", event.reason, at)
+        if frame.stopping is None:
+            self._stop(frame, Stopping("end", event.reason, event.status))
 
     def _decision_needed(self, event: events.DecisionNeeded, at: float) -> None:
         task = self.tasks[event.task]
@@ -310,10 +292,13 @@ class State:
         self.place_closed = event
 
     def _run_stopping(self, event: events.RunStopping, at: float) -> None:
-        if self.stopping is None:
-            self.stopping = event
+        frame = self._frames()[event.frame]
+        before = frame.stopping
+        status: Literal["failed", "cancelled"] = "cancelled" if event.cause in ("cancel", "sigterm") else "failed"
+        if before is None or before.cause == "end":
+            self._stop(frame, Stopping(event.cause, event.reason, status, event.at_once))
         elif event.at_once:
-            self.stopping = events.RunStopping(self.stopping.cause, self.stopping.reason, at_once=True)
+            self._stop(frame, Stopping(before.cause, before.reason, before.status, at_once=True))
 
     def _run_waiting(self, event: events.RunWaiting, at: float) -> None:
         self.status, self.reason = "waiting", event.reason
@@ -324,10 +309,15 @@ class State:
         self.status, self.reason, self.ended_at = "running", "", None
         self.paused.clear()
         if event.reopen:
-            self.stopping = self.outputs = None
+            self.outputs = None
             if self.setup and self.setup.error:
                 self.setup = None
-            self._reopen()
+            self._reopen(self.root, at)
+            self.waits.clear()
+            self.failed.clear()
+            self.failing_fast.clear()
+            self.stopping_frames.clear()
+            self._recount()
 
     def _run_finished(self, event: events.RunFinished, at: float) -> None:
         self.status, self.reason, self.outputs, self.ended_at = event.status, event.reason, event.outputs, at
@@ -342,9 +332,12 @@ class State:
         for task in step.tasks[count:]:
             del self.tasks[task.id]
         del step.tasks[count:]
-        name = step.plan.name
         for position in range(len(step.tasks), count):
-            task = Task(f"{name}[{position}]", name, position) if step.plan.fans_out else Task(name, name, None)
+            task = (
+                Task(f"{step.id}[{position}]", step.id, step.frame, position)
+                if step.plan.fans_out
+                else Task(step.id, step.id, step.frame, None)
+            )
             step.tasks.append(task)
             self.tasks[task.id] = task
         for task in step.tasks:
@@ -356,6 +349,13 @@ class State:
             else:
                 task.status = "ready"
 
+    def _begin(self, task: Task, at: float) -> None:
+        step = self.steps[task.step]
+        self._set_status(task, "running")
+        step.running += 1
+        if step.started_at is None:
+            step.started_at = at
+
     def _set_status(self, task: Task, status: Status) -> None:
         step = self.steps[task.step]
         _move(step.counts, task.status, status)
@@ -366,7 +366,7 @@ class State:
         if status == "ready":
             insort(step.ready, task.position, key=lambda position: -position)
             if len(step.ready) == 1:
-                insort(self.ready_steps, (step.order, step.plan.name))
+                insort(self.ready_steps, (step.order, step.id))
 
     def _take_from_ready(self, step: StepState, position: int) -> None:
         if step.ready[-1] == position:
@@ -374,11 +374,12 @@ class State:
         else:
             step.ready.remove(position)
         if not step.ready:
-            self.ready_steps.remove((step.order, step.plan.name))
+            self.ready_steps.remove((step.order, step.id))
 
     def _forget(self, task: Task) -> None:
         self.undecided.pop(task.id, None)
         self.asking.pop(task.id, None)
+        self.approvals.pop(task.id, None)
 
     def _end_task(self, task: Task, status: Status, reason: str, at: float) -> None:
         self._forget(task)
@@ -386,9 +387,9 @@ class State:
         task.reason = reason
         step = self.steps[task.step]
         if status == "failed" and step.plan.step.fail_fast:
-            self.failing_fast[step.plan.name] = None
+            self.failing_fast[step.id] = None
         if _all_ended(step):
-            self._close_step(step, *_step_outcome(step), at)
+            self._close_step(step, *step_outcome(step), at)
 
     def _leave_slot(self, task: Task, step: StepState, attempt: Attempt) -> None:
         step.running -= 1
@@ -402,73 +403,135 @@ class State:
         elif attempt.started.agent:
             self.cost_known = False
 
-    # ---- steps ----------------------------------------------------------------------------------------------
+    # ---- steps and frames -----------------------------------------------------------------------------------
 
     def _close_step(self, step: StepState, status: Status, reason: str, at: float) -> None:
-        self.due.pop(step.plan.name, None)
-        self.failing_fast.pop(step.plan.name, None)
+        frame = step.frame
+        self.due.pop(step.id, None)
+        self.failing_fast.pop(step.id, None)
         step.status, step.reason, step.ended_at = status, reason, at
         if status == "failed":
-            self.failed[step.plan.name] = None
-        self.open_steps[step.plan.phase] -= 1
-        for name in self.plan.dependents.get(step.plan.name, ()):
-            dependent = self.steps[name]
+            self.failed[step.id] = None
+        frame.open_steps[step.plan.phase] -= 1
+        for name in frame.plan.dependents.get(step.plan.name, ()):
+            dependent = frame.steps[name]
             dependent.unmet -= 1
             if dependent.unmet == 0 or _settles(dependent, step):
                 self._note_due(dependent)
-        if step.plan.phase == "main" and self.main_ended:
-            for last in self.steps.values():
+        if step.plan.phase == "main" and frame.main_ended:
+            for last in frame.steps.values():
                 self._note_due(last)
+        if frame.all_ended and frame.owner is not None:
+            self.rounds_due[frame.owner.id] = frame.owner
 
     def _note_due(self, step: StepState) -> None:
         if not step.opened and not step.ended and self._needs_met(step):
-            self.due[step.plan.name] = None
+            self.due[step.id] = None
 
     def _needs_met(self, step: StepState) -> bool:
         """Whether it can be said by now that the step runs, or that it never will."""
-        if step.plan.phase == "finally" and not self.main_ended:
+        if step.plan.phase == "finally" and not step.frame.main_ended:
             return False
-        needs = (self.steps[need] for need in step.plan.needs)
-        return step.unmet == 0 or any(need.ended and _settles(step, need) for need in needs)
+        return step.unmet == 0 or any(need.ended and _settles(step, need) for need in step.frame.needs(step))
 
-    def _reopen(self) -> None:
+    def _stop(self, frame: Frame, stopping: Stopping) -> None:
+        frame.stopping = stopping
+        self.stopping_frames[frame.id] = frame
+
+    def _forget_frame(self, frame: Frame) -> None:
+        self.stopping_frames.pop(frame.id, None)
+        self.timed_frames.pop(frame.id, None)
+
+    # ---- reopening ------------------------------------------------------------------------------------------
+
+    def _reopen(self, frame: Frame, at: float) -> None:
         """Put back what failed or was cancelled, what was skipped for it, and all of `finally`."""
-        again = {name for name, step in self.steps.items() if step.plan.phase == "finally" or not step.ended or _went_wrong(step)}
-        again |= {name for name in self.plan.downstream(again) if self.steps[name].status == "skipped"}
+        frame.stopping = None
+        frame.started_at = at
+        if frame.deadline is not None:
+            self.timed_frames[frame.id] = frame
+        again = {name for name, step in frame.steps.items() if step.plan.phase == "finally" or not step.ended or step.went_wrong}
+        again |= {name for name in frame.plan.downstream(again) if frame.steps[name].status == "skipped"}
         for name in again:
-            self._reopen_step(self.steps[name])
-        self.waits.clear()
-        self.failed.clear()
-        self.failing_fast.clear()
-        self._recount()
+            step = frame.steps[name]
+            step.reason, step.error, step.ended_at = "", "", None
+            if step.plan.inner is not None and step.opened and step.plan.phase != "finally":
+                self._reopen_tasks(step, at)
+            else:
+                self._reopen_step(step)
 
     def _reopen_step(self, step: StepState) -> None:
-        step.status, step.reason, step.error, step.opened, step.ended_at = "pending", "", "", False, None
+        step.status, step.opened = "pending", False
         for task in step.tasks:
             if not task.settled or step.plan.phase == "finally":
                 self._forget(task)
-                task.status, task.reason, task.decision = "pending", "", None
-                task.next_kind, task.counted_from = "normal", len(task.attempts)
+                self._abandon(task.frame)
+                task.status, task.reason, task.decision, task.failure, task.left = "pending", "", None, "", None
+                task.next_kind, task.counted_from = "normal", len(task.attempts) + len(task.rounds)
+                task.seen.clear()
+
+    def _reopen_tasks(self, step: StepState, at: float) -> None:
+        """What holds steps goes on inside; a loop that came to its end in vain begins anew."""
+        step.status = "running"
+        for task in step.tasks:
+            if task.settled:
+                continue
+            frame = task.frame
+            task.reason, task.failure, task.left = "", "", None
+            if frame is None or (step.plan.step.repeat is not None and frame.all_ended and not frame.bad_steps()):
+                task.status, task.counted_from = "ready", len(task.rounds)
+                task.seen.clear()
+            else:
+                task.status = "running"
+                self._reopen(frame, at)
+
+    def _abandon(self, frame: Frame | None) -> None:
+        """Nothing in a round that is not gone on with counts any more."""
+        if frame is None:
+            return
+        for step in self.inside(frame):
+            step.status = "cancelled"
+            for task in step.tasks:
+                if not task.ended:
+                    self._forget(task)
+                    task.status = "cancelled"
+                if task.frame is not None:
+                    self._forget_frame(task.frame)
+        self._forget_frame(frame)
 
     # ---- counters -------------------------------------------------------------------------------------------
+
+    def _frames(self) -> dict[str, Frame]:
+        found = {"": self.root}
+        for task in self.tasks.values():
+            if task.frame is not None:
+                found[task.frame.id] = task.frame
+        return found
 
     def _recount(self) -> None:
         """All counters from the steps and tasks themselves."""
         self.ready_steps.clear()
         self.due.clear()
-        for phase in self.open_steps:
-            self.open_steps[phase] = sum(not step.ended for step in self.steps.values() if step.plan.phase == phase)
+        frames = self._frames()
+        for frame in frames.values():
+            frame.recount()
         for step in self.steps.values():
-            step.unmet = sum(not self.steps[need].ended for need in step.plan.needs)
             step.running = sum(task.status == "running" for task in step.tasks)
             self._count_tasks(step)
+        live = {id(frame) for frame in frames.values() if frame.owner is None or frame.owner.status == "running"}
         for step in self.steps.values():
-            self._note_due(step)
-        self.running = {task.id: task for task in self.tasks.values() if task.status == "running"}
+            if id(step.frame) in live:
+                self._note_due(step)
+        self.running = {task.id: task for task in self.tasks.values() if task.status == "running" and not task.rounds}
         self.slots = {slot: task.id for task in self.running.values() if (slot := task.attempts[-1].started.slot)}
+        self.rounds_due = {
+            frame.owner.id: frame.owner
+            for frame in frames.values()
+            if frame.owner is not None and frame.owner.status == "running" and frame.all_ended
+        }
 
     def _count_tasks(self, step: StepState) -> None:
-        entry = (step.order, step.plan.name)
+        entry = (step.order, step.id)
         if step.ready and entry in self.ready_steps:
             self.ready_steps.remove(entry)
         step.counts = Counter(task.status for task in step.tasks)
@@ -478,7 +541,8 @@ class State:
 
     def _counters(self) -> tuple[object, ...]:
         per_step = {name: (step.unmet, step.running, dict(step.counts), tuple(step.ready)) for name, step in self.steps.items()}
-        return (per_step, list(self.ready_steps), set(self.due), dict(self.open_steps), set(self.running), dict(self.slots))
+        per_frame = {name: dict(frame.open_steps) for name, frame in self._frames().items()}
+        return (per_step, per_frame, list(self.ready_steps), set(self.due), set(self.running), dict(self.slots), set(self.rounds_due))
 
 
 def _of_open_step(step: StepState) -> Status:
@@ -518,23 +582,6 @@ def _all_ended(step: StepState) -> bool:
     return sum(map(step.counts.__getitem__, ENDED)) == len(step.tasks)
 
 
-def _went_wrong(step: StepState) -> bool:
-    return step.status in ("failed", "cancelled") or (step.status == "skipped" and not step.ended_well)
-
-
-def _step_outcome(step: StepState) -> tuple[Status, str]:
-    counts = step.counts
-    alone = step.tasks[0].reason if len(step.tasks) == 1 else ""
-    if counts["failed"]:
-        return "failed", alone or f"{counts['failed']} of {len(step.tasks)} items failed"
-    if counts["cancelled"]:
-        return "cancelled", alone
-    if counts["success"]:
-        return "success", alone
-    reasons = {task.reason for task in step.tasks}
-    return "skipped", reasons.pop() if len(reasons) == 1 else ""
-
-
 _HANDLERS: dict[type[events.Event], Callable[[State, Any, float], None]] = {
     events.RunCreated: State._run_created,
     events.PlaceOpened: State._place_opened,
@@ -545,6 +592,11 @@ _HANDLERS: dict[type[events.Event], Callable[[State, Any, float], None]] = {
     events.AttemptFinished: State._attempt_finished,
     events.RetryScheduled: State._retry_scheduled,
     events.TaskClosed: State._task_closed,
+    events.RoundStarted: State._round_started,
+    events.RoundFinished: State._round_finished,
+    events.ApprovalRequested: State._approval_requested,
+    events.ApprovalAnswered: State._approval_answered,
+    events.EndReached: State._end_reached,
     events.DecisionNeeded: State._decision_needed,
     events.Decided: State._decided,
     events.PlaceCommitted: State._place_committed,

@@ -8,11 +8,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import PurePosixPath
+from typing import Any
 
 from cpool_flow import model, settings, template
 from cpool_flow.errors import did_you_mean
+from cpool_flow.fan_out import EXTRA, MOST_COMBINATIONS
 from cpool_flow.findings import Findings
 from cpool_flow.keys import shown_name
+from cpool_flow.kind_rules import check_keys
 from cpool_flow.nodes import Path
 from cpool_flow.order import Order, Placed
 from cpool_flow.outputs import path_keys
@@ -34,12 +37,15 @@ _POSIX_SHELLS = frozenset({"sh", "bash", "dash"})
 
 def check_rules(workflow: model.Workflow, order: Order, findings: Findings) -> None:
     """Note every key of a step, and every name and path in it, that cannot be meant."""
+    for name, profile in workflow.profiles.items():
+        check_config(("profiles", name), profile, findings)
     for placed in order.all:
         rules = _Rules(placed, workflow, findings)
-        rules.check_keys()
+        check_keys(placed.step, placed.path, findings)
         rules.check_names()
         rules.check_values()
         rules.check_agent()
+        rules.check_session(order)
 
 
 def check_env(path: Path, env: Mapping[str, str] | None, findings: Findings, secrets: Iterable[str] = ()) -> None:
@@ -76,43 +82,16 @@ def _wrong_path(key: str, text: str, templates: bool) -> str | None:
     return None if text.isprintable() else f"{key} holds a character that is not printable"
 
 
-def _reads_json(variable: str | model.OutputVariable) -> bool:
-    try:
-        return bool(path_keys(variable if isinstance(variable, str) else variable.path))
-    except ValueError:
-        return False  # told where it stands
-
-
 class _Rules:
     """The rules for one step."""
 
     def __init__(self, placed: Placed, workflow: model.Workflow, findings: Findings) -> None:
+        self._placed = placed
         self._name = placed.name
         self._path = placed.path
         self._step = placed.step
         self._workflow = workflow
         self._findings = findings
-
-    def check_keys(self) -> None:
-        step = self._step
-        if step.is_agent:
-            self._refuse(("stdin", "shell", "ok_codes", "slot"), "an agent step: it belongs to `run`")
-        else:
-            self._refuse(("allow_denials",), "a `run` step: no tool is refused there")
-        if not step.is_agent and step.recovery_prompt is None:
-            self._refuse(("config",), "a `run` step without `recovery_prompt`: it has no agent")
-        if step.foreach is None:
-            self._refuse(("as", "max_parallel", "max_items", "fail_fast"), "a step without `foreach`")
-        if step.skill is None:
-            self._refuse(("with",), "a step without `skill`")
-        if step.recovery_prompt is None:
-            self._refuse(("recoveries",), "a step without `recovery_prompt`")
-        if isinstance(step.run, tuple):
-            self._refuse(("shell",), "a `run` list: it is executed without a shell")
-        if step.output_schema is not None and step.output == "text":
-            self._error("output", "`output: text` contradicts `output_schema`, which reads the output as JSON")
-        if step.output == "text" and any(map(_reads_json, (step.output_vars or {}).values())):
-            self._error("output", "`output: text` contradicts `output_vars`, whose paths read the output as JSON")
 
     def check_names(self) -> None:
         step = self._step
@@ -141,6 +120,10 @@ class _Rules:
                 self._error("foreach", f"this list has {len(step.foreach):,} items; `max_items` allows {most:,}")
         elif step.foreach is not None:
             self._check_foreach(step.foreach)
+        if step.matrix is not None:
+            self._check_matrix(step.matrix)
+        for index, pattern in enumerate(step.artifacts or ()):
+            check_path((*self._path, "artifacts", index), pattern, self._findings)
         if isinstance(step.run, tuple) and not step.run[0].strip():
             self._findings.error((*self._path, "run", 0), "the program has no name")
         for index, kind in enumerate((step.retry.on if step.retry else None) or ()):
@@ -152,9 +135,12 @@ class _Rules:
         step = self._step
         if step.config is not None:
             check_config((*self._path, "config"), step.config, self._findings)
+        if step.profile is not None:
+            self._check_profile(step.profile)
         if not step.is_agent and step.recovery_prompt is None:
             return
-        config = self._workflow.config if step.config is None else _merged(self._workflow.config, step.config)
+        profile = self._workflow.profiles.get(step.profile or "")
+        config = _merged(*(layer for layer in (self._workflow.config, profile, step.config) if layer is not None))
         place = (
             "config"
             if step.config is not None
@@ -168,6 +154,32 @@ class _Rules:
             key = "command" if agent == "command" else "script"
             if config.agent == agent and getattr(config, key) is None and step.skill is None:
                 self._error(place, f"`agent: {agent}` needs `{key}`", help=f"write it beside it: `config: {{agent: {agent}, {key}: …}}`")
+
+    def check_session(self, order: Order) -> None:
+        """A session is that of an agent step which has ended, once."""
+        session = self._step.session
+        if not isinstance(session, model.Session):
+            return
+        key = "fork" if session.continue_ is None else "continue"
+        name = session.continue_ or session.fork or ""
+        path: Path = (*self._path, "session", key)
+        known = order.names(self._placed)
+        source = known.get(name)
+        if source is None:
+            agents = [other for other, placed in known.items() if placed.step.is_agent]
+            self._findings.error(path, f"unknown step {shown_name(name)}", hint=did_you_mean(name, agents))
+        elif not source.step.is_agent:
+            self._findings.error(path, f"step `{name}` is no agent step: it has no session")
+        elif source.step.fans_out or source.step.repeat is not None:
+            self._findings.error(path, f"step `{name}` has more than one session")
+        elif not source.shares_loop(self._placed) and not order.is_upstream(source, self._placed):
+            self._findings.error(path, f"step `{name}` may not have ended when step `{self._name}` begins")
+
+    def _check_profile(self, name: str) -> None:
+        known = self._workflow.profiles
+        if name not in known:
+            help = None if did_you_mean(name, known) else f"declare it: `profiles: {{{name}: {{model: …}}}}` at the top of the file"
+            self._findings.error((*self._path, "profile"), f"unknown profile {shown_name(name)}", hint=did_you_mean(name, known), help=help)
 
     def _check_variable(self, name: str, variable: str | model.OutputVariable) -> None:
         path: Path = (*self._path, "output_vars", name)
@@ -190,6 +202,23 @@ class _Rules:
         if isinstance(kind, str) and kind != "array":
             self._error("foreach", f"`foreach` takes a list, and `{inner}` is declared as {kind}")
 
+    def _check_matrix(self, matrix: Mapping[str, str | tuple[Any, ...]]) -> None:
+        path = (*self._path, "matrix")
+        for key, values in matrix.items():
+            if key in EXTRA and isinstance(values, tuple):
+                for index, entry in enumerate(values):
+                    if not isinstance(entry, dict):
+                        self._findings.error((*path, key, index), f"an entry of `{key}` is a mapping, as `{{os: linux}}`")
+            elif key not in EXTRA and values == ():
+                self._findings.error((*path, key), f"`{key}` is empty: the matrix has no combination")
+        if not matrix.keys() - {"exclude"}:
+            self._error("matrix", "a matrix names at least one list", help="as `matrix: {os: [linux, macos]}`")
+        count = 1
+        for values in matrix.values():
+            count *= len(values) if isinstance(values, tuple) else 1
+        if count > MOST_COMBINATIONS:
+            self._error("matrix", f"this matrix has {count:,} combinations; at most {MOST_COMBINATIONS:,} are made")
+
     def _check_shell(self) -> None:
         step = self._step
         if step.shell is None:
@@ -203,16 +232,8 @@ class _Rules:
             message = f"values can be put safely into text for sh, bash and dash only, not for {shown_name(words[0])}"
             self._error("shell", message, help="hand them over by `env:` or `stdin:`")
 
-    def _refuse(self, keys: Iterable[str], where: str) -> None:
-        for key in keys:
-            if _FIELDS.get(key, key) in self._step.model_fields_set:
-                self._findings.error((*self._path, key), f"`{key}` means nothing to {where}", key=True)
-
     def _error(self, key: str, message: str, help: str | None = None) -> None:
         self._findings.error((*self._path, key), message, help=help)
-
-
-_FIELDS = {"as": "as_", "with": "with_"}
 
 
 def check_config(path: Path, config: model.AgentConfig, findings: Findings) -> None:

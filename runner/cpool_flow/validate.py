@@ -5,16 +5,17 @@ Puts the checks in their order. Reads no disk: skills and files beside the workf
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from cpool_flow import __version__, model
-from cpool_flow.arguments import declaration_problems, mismatches
+from cpool_flow.arguments import Complaint, declaration_problems, mismatches, missing, unknown
 from cpool_flow.document import load
 from cpool_flow.errors import InvalidInput, Problem
 from cpool_flow.findings import MOST, Enough, Findings
 from cpool_flow.json_value import BadJson, JsonValue, read_json
+from cpool_flow.keys import shown_name
 from cpool_flow.lints import warn
 from cpool_flow.nodes import Document, Path
 from cpool_flow.order import Order, read_order
@@ -38,10 +39,14 @@ class Lookup(Protocol):
         """A file by its path relative to the workflow. Raises InvalidInput."""
         ...
 
+    def workflow(self, name: str) -> Checked:
+        """A sub-workflow by its name, or its path relative to the workflow. Raises InvalidInput."""
+        ...
+
 
 @dataclass(frozen=True)
 class Checked:
-    """A valid workflow. `skills`: the text of each SKILL.md by name. `schemas`: what each `output_schema` that is a path holds,
+    """A valid workflow. `children`: its sub-workflows, by the text that names them. `skills`: the text of each SKILL.md by name. `schemas`: what each `output_schema` that is a path holds,
     in one piece with all that it refers to."""
 
     workflow: model.Workflow
@@ -49,6 +54,7 @@ class Checked:
     warnings: tuple[Problem, ...] = ()
     skills: Mapping[str, str] = field(default_factory=dict)
     schemas: Mapping[str, JsonValue] = field(default_factory=dict)
+    children: Mapping[str, Checked] = field(default_factory=dict)
 
 
 def validate(source: bytes, file: str, lookup: Lookup | None = None) -> Checked:
@@ -61,7 +67,7 @@ def validate(source: bytes, file: str, lookup: Lookup | None = None) -> Checked:
     if check.findings.errors or check.workflow is None:
         raise InvalidInput(check.findings.errors)
     skills = {name: source for name, (source, _) in check.skills.items()}
-    return Checked(check.workflow, check.findings.document, check.findings.warnings, skills, check.schemas)
+    return Checked(check.workflow, check.findings.document, check.findings.warnings, skills, check.schemas, check.children)
 
 
 class _Check:
@@ -72,6 +78,7 @@ class _Check:
         self.workflow: model.Workflow | None = None
         self.skills: dict[str, tuple[str, Skill]] = {}
         self.schemas: dict[str, JsonValue] = {}
+        self.children: dict[str, Checked] = {}
         self._lookup = lookup
 
     def run(self) -> None:
@@ -83,8 +90,10 @@ class _Check:
         check_rules(workflow, order, self.findings)
         self._check_skills(order)
         self._check_schemas(order)
+        self._check_workflows(order)
         self._check_scripts(workflow, order)
-        used_arguments = check_references(workflow, order, self.findings)
+        outputs = {name: tuple(child.workflow.outputs) for name, child in self.children.items()}
+        used_arguments = check_references(workflow, order, self.findings, outputs)
         if not self.findings.errors:
             warn(workflow, order, used_arguments, {name: skill.config for name, (_, skill) in self.skills.items()}, self.findings)
 
@@ -153,6 +162,33 @@ class _Check:
             self.skills[name] = (source.decode("utf-8"), skill)
         return self.skills[name][1]
 
+    def _check_workflows(self, order: Order) -> None:
+        for placed in order.all:
+            name = placed.step.workflow
+            if name is None or self._lookup is None:
+                continue
+            path = (*placed.path, "workflow")
+            if is_template(name):
+                self.findings.error(path, "`workflow` takes no template: it is known before the run begins")
+                continue
+            child = self._child(name, path)
+            for argument, problem in _wrong_arguments(child, placed.step.with_ or {}) if child is not None else ():
+                given = argument in (placed.step.with_ or {})
+                place = self.findings.document.location((*placed.path, "with", argument) if given else path, key=given)
+                self.findings.add(replace(problem, location=place))
+
+    def _child(self, name: str, path: Path) -> Checked | None:
+        if name not in self.children:
+            assert self._lookup is not None
+            try:
+                self.children[name] = self._lookup.workflow(name)
+            except InvalidInput as error:
+                self._add_placed(error, path)
+                if any(problem.location for problem in error.problems):
+                    self.findings.error(path, f"sub-workflow {shown_name(name)} is not valid", help="its own problems stand above or below")
+                return None
+        return self.children[name]
+
     def _check_scripts(self, workflow: model.Workflow, order: Order) -> None:
         """Note the files of the scripted agent that are not there."""
         named = [(("config",), workflow.config), *(((*placed.path, "config"), placed.step.config) for placed in order.all)]
@@ -208,6 +244,16 @@ class _Check:
         """What was found elsewhere; without a place of its own, here."""
         for problem in error.problems:
             self.findings.add(problem if problem.location else replace(problem, location=self.findings.document.location(path)))
+
+
+def _wrong_arguments(child: Checked, given: Mapping[str, JsonValue]) -> Iterator[Complaint]:
+    """What is wrong with `with` of a sub-workflow, as far as it can be told before its templates have values."""
+    declared = child.workflow.args
+    yield from unknown(declared, given)
+    yield from missing(declared, given, "with: {{{}: …}}")
+    for name, value in given.items():
+        if name in declared and not _holds_template(value):
+            yield from ((name, problem) for problem in mismatches(name, value, declared[name]))
 
 
 def _holds_template(value: JsonValue) -> bool:

@@ -11,6 +11,7 @@ from typing import Any
 
 from cpool_flow import events, model, plan, policy
 from cpool_flow.state import State
+from cpool_flow.tasks import outcome_of
 
 Outcome = Callable[[events.AttemptStarted], tuple[float, events.AttemptFinished]]
 
@@ -29,13 +30,19 @@ def finished(task: str, number: int, error_kind: str | None = None, **more: Any)
 
 @dataclass
 class Simulation:
-    """Drives policy and state as the engine does. `items`: what each `foreach` comes to; `skip`: steps whose `when` is false."""
+    """Drives policy and state as the engine does. `items`: how many items each `foreach` comes to; `skip`: steps whose `when` is
+    false; `rounds`: the round after which a loop is done; `rejects`: approvals that are refused, all others are given at once,
+    unless `person` is false: then nobody answers."""
 
     workflow: model.Workflow
     outcome: Outcome = lambda started: (1.0, finished(started.task, started.number))
     slots: int = 2
     items: dict[str, int] = field(default_factory=dict)
     skip: frozenset[str] = frozenset()
+    rounds: dict[str, int] = field(default_factory=dict)
+    rejects: frozenset[str] = frozenset()
+    person: bool = True
+    children: dict[str, model.Workflow] = field(default_factory=dict)
     timeout_seconds: float | None = None
     now: float = 0.0
     journal: list[tuple[events.Event, float]] = field(default_factory=list)
@@ -44,7 +51,7 @@ class Simulation:
     left: bool = False
 
     def __post_init__(self) -> None:
-        self.plan = plan.build(self.workflow)
+        self.plan = plan.build(self.workflow, find=lambda source, named: (named, self.children[named]))
         self.state = State(self.plan)
         self.ends: list[tuple[float, int, events.AttemptFinished]] = []
         self.stopped: set[str] = set()
@@ -80,6 +87,8 @@ class Simulation:
         """To the end, or to the moment `until`."""
         for _ in range(100_000):
             self.state.wake(self.now)
+            for task in list(self.state.approvals.values()) if self.person else ():
+                self.note(events.ApprovalAnswered(task.id, self.state.steps[task.step].plan.name not in self.rejects))
             decision = policy.decide(self.state, self.now)
             if self._note_facts(decision.actions):
                 continue
@@ -105,13 +114,41 @@ class Simulation:
             elif isinstance(action, policy.Open):
                 self.note(self._opened(action.step))
                 noted = True
+            elif isinstance(action, policy.Begin):
+                self.note(self._begun(action.task))
+                noted = True
+            elif isinstance(action, policy.Judge):
+                self.note(self._judged(action.task))
+                noted = True
         return noted
 
-    def _opened(self, name: str) -> events.Event:
-        if name in self.skip:
-            return events.StepClosed(name, "skipped", "`when` is false")
-        count = self.items.get(name, 1) if self.plan[name].fans_out else 1
-        return events.StepOpened(name, events.Stored(json.dumps(list(range(count)))), count)
+    def _opened(self, step_id: str) -> events.Event:
+        step = self.state.steps[step_id]
+        if step.plan.name in self.skip:
+            return events.StepClosed(step_id, "skipped", "`when` is false")
+        if step.tasks and any(task.status == "success" for task in step.tasks):
+            return events.StepOpened(step_id, step.items, len(step.tasks))
+        count = self.items.get(step.plan.name, 1) if step.plan.fans_out else 1
+        return events.StepOpened(step_id, events.Stored(json.dumps(list(range(count)))), count)
+
+    def _begun(self, task_id: str) -> events.Event:
+        task = self.state.tasks[task_id]
+        step = self.state.steps[task.step].plan
+        if step.inner is not None:
+            return events.RoundStarted(task_id, len(task.rounds) + 1)
+        if step.step.approve is not None:
+            return events.ApprovalRequested(task_id, events.Stored("ok?"))
+        assert step.step.end is not None
+        return events.EndReached(task_id, step.step.end, "the end")
+
+    def _judged(self, task_id: str) -> events.Event:
+        task = self.state.tasks[task_id]
+        step = self.state.steps[task.step].plan
+        frame = task.rounds[-1]
+        status = outcome_of(frame)
+        number = len(task.rounds) - task.counted_from
+        again = status == "success" and step.step.repeat is not None and number < self.rounds.get(step.name, 1)
+        return events.RoundFinished(task_id, frame.number, status, again)
 
     def _act(self, actions: Sequence[policy.Action]) -> None:
         for action in actions:
@@ -130,7 +167,7 @@ class Simulation:
             self.most_of[name] = max(self.most_of.get(name, 0), self.state.steps[name].running)
 
     def _agent(self, start: policy.Start) -> str | None:
-        step = self.plan[self.state.tasks[start.task].step]
+        step = self.state.steps[self.state.tasks[start.task].step].plan
         return step.agent if step.step.is_agent or start.kind == "recovery" else None
 
     def _advance(self, wake_at: float | None, until: float) -> bool:
@@ -149,7 +186,7 @@ class Simulation:
     def attempt_timeout(self, task: str) -> float:
         """The time limit of an attempt that runs now, in seconds."""
         found = self.state.tasks[task]
-        return policy.attempt_timeout_seconds(self.plan[found.step], found, self.now)
+        return policy.attempt_timeout_seconds(self.state.steps[found.step].plan, found, self.now)
 
     def statuses(self) -> dict[str, str]:
         return {name: step.status for name, step in self.state.steps.items()}

@@ -14,7 +14,7 @@ import pytest
 
 from cpool_flow import library
 from cpool_flow.errors import InvalidInput, render_problems
-from cpool_flow.validate import validate
+from cpool_flow.validate import Checked, validate
 
 MISTAKES = Path(__file__).resolve().parents[1] / "data" / "mistakes"
 FILES = {
@@ -33,6 +33,10 @@ metadata:
 {{ args | tojson }}
 """,
 }
+WORKFLOWS = {
+    "other.yaml": "args:\n  count: {type: integer, required: true}\n  name: {type: string}\nsteps:\n  - run: echo {{ args.count }}\noutputs: {told: '{{ steps.step_1.output }}'}\n",
+    "wrong.yaml": "steps:\n  - runn: echo hi\n",
+}
 
 
 class Project:
@@ -48,6 +52,11 @@ class Project:
         if name not in FILES:
             raise InvalidInput(f"cannot read `{name}`: no such file or directory")
         return FILES[name]
+
+    def workflow(self, name: str) -> Checked:
+        if name not in WORKFLOWS:
+            raise InvalidInput(f"cannot read `{name}`: no such file or directory")
+        return validate(WORKFLOWS[name].encode(), name, self)
 
 
 @dataclass(frozen=True)

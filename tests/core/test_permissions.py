@@ -76,8 +76,8 @@ def test_the_agent_that_stands_in_for_the_others_is_the_one_that_counts() -> Non
 def test_a_plan_knows_the_settings_of_skills_and_the_agent_that_stands_in() -> None:
     flow = workflow({"skill": "mend"}, config={"agent": "claude"})
     mend = AgentConfig.model_validate({"permission_mode": "acceptEdits", "agent": "scripted"})
-    planned = build(flow, skills={"mend": mend})["step_1"]
+    planned = build(flow, skills=lambda source: {"mend": mend})["step_1"]
     assert (planned.may_write, planned.agent) == (True, "scripted")
-    assert build(flow, skills={"mend": mend}, agent="claude")["step_1"].agent == "claude"
+    assert build(flow, skills=lambda source: {"mend": mend}, agent="claude")["step_1"].agent == "claude"
     assert not build(flow)["step_1"].may_write
     assert build(flow, agent="scripted")["step_1"].may_write

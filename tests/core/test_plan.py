@@ -6,7 +6,6 @@ import pytest
 from simulation import workflow
 
 from cpool_flow import plan
-from cpool_flow.errors import InvalidInput
 
 
 def build(*steps, **top):
@@ -63,22 +62,6 @@ def test_defaults_are_those_of_the_format():
 def test_one_agent_can_stand_in_for_all():
     flow = workflow({"prompt": "x", "config": {"agent": "command", "command": ["cat"]}}, {"run": "x"})
     assert [step.agent for step in plan.build(flow, agent="scripted")] == ["scripted", None]
-
-
-@pytest.mark.parametrize(
-    ("value", "says"),
-    [
-        ("abc", "`foreach` of step `a` came to text, not to a list"),
-        ({"a": 1}, "`foreach` of step `a` came to a mapping, not to a list"),
-        (None, "`foreach` of step `a` came to null, not to a list"),
-        (7, "`foreach` of step `a` came to a number, not to a list"),
-        ([1, 2, 3, 4], "`foreach` of step `a` came to 4 items; `max_items` allows 3"),
-    ],
-)
-def test_only_a_list_that_is_not_too_long_makes_items(value, says):
-    step = build({"name": "a", "run": "x", "foreach": "args.x", "max_items": 3})["a"]
-    with pytest.raises(InvalidInput, match=says):
-        plan.fan_out_items(value, step)
 
 
 def test_what_comes_after_a_step_is_found_over_any_distance():

@@ -17,8 +17,8 @@ import pytest
 import yaml
 from session import ROOT, Session
 
-from cpool_flow.cli.main import COMMANDS
-from cpool_flow.model import LATER_AGENTS, LATER_KEYS, Workflow
+from cpool_flow.cli.main import COMMANDS, LATER_COMMANDS
+from cpool_flow.model import KINDS, LATER_AGENTS, LATER_KEYS, Workflow
 from cpool_flow.template.filters import FILTERS
 from documents import CTRL_C, Shown, blocks, same, session
 from reference import tables, with_tables
@@ -40,6 +40,7 @@ class Reader:
         here.environment |= {
             "PATH": f"{programs}:{Path(sys.executable).parent}:{os.environ['PATH']}",
             "SHELL": "/bin/bash",
+            "USER": "you",
             "XDG_STATE_HOME": str(here.home / ".local" / "state"),
             **dict.fromkeys(("GIT_AUTHOR_NAME", "GIT_COMMITTER_NAME"), "You"),
             **dict.fromkeys(("GIT_AUTHOR_EMAIL", "GIT_COMMITTER_EMAIL"), "you@example.com"),
@@ -131,9 +132,10 @@ def test_every_workflow_that_a_document_shows_is_valid(document: Path, session: 
     files = []
     for number, block in enumerate(shown):
         data = yaml.safe_load(block.text)
-        if block.file and not (isinstance(data, dict) and isinstance(data.get("steps"), list)):
+        if block.file:
             session.file(block.file, block.text)
-            continue
+            if not (isinstance(data, dict) and isinstance(data.get("steps"), list)):
+                continue
         files.append(f"block_{number}.yaml")
         (session.path / files[-1]).write_text(yaml.safe_dump(whole(data), allow_unicode=True, sort_keys=False), encoding="utf-8")
     ended = session.flow("validate", *files) if files else None
@@ -147,7 +149,7 @@ def whole(data: Any) -> dict[str, Any]:
     top = {field.alias or name for name, field in Workflow.model_fields.items()}
     if set(data) <= top:
         return {"steps": [{"run": "true"}]} | data
-    return {"steps": [data if {"run", "prompt", "skill"} & set(data) else {"run": "true", **data}]}
+    return {"steps": [data if set(KINDS) & set(data) else {"run": "true", **data}]}
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
@@ -196,6 +198,13 @@ def test_what_this_version_does_not_do_is_listed_where_the_keys_are() -> None:
     later = (ROOT / "docs" / "workflow-file.md").read_text(encoding="utf-8").partition("## Not yet\n")[2]
     listed = set(re.findall(r"`(\w+)`", later))
     assert {key for keys in LATER_KEYS.values() for key in keys} | set(LATER_AGENTS) <= listed
+
+
+@pytest.mark.parametrize("command", LATER_COMMANDS)
+def test_a_command_of_a_later_version_is_refused_by_its_name(command: str, session: Session) -> None:
+    ended = session.flow(command, "last")
+    assert (ended.code, f"error: command `{command}` is not supported by this version" in ended.err) == (2, True)
+    assert f"`{command}`" in (ROOT / "docs" / "commands.md").read_text(encoding="utf-8").partition("## Not yet\n")[2]
 
 
 def test_every_filter_is_listed() -> None:

@@ -167,8 +167,11 @@ def test_a_workflow_that_is_no_file_of_ours_is_refused(session: Session) -> None
         assert ended.code == 2, (value, ended.err)
         assert not (session.path / ".cpool").exists()
     files = [workflow(session, f"{case['id']}.json", {"workflow": case["value"]}) for case in paths("workflow:")]
-    for problems in refused(session, *files).values():
-        assert "not supported by this version" in problems[0]["message"]
+    said = {problems[0]["message"].split("`: ")[-1].rsplit("` is ")[-1] for problems in refused(session, *files).values()}
+    assert said == {
+        "outside of the project", "no workflow `-`", "no workflow `.`", "that is no path", "a URL: workflows are files, and nothing is fetched",
+    }  # fmt: skip
+    assert not any("the text of another file" in str(problems) for problems in refused(session, *files).values())
     untouched(session)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -115,6 +116,46 @@ def test_the_result_of_a_run_in_which_everything_happens_fits_its_schema(project
     assert project.status() == result
     resumed = project.flow("resume", "last", "--json")
     assert wrong("result", resumed.json()) == []
+
+
+def test_steps_within_steps_fit_the_schemas_as_well(session: Session) -> None:
+    session.file(
+        "child.yaml", "args: {n: {type: integer}}\nsteps: [{name: say, run: 'echo {{ args.n }}'}]\noutputs: {n: '{{ steps.say.output }}'}"
+    )
+    session.file(
+        "flow.yaml",
+        """
+        steps:
+          - name: each
+            foreach: [1, 2]
+            steps:
+              - {name: one, run: "echo {{ item }} > kept.txt", artifacts: [kept.txt]}
+              - {name: two, workflow: child.yaml, with: {n: "{{ item }}"}}
+          - {name: grid, matrix: {a: [1, 2]}, run: "echo {{ matrix.a }}"}
+          - name: loop
+            repeat: {until: iteration == 2, max: 3}
+            run: echo {{ iteration }}
+          - {name: ask, approve: "Go on?"}
+          - {name: stop, end: failed, reason: enough}
+          - {name: after, run: echo after}
+        """,
+    )
+    ended = session.flow("run", "flow.yaml", "--json", "--auto-approve")
+    result = ended.json()
+    assert {step["name"]: step["kind"] for step in result["steps"]} == {
+        "each": "group", "grid": "run", "loop": "run", "ask": "approve", "stop": "end", "after": "run",
+    }  # fmt: skip
+    assert result["steps"][0]["items"][0]["steps"][1]["kind"] == "workflow"
+    assert [Path(path).read_text() for path in result["steps"][0]["items"][1]["steps"][0]["artifacts"]] == ["2\n"]
+    assert wrong("result", result) == []
+    assert wrong("result", session.status()) == []
+    kept = [json.loads(line) for line in session.flow("events", "last").out.splitlines()]
+    assert [problem for event in kept for problem in wrong("events", event)] == []
+    assert {event["type"] for event in kept} >= {"RoundStarted", "RoundFinished", "ApprovalRequested", "ApprovalAnswered", "EndReached"}
+    session.file("refused.yaml", "steps: [{name: ask, approve: Really?}]")
+    assert session.flow("run", "refused.yaml", "--json").code == 4
+    session.flow("approve", "last", "ask", "--reject")
+    assert wrong("result", session.flow("resume", "last", "--json").json()) == []
 
 
 def test_every_event_of_such_a_run_fits_its_schema(project: Session) -> None:

@@ -77,8 +77,9 @@ class Claude:
         environment = process_environment(request)
         arguments, files = process_arguments(request)
         path = program(PROGRAM, environment, f"install it: {INSTALL}")
-        task = [f"--session-id={request.session_id}"]
-        return fits(Invocation((path, *arguments, *task), request.directory, environment, message(request.prompt), files))
+        return fits(
+            Invocation((path, *arguments, *session_arguments(request)), request.directory, environment, message(request.prompt), files)
+        )
 
     def reader(self, request: AgentRequest) -> ClaudeReader:
         return ClaudeReader(
@@ -119,6 +120,15 @@ def process_arguments(request: AgentRequest) -> tuple[list[str], tuple[PrivateFi
             flag, text = flag if private else f"{flag}-file", files[-1].path
         arguments.append(f"{flag}={text}")
     return arguments, tuple(files)
+
+
+def session_arguments(request: AgentRequest) -> list[str]:
+    """A session of its own, or an earlier one, or a copy of it."""
+    if request.resume is None:
+        return [f"--session-id={request.session_id}"]
+    if request.resume == request.session_id:
+        return [f"--resume={request.resume}"]
+    return [f"--resume={request.resume}", "--fork-session", f"--session-id={request.session_id}"]
 
 
 def message(prompt: str) -> bytes:

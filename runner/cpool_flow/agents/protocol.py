@@ -31,7 +31,8 @@ class AgentRequest:
 
     `environment` is the caller's, to pick from; `step_environment` (declared `env`, secrets that the step names,
     `CPOOL_*`) is handed on whole. `files` is a private folder of the attempt for files that go when it ends.
-    `schema` is the bundled output schema. `session_id` is a fresh UUID for each attempt.
+    `schema` is the bundled output schema. `session_id` is a fresh UUID for each attempt, unless it goes on in the session `resume`;
+    with another id than that it goes on in a copy.
     """
 
     prompt: str
@@ -48,6 +49,8 @@ class AgentRequest:
     step: str = ""
     attempt: int = 1
     item: Any = None
+    round_number: int = 1
+    resume: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

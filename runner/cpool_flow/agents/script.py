@@ -34,6 +34,7 @@ class Call(Model):
     """What the agent does when it is called: waits, changes files, then answers, fails or hangs."""
 
     item: Any = None
+    round: Annotated[int, Field(ge=1)] | None = None
     when: NonEmpty | None = None
     seconds: Annotated[float, Field(ge=0, le=86_400)] | None = None
     edits: dict[NonEmpty, str] | None = None
@@ -52,8 +53,10 @@ class Call(Model):
     turns: Annotated[int, Field(ge=1)] | None = None
     exit_code: Annotated[int, Field(ge=0, le=255)] | None = None
 
-    def fits(self, item: object, prompt: str) -> bool:
-        return ("item" not in self.model_fields_set or self.item == item) and (self.when is None or self.when in prompt)
+    def fits(self, item: object, round_number: int, prompt: str) -> bool:
+        if "item" in self.model_fields_set and self.item != item:
+            return False
+        return self.round in (None, round_number) and (self.when is None or self.when in prompt)
 
 
 def _as_calls(value: object) -> object:
@@ -68,10 +71,10 @@ class Script(Model):
     steps: dict[NonEmpty, Calls] = Field({})
     default: Calls = Field(())
 
-    def call(self, step: str, attempt: int, item: object, prompt: str) -> Call | None:
+    def call(self, step: str, attempt: int, item: object, prompt: str, round_number: int = 1) -> Call | None:
         """The answer of this attempt (counted from 1): of those that fit, the one with its number, later the last one."""
         for calls in (self.steps.get(step, ()), self.default):
-            fitting = [call for call in calls if call.fits(item, prompt)]
+            fitting = [call for call in calls if call.fits(item, round_number, prompt)]
             if fitting:
                 return fitting[min(attempt, len(fitting)) - 1]
         return None

@@ -36,7 +36,7 @@ class Scripted:
             "prompt": request.prompt,
             "session_id": request.session_id,
             "model": request.config.model or "scripted",
-            "call": _call(request).model_dump(mode="json", exclude_unset=True, exclude={"item", "when"}),
+            "call": _call(request).model_dump(mode="json", exclude_unset=True, exclude={"item", "round", "when"}),
         }
         # Isolated and without site packages: it starts in a third of the time.
         argv = (sys.executable, "-I", "-S", _CHILD)
@@ -50,7 +50,7 @@ class Scripted:
 
 def _call(request: AgentRequest) -> Call:
     path = _script(request.config)
-    call = load_script(path).call(request.step, request.attempt, request.item, request.prompt)
+    call = load_script(path).call(request.step, request.attempt, request.item, request.prompt, request.round_number)
     if call is not None:
         return call
     return Call(error="failed", message=f"the script `{os.path.basename(path)}` has no answer for step `{request.step}`")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from cpool_flow.errors import InvalidInput, did_you_mean
 from cpool_flow.events import Choice
-from cpool_flow.state import State, Task
+from cpool_flow.state import State
+from cpool_flow.tasks import Task
 
 CHOICES: dict[str, Choice] = {"rerun": "rerun", "skip": "skip", "fail": "fail"}
 

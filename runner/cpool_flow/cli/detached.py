@@ -16,12 +16,10 @@ PAUSE_SECONDS = 0.01
 SHOWN_LINES = 20
 
 
-def start_detached_run(folder: RunFolder, starting: bool, decisions: tuple[str, ...], as_json: bool) -> int:
+def start_detached_run(folder: RunFolder, starting: bool, options: list[str], as_json: bool) -> int:
     """Start it and come back when it works on the run: from then on the run can be followed and cancelled. The exit code."""
     project = folder.path.parents[2]
-    arguments = ["--project", str(project), "resume", folder.run_id, "--quiet", *(["--starting"] if starting else [])]
-    for decision in decisions:
-        arguments += ["--decide", decision]
+    arguments = ["--project", str(project), "resume", folder.run_id, "--quiet", *(["--starting"] if starting else []), *options]
     code = _start(folder, arguments)
     if code:
         return code

@@ -64,7 +64,7 @@ def _run_row(folder: run_folder.RunFolder) -> dict[str, Any]:
     state = run.state
     return {
         **row,
-        "workflow": run.inputs.name,
+        "workflow": run.inputs.main.name,
         "status": living_status(run),
         "started_at": iso_time(state.created_at),
         "duration_seconds": None if state.ended_at is None else round(state.ended_at - state.created_at, 3),
@@ -107,7 +107,7 @@ def _print_status(run: history.Run) -> None:
     from cpool_flow.cli.summary import summary_lines
 
     state = run.state
-    print(f"run {run.folder.run_id} ({run_folder.short_name(run.folder.run_id)}) · {run.inputs.name} · {living_status(run)}")
+    print(f"run {run.folder.run_id} ({run_folder.short_name(run.folder.run_id)}) · {run.inputs.main.name} · {living_status(run)}")
     for step in state.steps.values():
         done = f" {step.counts['success']}/{len(step.tasks)}" if step.plan.fans_out and step.tasks else ""
         attempts = sum(len(task.attempts) for task in step.tasks)

@@ -19,8 +19,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "run": ("run", "Start a run and follow it to its end."),
     "resume": ("run", "Go on with a run after a crash, a cancel or a failure."),
     "cancel": ("control", "Stop a run in order, from any terminal."),
+    "approve": ("control", "Answer a step that waits for a person."),
     "validate": ("validate", "Find all problems of workflow files, without running them."),
     "plan": ("plan", "Show what would run and where each value comes from."),
+    "test": ("test", "Run the cases beside a workflow, without a key."),
     "list": ("catalog", "Show which workflows and skills are found, and from where."),
     "show": ("catalog", "Show one workflow or skill: its arguments, what it overrides."),
     "init": ("init", "Write a first workflow file that runs without a key."),
@@ -29,8 +31,11 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "status": ("history", "Show one run."),
     "logs": ("history", "Print the output of a run's steps."),
     "events": ("history", "Print what a run's journal has recorded."),
+    "explain": ("explain", "Say why a step became what it is."),
     "doctor": ("doctor", "Say what is installed, what is missing, and how to get it."),
 }
+# Of the contract, and of later versions.
+LATER_COMMANDS = ("rerun", "diff", "merge", "clean", "report", "ui", "completion")
 
 SYSTEMS = ("linux", "darwin")
 EXIT_CODES = """\b
@@ -62,6 +67,8 @@ class LazyGroup(click.Group):
     def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
         name = args[0]
         if name not in COMMANDS and not name.startswith("-"):
+            if name in LATER_COMMANDS:
+                raise click.UsageError(f"command `{name}` is not supported by this version", ctx)
             from cpool_flow.errors import did_you_mean
 
             near = did_you_mean(name, COMMANDS)

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import os
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import click
 
+from cpool_flow import library
 from cpool_flow.cli.json_output import print_json
-from cpool_flow.cli.project import project_directory, searched, skill_places
+from cpool_flow.cli.project import find_run, places, project_directory
 from cpool_flow.cli.run import _warn
-from cpool_flow.errors import InvalidInput, printable
+from cpool_flow.drawing import dot, mermaid
+from cpool_flow.errors import InvalidInput, Problem, printable
 from cpool_flow.executor.outcome import seconds_text
-from cpool_flow.plan import PlannedStep
+from cpool_flow.plan_document import plan_document
+
+JsonObject = dict[str, Any]
+SHOWN_LINES = 20
 
 
 @click.command("plan", short_help="Show what would run and where each value comes from.")
@@ -22,106 +30,136 @@ from cpool_flow.plan import PlannedStep
 @click.option("--args-file", metavar="FILE", help="Arguments from a YAML or JSON file.")
 @click.option("--format", "form", type=click.Choice(["text", "json", "mermaid", "dot"]), default="text", show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
-@click.option("--diff", hidden=True, metavar="FILE|RUN")
+@click.option("--diff", metavar="FILE|RUN", help="What is different from another file, or from what a run was started with.")
 @click.pass_obj
 def plan_command(
     project: str | None, workflow: str, arguments: tuple[str, ...], args_file: str | None, form: str, as_json: bool, diff: str | None
 ) -> int:
-    """Show what would run: steps, needs, agents, limits, and texts as far as they are known before the start."""
-    from cpool_flow import start
+    """Show what would run: steps, needs, agents, limits, and texts as far as they are known before the start.
 
-    if diff is not None or form in ("mermaid", "dot"):
-        raise InvalidInput(
-            f"`{'--diff' if diff is not None else f'--format {form}'}` is not supported by this version", help="use --format text or json"
-        )
-    directory = project_directory(project)
-    options = start.Options(arguments=arguments, args_file=args_file)
-    places = searched("workflow", directory)
-    prepared = start.prepare(workflow, directory, places, skill_places(directory), options, os.environ, starting=False)
-    document = plan_document(prepared)
-    if form == "json" or as_json:
+    \b
+    cpool-flow plan review.yaml --arg pr=42
+    cpool-flow plan review.yaml --arg pr=42 --diff last
+    """
+    form = "json" if as_json else form
+    document, warnings = _planned(workflow, arguments, args_file, project)
+    if diff is not None:
+        _print_difference(_other(diff, arguments, args_file, project), document, form)
+    elif form == "json":
         print_json(document)
-        return 0
-    _warn(prepared.warnings, quiet=False)
-    for line in text_lines(document):
-        print(printable(line))
+    elif form in ("mermaid", "dot"):
+        print(mermaid(document) if form == "mermaid" else dot(document), end="")
+    else:
+        _warn(warnings, quiet=False)
+        for line in text_lines(document):
+            print(printable(line))
     return 0
 
 
-def plan_document(prepared: Any) -> dict[str, Any]:
-    """The plan as data: what a start would do with these arguments."""
+def _planned(
+    workflow: str, arguments: tuple[str, ...], args_file: str | None, project: str | None
+) -> tuple[JsonObject, tuple[Problem, ...]]:
     from cpool_flow import start
 
-    inputs = prepared.inputs
-    preview = start.Preview(inputs)
+    directory = project_directory(project)
+    options = start.Options(arguments=arguments, args_file=args_file)
+    prepared = start.prepare(workflow, directory, places(directory), options, os.environ, starting=False)
+    return plan_document(prepared.inputs, prepared.isolation.text, prepared.place.base), prepared.warnings
+
+
+# ---- the difference -----------------------------------------------------------------------------------------
+
+
+def _other(named: str, arguments: tuple[str, ...], args_file: str | None, project: str | None) -> JsonObject:
+    """The plan of another file, with the same arguments, or of a run as it was started. Raises InvalidInput."""
+    if "/" in named or named.endswith(library.SUFFIXES) or Path(named).is_file():
+        return _planned(named, arguments, args_file, project)[0]
+    from cpool_flow import history
+
+    run = history.read(find_run(project, named))
+    place = run.state.place
+    return plan_document(run.inputs, place.note if place else "", place.base if place else None)
+
+
+def _print_difference(before: JsonObject, after: JsonObject, form: str) -> None:
+    if form not in ("text", "json"):
+        raise InvalidInput(f"`--diff` has no `--format {form}`", help="use --format text or json")
+    if form == "json":
+        print_json(difference(before, after))
+        return
+    texts = (list(text_lines(before)), list(text_lines(after)), before["file"], after["file"])
+    shown = list(difflib.unified_diff(*texts, lineterm="", n=2))
+    for line in shown or ["no difference"]:
+        print(printable(line))
+
+
+def difference(before: JsonObject, after: JsonObject) -> JsonObject:
+    """Which steps came and went, and which keys of the others, and of the workflow itself, are not what they were."""
+    old, new = dict(_by_id(before["steps"])), dict(_by_id(after["steps"]))
+    changed = {name: _changed_keys(old[name], new[name]) for name in new if name in old}
     return {
-        "workflow": inputs.name,
-        "file": inputs.file,
-        "args": {name: {"value": value, "source": preview.source(name)} for name, value in inputs.args.items()},
-        "slots": inputs.slots,
-        "timeout_seconds": inputs.timeout_seconds,
-        "isolation": prepared.isolation.kind,
-        "place": prepared.isolation.text,
-        "base": prepared.place.base,
-        "secrets": list(inputs.workflow.secrets),
-        "steps": [_step_document(step, preview) for step in inputs.plan],
+        "added": [name for name in new if name not in old],
+        "removed": [name for name in old if name not in new],
+        "changed": [{"name": name, "keys": keys} for name, keys in changed.items() if keys],
+        "workflow": [key for key in _changed_keys(before, after) if key != "file"],
     }
 
 
-def _step_document(step: PlannedStep, preview: Any) -> dict[str, Any]:
-    document: dict[str, Any] = {
-        "name": step.name,
-        "kind": step.step.kind,
-        "phase": step.phase,
-        "needs": list(step.needs),
-        "join": step.join,
-        "when": step.step.when,
-        "foreach": preview.foreach(step),
-        "text": preview.text(step),
-        "timeout_seconds": step.timeout_seconds,
-        "idle_timeout_seconds": step.idle_timeout_seconds,
-        "retries": step.retries,
-        "recoveries": step.recoveries,
-        "on_failure": step.on_failure,
-        "effects": step.effects,
-        "takes_slot": step.takes_slot,
-        "secrets": list(step.step.secrets or ()),
-        "verify": step.step.verify,
-    }
-    if step.agent is not None:
-        document["agent"] = preview.agent(step)
-    return document
+def _by_id(steps: list[JsonObject], around: str = "") -> Iterator[tuple[str, JsonObject]]:
+    for step in steps:
+        name = f"{around}{step['name']}"
+        yield name, step
+        yield from _by_id(step.get("steps", []), f"{name}/")
 
 
-def text_lines(document: dict[str, Any]) -> list[str]:
-    lines = [f"{document['workflow']} · {document['slots']} slots · {document['place']}"]
+def _changed_keys(old: JsonObject, new: JsonObject) -> list[str]:
+    return [key for key in {**old, **new} if key != "steps" and old.get(key) != new.get(key)]
+
+
+# ---- text ---------------------------------------------------------------------------------------------------
+
+
+def text_lines(document: JsonObject) -> Iterator[str]:
+    """The plan as people read it."""
+    yield f"{document['workflow']} · {document['slots']} slots · {document['place']}"
     if document["timeout_seconds"]:
-        lines.append(f"  timeout {seconds_text(document['timeout_seconds'])}")
+        yield f"  timeout {seconds_text(document['timeout_seconds'])}"
     for name, argument in document["args"].items():
-        lines.append(f"  {name} = {json.dumps(argument['value'], ensure_ascii=False)[:200]} ({argument['source']})")
-    for number, step in enumerate(document["steps"], 1):
-        lines += _step_lines(number, step)
-    return lines
+        yield f"  {name} = {json.dumps(argument['value'], ensure_ascii=False)[:200]} ({argument['source']})"
+    if document["worst_case_usd"]:
+        yield f"  spends at most ${document['worst_case_usd']:.2f} (`max_budget_usd` of all attempts)"
+    yield from _steps_lines(document["steps"], "", "")
 
 
-def _step_lines(number: int, step: dict[str, Any]) -> list[str]:
-    after = (
-        f" after {', '.join(step['needs'])}{'' if step['join'] == 'success' else ' (join: ' + step['join'] + ')'}" if step["needs"] else ""
-    )
-    phase = " · finally" if step["phase"] == "finally" else ""
-    lines = [f"{number}. {step['name']} ({step['kind']}){after}{phase}"]
-    if step["when"] is not None:
-        lines.append(f"     when: {step['when']}")
-    if step["foreach"] is not None:
-        lines.append(f"     foreach: {_shown(step['foreach'])}")
-    lines += [f"     | {line}" for line in step["text"].rstrip("\n").split("\n")[:20]]
+def _steps_lines(steps: list[JsonObject], numbers: str, indent: str) -> Iterator[str]:
+    for number, step in enumerate(steps, 1):
+        yield f"{indent}{numbers}{number}. {_title(step)}"
+        for line in _step_lines(step):
+            yield f"{indent}     {line}"
+        yield from _steps_lines(step.get("steps", []), f"{numbers}{number}.", f"{indent}   ")
+
+
+def _title(step: JsonObject) -> str:
+    join = "" if step["join"] == "success" else f" (join: {step['join']})"
+    after = f" after {', '.join(step['needs'])}{join}" if step["needs"] else ""
+    return f"{step['name']} ({step['kind']}){after}{' · finally' if step['phase'] == 'finally' else ''}"
+
+
+def _step_lines(step: JsonObject) -> Iterator[str]:
+    for key in ("when", "foreach", "matrix", "filter", "limit", "max_parallel"):
+        if step.get(key) is not None:
+            yield f"{key}: {_shown(step[key])}"
+    if "repeat" in step:
+        yield f"repeat: at most {step['repeat']['max']} rounds, until {_shown(step['repeat']['until'])}"
+    if step["text"]:
+        yield from (f"| {line}" for line in step["text"].rstrip("\n").split("\n")[:SHOWN_LINES])
     for name, value in step.get("agent", {}).items():
-        lines.append(f"     {name}: {_shown(value['value'])} ({value['source']})")
-    limits = [f"timeout {seconds_text(step['timeout_seconds'])}"]
-    if step["idle_timeout_seconds"]:
-        limits.append(f"idle {seconds_text(step['idle_timeout_seconds'])}")
-    limits += [_counted(step[key], one, key) for one, key in (("retry", "retries"), ("recovery", "recoveries")) if step[key]]
-    return [*lines, f"     {' · '.join(limits)}"]
+        yield f"{name}: {_shown(value['value'])} ({value['source']})"
+    if "timeout_seconds" in step:
+        limits = [f"timeout {seconds_text(step['timeout_seconds'])}"]
+        limits += [f"idle {seconds_text(step['idle_timeout_seconds'])}"] if step["idle_timeout_seconds"] else []
+        limits += [_counted(step[key], one, key) for one, key in (("retry", "retries"), ("recovery", "recoveries")) if step[key]]
+        yield " · ".join(limits)
 
 
 def _shown(value: Any) -> str:

@@ -81,6 +81,16 @@ class PlainProgress:
                 return _row(event.step, event.status, event.reason)
             case events.StepOpened() if state.steps[event.step].plan.fans_out:
                 return _row(event.step, "fan-out", f"{event.count} items")
+            case events.RoundStarted() if state.steps[state.tasks[event.task].step].plan.step.repeat is not None:
+                return _row(event.task, "started", f"round {event.number}")
+            case events.RoundFinished() if not event.again:
+                return _row(event.task, event.status, event.reason)
+            case events.ApprovalRequested():
+                return _row(event.task, "waiting", f"for approval: cpool-flow approve {_run_id(state)} {event.task}")
+            case events.ApprovalAnswered():
+                return _row(event.task, "approved" if event.approved else "rejected", event.reason, event.by)
+            case events.EndReached():
+                return _row(event.task, f"ends: {event.status}", event.reason)
             case events.DecisionNeeded():
                 return _row(event.task, "waiting", "for a decision: it may have happened before the crash")
             case events.RunStopping():
@@ -102,6 +112,10 @@ class PlainProgress:
         if event.error_kind is None:
             return _row(event.task, "success" if attempt.started.kind == "normal" else "recovered", time, cost)
         return _row(event.task, event.error_kind, time, cost, event.reason)
+
+
+def _run_id(state: State) -> str:
+    return state.created.run_id if state.created else ""
 
 
 def _is_told(closed: events.TaskClosed, state: State) -> bool:

@@ -33,9 +33,9 @@ def searched(kind: Kind, project: Path, beside: Path | None = None) -> tuple[Pla
     return library.places(kind, project, beside or project, config_home())
 
 
-def skill_places(project: Path) -> Callable[[Path], tuple[Place, ...]]:
-    """The folders in which skills are looked up, for a workflow file in a folder."""
-    return lambda beside: searched("skill", project, beside)
+def places(project: Path) -> Callable[[Kind, Path], tuple[Place, ...]]:
+    """The folders in which names are looked up, for a workflow file in a folder."""
+    return lambda kind, beside: searched(kind, project, beside)
 
 
 def config_home() -> Path:

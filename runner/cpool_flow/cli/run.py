@@ -6,7 +6,9 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, fields
 from functools import partial
+from math import inf
 from typing import Any
 
 import click
@@ -15,14 +17,14 @@ from cpool_flow.cli.decisions import chosen_decisions
 from cpool_flow.cli.detached import start_detached_run
 from cpool_flow.cli.json_output import print_json
 from cpool_flow.cli.outcome import exit_code
-from cpool_flow.cli.project import find_run, project_directory, searched, skill_places
+from cpool_flow.cli.project import find_run, places, project_directory
 from cpool_flow.errors import InvalidInput, OperationFailed, Problem, did_you_mean, printable
 from cpool_flow.journal import Recorded
 from cpool_flow.model import AGENTS, LATER_AGENTS, parse_positive_duration
 from cpool_flow.run_folder import RunFolder
 from cpool_flow.state import State
 
-LATER_OPTIONS = ("budget", "pool", "only", "auto-approve", "wait-max", "record", "allow-unpriced", "trust", "allow-untrusted-checkout")
+LATER_OPTIONS = ("budget", "pool", "only", "record", "allow-unpriced", "trust", "allow-untrusted-checkout")
 
 
 class Duration(click.ParamType[float]):
@@ -51,6 +53,38 @@ class Agent(click.ParamType[str]):
         return value
 
 
+@dataclass(frozen=True)
+class Manner:
+    """How a run is followed: what is printed, whether it is left alone, how long it stays when only a person can go on (seconds)."""
+
+    quiet: bool
+    as_events: bool
+    as_json: bool
+    detach: bool
+    wait_max: float | None
+    auto_approve: bool
+    stay: bool
+
+    @property
+    def has_person(self) -> bool:
+        """Whether somebody sits at a terminal, and can be asked."""
+        return sys.stdin.isatty() and sys.stderr.isatty() and not (self.as_json or self.as_events or self.quiet or os.environ.get("CI"))
+
+    @property
+    def patience_seconds(self) -> float:
+        return self.wait_max if self.wait_max is not None else inf if self.stay or self.has_person else 0.0
+
+
+def _manner(options: dict[str, Any]) -> Manner:
+    """Takes its options out of those of a command. Raises InvalidInput."""
+    manner = Manner(**{field.name: options.pop(field.name) for field in fields(Manner)})
+    if manner.as_json and manner.as_events:
+        raise InvalidInput("`--json` and `--events` both want stdout", help="choose one")
+    if manner.detach and manner.as_events:
+        raise InvalidInput("`--detach` leaves before there are events", help="follow them with `cpool-flow events RUN -f`")
+    return manner
+
+
 def _refuse_later(ctx: click.Context, param: click.Parameter, value: Any) -> None:
     if value not in (None, False):
         raise click.BadParameter("is not supported by this version", ctx, param)
@@ -59,7 +93,7 @@ def _refuse_later(ctx: click.Context, param: click.Parameter, value: Any) -> Non
 def _later(command: Any) -> Any:
     """Options of later versions are refused by name, never unknown."""
     for name in LATER_OPTIONS:
-        flag = name in ("auto-approve", "allow-unpriced", "allow-untrusted-checkout")
+        flag = name in ("allow-unpriced", "allow-untrusted-checkout")
         command = click.option(f"--{name}", hidden=True, is_flag=flag, callback=_refuse_later, expose_value=False, default=None)(command)
     return command
 
@@ -70,6 +104,9 @@ def _output_options(command: Any) -> Any:
         click.option("--events", "as_events", is_flag=True, help="Events as JSON lines on stdout."),
         click.option("--json", "as_json", is_flag=True, help="The result as one JSON document on stdout."),
         click.option("--detach", is_flag=True, help="Start, print the run's id, and leave it running."),
+        click.option("--wait-max", type=Duration(), metavar="T", help="How long to stay when only a person can go on."),
+        click.option("--auto-approve", is_flag=True, help="Say yes to every step that asks for approval."),
+        click.option("--stay", is_flag=True, hidden=True),
     ):
         command = option(command)
     return command
@@ -88,7 +125,7 @@ def _output_options(command: Any) -> Any:
 @_output_options
 @_later
 @click.pass_obj
-def run_command(project: str | None, /, workflow: str, quiet: bool, as_events: bool, as_json: bool, detach: bool, **options: Any) -> int:
+def run_command(project: str | None, /, workflow: str, **options: Any) -> int:
     """Start a run of a workflow and follow it to its end.
 
     \b
@@ -97,7 +134,7 @@ def run_command(project: str | None, /, workflow: str, quiet: bool, as_events: b
     """
     from cpool_flow import start
 
-    _one_output(as_json, as_events, detach)
+    manner = _manner(options)
     directory = project_directory(project)
     settings = start.Options(
         arguments=options["arguments"],
@@ -109,10 +146,9 @@ def run_command(project: str | None, /, workflow: str, quiet: bool, as_events: b
         run_id=options["run_id"],
         tags=options["tags"],
     )
-    prepared = start.prepare(workflow, directory, searched("workflow", directory), skill_places(directory), settings, os.environ)
+    prepared = start.prepare(workflow, directory, places(directory), settings, os.environ)
     folder = start.create(prepared, directory)
-    warn = partial(_warn, prepared.warnings, quiet)
-    return _work(folder, starting=True, quiet=quiet, as_events=as_events, as_json=as_json, detach=detach, warn=warn)
+    return _work(folder, manner, starting=True, warn=partial(_warn, prepared.warnings, manner.quiet))
 
 
 @click.command("resume", short_help="Go on with a run after a crash, a cancel or a failure.")
@@ -121,23 +157,13 @@ def run_command(project: str | None, /, workflow: str, quiet: bool, as_events: b
 @click.option("--starting", is_flag=True, hidden=True)
 @_output_options
 @click.pass_obj
-def resume_command(
-    project: str | None, run: str, decisions: tuple[str, ...], starting: bool, quiet: bool, as_events: bool, as_json: bool, detach: bool
-) -> int:
+def resume_command(project: str | None, /, run: str, decisions: tuple[str, ...], starting: bool, **options: Any) -> int:
     """Go on with a run: finished steps are not run again, failed ones are.
 
     A run that succeeded is left as it is. The arguments stay those that it was started with.
     """
-    _one_output(as_json, as_events, detach)
-    folder = find_run(project, run)
-    return _work(folder, starting=starting, quiet=quiet, as_events=as_events, as_json=as_json, detach=detach, decisions=decisions)
-
-
-def _one_output(as_json: bool, as_events: bool, detach: bool) -> None:
-    if as_json and as_events:
-        raise InvalidInput("`--json` and `--events` both want stdout", help="choose one")
-    if detach and as_events:
-        raise InvalidInput("`--detach` leaves before there are events", help="follow them with `cpool-flow events RUN -f`")
+    manner = _manner(options)
+    return _work(find_run(project, run), manner, starting=starting, decisions=decisions)
 
 
 def _warn(warnings: Sequence[Problem], quiet: bool) -> None:
@@ -149,44 +175,48 @@ def _warn(warnings: Sequence[Problem], quiet: bool) -> None:
 
 
 def _work(
-    folder: RunFolder,
-    *,
-    starting: bool,
-    quiet: bool,
-    as_events: bool,
-    as_json: bool,
-    detach: bool,
-    decisions: tuple[str, ...] = (),
-    warn: Callable[[], None] = lambda: None,
+    folder: RunFolder, manner: Manner, *, starting: bool, decisions: tuple[str, ...] = (), warn: Callable[[], None] = lambda: None
 ) -> int:
     from cpool_flow import coordinator, history
+    from cpool_flow.cli.person import Person, nobody
     from cpool_flow.cli.progress import PlainProgress
 
     run = history.read(folder)
     if run.state.status == "success":
         # Where nothing is left to do, nothing is needed for it: no secret, no lock.
-        if not quiet:
+        if not manner.quiet:
             print(f"nothing to do: run {folder.run_id} has succeeded", file=sys.stderr)
-        _print_result(folder, run, as_json, as_events)
+        _print_result(folder, run, manner)
         return 0
     chosen = chosen_decisions(decisions, run.state)
-    if detach:
+    if manner.detach:
         warn()
-        return start_detached_run(folder, starting, decisions, as_json)
-    progress = PlainProgress(quiet=quiet)
+        return start_detached_run(folder, starting, _handed_on(manner, decisions), manner.as_json)
+    progress = PlainProgress(quiet=manner.quiet)
+    person = Person(folder) if manner.has_person else None
 
     def began(state: State) -> None:
         progress.head(state, resumed=not starting)
         warn()
-        if as_events and starting:
+        if manner.as_events and starting:
             _print_events(history.recorded(folder))
 
     def follow(recorded: Sequence[Recorded], state: State) -> None:
-        if as_events:
+        if manner.as_events:
             _print_events(recorded)
         progress.follow(recorded, state)
+        if person is not None:
+            person.follow(state)
 
-    wishes = coordinator.Wishes(starting=starting, decisions=chosen, began=began, heartbeat=progress.heartbeat)
+    wishes = coordinator.Wishes(
+        starting=starting,
+        decisions=chosen,
+        began=began,
+        heartbeat=progress.heartbeat,
+        patience_seconds=manner.patience_seconds,
+        auto_approve=manner.auto_approve,
+        listen=person.listen if person is not None else nobody,
+    )
     try:
         state = coordinator.coordinate(folder, run.inputs, os.environ, follow, wishes)
     except OperationFailed as error:
@@ -196,7 +226,7 @@ def _work(
         )
         return error.exit_code
     progress.summary(state)
-    _print_result(folder, history.Run(folder, run.inputs, state), as_json, as_events)
+    _print_result(folder, history.Run(folder, run.inputs, state), manner)
     return exit_code(state)
 
 
@@ -211,11 +241,19 @@ def _print_events(recorded: Iterable[Recorded]) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _print_result(folder: RunFolder, run: Any, as_json: bool, as_events: bool) -> None:
-    if as_json:
+def _print_result(folder: RunFolder, run: Any, manner: Manner) -> None:
+    if manner.as_json:
         print_json(run.document())
-    elif not as_events and run.state.outputs:
+    elif not manner.as_events and run.state.outputs:
         from cpool_flow.cli.output_text import print_output
 
         for name, value in json.loads(folder.load(run.state.outputs)).items():
             print_output(name, value)
+
+
+def _handed_on(manner: Manner, decisions: tuple[str, ...]) -> list[str]:
+    """The options of the coordinator that is left behind. Nobody sees its exit code, so it stays for a person however long, unless
+    told otherwise."""
+    waits = [] if manner.wait_max is None else ["--wait-max", f"{manner.wait_max:.3f}s"]
+    approves = ["--auto-approve"] if manner.auto_approve else []
+    return [*(waits or ["--stay"]), *approves, *(word for decision in decisions for word in ("--decide", decision))]

@@ -5,8 +5,11 @@ Computed from the state alone, so it also tells of a run that ended long ago.
 
 from __future__ import annotations
 
+from shlex import quote
+
 from cpool_flow.model import duration_text
-from cpool_flow.state import State, StepState, Task
+from cpool_flow.state import State
+from cpool_flow.tasks import StepState, Task
 
 SHOWN_ERROR_LINES = 12
 SHOWN_ITEMS = 3
@@ -22,6 +25,8 @@ def summary_lines(state: State, *, quiet: bool = False, alive: bool = False) -> 
     run_id = state.created.run_id if state.created else ""
     if alive:
         lines.append(f"follow it: cpool-flow status {run_id} --watch · stop it: cpool-flow cancel {run_id}")
+    elif state.approvals:
+        lines += [f"answer: cpool-flow approve {run_id} {quote(task)} · then: cpool-flow resume {run_id}" for task in state.approvals]
     elif state.status != "success":
         lines.append(f"look: cpool-flow logs {run_id} · go on: cpool-flow resume {run_id}{_decisions(state)}")
     return lines
@@ -29,8 +34,8 @@ def summary_lines(state: State, *, quiet: bool = False, alive: bool = False) -> 
 
 def totals(state: State, now: float | None) -> str:
     """`4/9 steps · 3 running · $0.84 · 2m10s`."""
-    done = sum(step.ended_well for step in state.steps.values())
-    parts = [f"{done}/{len(state.steps)} steps"]
+    steps = state.root.steps
+    parts = [f"{sum(step.ended_well for step in steps.values())}/{len(steps)} steps"]
     if state.running:
         parts.append(f"{len(state.running)} running")
     if state.cost_usd or not state.cost_known:
@@ -54,10 +59,10 @@ def _verdict(state: State) -> str:
 
 def _failure(step: StepState) -> list[str]:
     if step.error:
-        return [f"failed {step.plan.name}: {step.error}"]
+        return [f"failed {step.id}: {step.error}"]
     failed = [task for task in step.tasks if task.status == "failed"]
     lines = [line for task in failed[:SHOWN_ITEMS] for line in _task_failure(task)]
-    return [*lines, f"failed {step.plan.name}: {len(failed) - SHOWN_ITEMS} more items"] if len(failed) > SHOWN_ITEMS else lines
+    return [*lines, f"failed {step.id}: {len(failed) - SHOWN_ITEMS} more items"] if len(failed) > SHOWN_ITEMS else lines
 
 
 def _task_failure(task: Task) -> list[str]:

@@ -11,7 +11,7 @@ import click
 from cpool_flow.cli.annotations import annotation_lines
 from cpool_flow.cli.complain import sources
 from cpool_flow.cli.json_output import print_json
-from cpool_flow.cli.project import project_directory, searched, skill_places
+from cpool_flow.cli.project import places, project_directory, searched
 from cpool_flow.errors import InvalidInput, Problem, render_problems
 
 
@@ -44,12 +44,12 @@ def validate_command(project: str | None, files: tuple[str, ...], form: str, str
 
 def problems_of(file: str, project: str | None) -> tuple[Problem, ...]:
     """All problems and warnings of one workflow, sorted by place."""
-    from cpool_flow import library, start
+    from cpool_flow import library, lookup
 
     directory = project_directory(project)
     try:
         found = library.find_workflow(file, Path.cwd(), searched("workflow", directory))
-        return start.check_file(found.path, directory, skill_places(directory)).warnings
+        return lookup.check_file(found.path, directory, places(directory)).warnings
     except InvalidInput as error:
         return error.problems
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from cpool_flow.events import AttemptFinished, AttemptKind
 from cpool_flow.plan import PlannedStep
@@ -21,7 +21,8 @@ Deliver = Callable[[AttemptFinished | Exception], None]
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """One attempt to execute. `scope`: the values that its texts may see. `timeout_seconds` covers it with its `verify`."""
+    """One attempt to execute. `scope`: the values that its texts may see. `timeout_seconds` covers it with its `verify`.
+    `resume`: the session in which the agent goes on. `item`: that of its fan-out, or of the nearest group around it."""
 
     step: PlannedStep
     task: str
@@ -33,6 +34,8 @@ class Assignment:
     scope: Mapping[str, object]
     timeout_seconds: float
     session_id: str
+    resume: str | None = None
+    item: Any = None
     tree: str | None = None
 
 

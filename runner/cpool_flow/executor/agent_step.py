@@ -20,6 +20,7 @@ from cpool_flow.inputs import copy_path
 from cpool_flow.model import DEFAULT_AGENT_IDLE_TIMEOUT_SECONDS, AgentConfig
 from cpool_flow.outputs import BadOutput, read_output
 from cpool_flow.process import Command
+from cpool_flow.values import unwrap
 
 NAME_CHARACTERS = 200
 REASON_CHARACTERS = 300
@@ -95,7 +96,9 @@ def _read(outcome: Outcome, answer: str, assignment: Assignment, context: RunCon
     if not step.is_agent:
         return outcome
     try:
-        read = read_output(answer, step.output, answer=True, schema=context.inputs.schema_of(step), variables=step.output_vars or {})
+        read = read_output(
+            answer, step.output, answer=True, schema=context.copy(assignment).schema_of(step), variables=step.output_vars or {}
+        )
     except BadOutput as error:
         kept = replace(outcome, output=context.folder.keep(answer, f"{assignment.log.stem}.txt"))
         return kept.failed("bad_output", str(error))
@@ -108,8 +111,10 @@ def _read(outcome: Outcome, answer: str, assignment: Assignment, context: RunCon
 def _request(assignment: Assignment, context: RunContext) -> AgentRequest:
     step, scope = assignment.step.step, assignment.scope
     config = _config(assignment, context)
-    schema = context.inputs.schema_of(step) if step.is_agent else None
+    schema = context.copy(assignment).schema_of(step) if step.is_agent else None
     files = context.folder.files
+    shared = unwrap(scope["context"])
+    assert isinstance(shared, dict)
     files.mkdir(mode=0o700, exist_ok=True)
     return AgentRequest(
         prompt=_prompt(assignment, context),
@@ -117,14 +122,16 @@ def _request(assignment: Assignment, context: RunContext) -> AgentRequest:
         directory=context.directory(step, scope),
         files=str(files),
         session_id=assignment.session_id,
+        resume=assignment.resume,
         environment=context.public_environment,
         step_environment=context.step_variables(assignment),
-        system_prompt=settings.system_prompt(context.context, config),
+        system_prompt=settings.system_prompt(shared, config),
         schema=schema.document if schema else None,
         allow_denials=bool(step.allow_denials),
         step=assignment.step.name,
         attempt=assignment.number,
-        item=scope.get(step.as_ or "item") if assignment.step.fans_out else None,
+        item=assignment.item,
+        round_number=int(str(scope.get("iteration", 1))),
     )
 
 
@@ -134,15 +141,15 @@ def _prompt(assignment: Assignment, context: RunContext) -> str:
         return context.text(step.recovery_prompt or "", scope)
     if step.prompt is not None:
         return context.text(step.prompt, scope)
-    return context.inputs.parsed_skills[step.skill or ""].render(context.values(step.with_ or {}, scope), context)
+    return context.copy(assignment).parsed_skills[step.skill or ""].render(context.values(step.with_ or {}, scope), context)
 
 
 def _config(assignment: Assignment, context: RunContext) -> AgentConfig:
     """The layers merged by the one rule, then their texts rendered."""
-    merged = settings.merge(context.inputs.layers(assignment.step.step, assignment.step.name)).config
+    merged = settings.merge(context.copy(assignment).layers(assignment.step.step, assignment.step.name)).config
     agent = assignment.step.agent or merged.agent or "claude"
     values = context.values(merged.model_dump(exclude_none=True), assignment.scope)
     script = values.get("script")
     if script is not None:
-        values["script"] = str(copy_path(context.folder, context.inputs, script))
+        values["script"] = str(copy_path(context.folder, context.copy(assignment), script))
     return AgentConfig.model_validate({**values, "agent": agent})

@@ -12,7 +12,7 @@ from cpool_flow import model, template
 from cpool_flow.errors import InvalidInput
 from cpool_flow.executor import Assignment
 from cpool_flow.git import POINTERS
-from cpool_flow.inputs import Inputs
+from cpool_flow.inputs import Inputs, WorkflowCopy
 from cpool_flow.json_value import JsonValue
 from cpool_flow.process import Processes
 from cpool_flow.run_folder import RunFolder
@@ -45,6 +45,10 @@ class RunContext:
 
     def nonce(self) -> str:
         return os.urandom(8).hex()
+
+    def copy(self, assignment: Assignment) -> WorkflowCopy:
+        """The workflow file that a step stands in."""
+        return self.inputs.copies[assignment.step.source]
 
     def text(self, source: str, scope: Mapping[str, object]) -> str:
         """A text field as it comes to. Raises RenderError."""
@@ -79,7 +83,7 @@ class RunContext:
         own = {name: self.text(value, assignment.scope) for name, value in (step.env or {}).items()}
         for name, value in own.items():
             template.check_argument(f"{name}={value}", f"the variable `{name}`")
-        variables = {**self.env, **own}
+        variables = {**_texts(assignment.scope["env"]), **own}
         variables |= {name: self.secrets[name] for name in step.secrets or () if name in self.secrets}
         return variables | self._identity(assignment.slot)
 
@@ -141,6 +145,11 @@ def _rendered(value: Any, scope: Mapping[str, object], host: template.Host) -> A
     if isinstance(value, (list, tuple)):
         return [_rendered(inner, scope, host) for inner in value]
     return value
+
+
+def _texts(env: object) -> dict[str, str]:
+    assert isinstance(env, Mapping)
+    return {str(name): str(value) for name, value in env.items()}
 
 
 def find_shell(environment: Mapping[str, str]) -> tuple[str, ...]:

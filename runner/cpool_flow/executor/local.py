@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+from dataclasses import replace
 from pathlib import Path
 
 from cpool_flow.errors import InvalidInput, OperationFailed
 from cpool_flow.events import AttemptFinished
 from cpool_flow.executor import Assignment, Deliver
+from cpool_flow.executor.artifacts import keep_artifacts
 from cpool_flow.executor.checks import expected, left_state, verified
 from cpool_flow.executor.context import RunContext
 from cpool_flow.executor.outcome import Outcome
@@ -56,7 +58,7 @@ class LocalSlots:
             del self._works[assignment.task]
 
     async def _fact(self, assignment: Assignment, work: Work) -> AttemptFinished:
-        outcome = (await self._outcome(assignment, work)).masked(self._context.masker.mask)
+        outcome = self._with_artifacts(await self._outcome(assignment, work), assignment).masked(self._context.masker.mask)
         if outcome.error_kind in ("failed", "errored"):
             self._check_disk()
         tree, state = await left_state(outcome, assignment, self._context)
@@ -67,6 +69,12 @@ class LocalSlots:
         for folder in (self._context.folder.path, self._context.place.directory):
             if _free_bytes(folder) < LEAST_FREE_BYTES:
                 raise OperationFailed(f"the disk of `{folder}` is full")
+
+    def _with_artifacts(self, outcome: Outcome, assignment: Assignment) -> Outcome:
+        try:
+            return replace(outcome, artifacts=keep_artifacts(assignment, self._context))
+        except OperationFailed as error:
+            return outcome if outcome.error_kind else outcome.failed("errored", str(error))
 
     async def _outcome(self, assignment: Assignment, work: Work) -> Outcome:
         context = self._context

@@ -36,6 +36,7 @@ class Outcome:
     session_id: str | None = None
     model: str | None = None
     resets_at: float | None = None
+    artifacts: tuple[str, ...] = ()
 
     def failed(self, kind: str, reason: str, tail: str = "") -> Outcome:
         """The same outcome, failed after all."""
@@ -65,6 +66,7 @@ class Outcome:
             tree=tree,
             state=state,
             resets_at=self.resets_at,
+            artifacts=self.artifacts,
         )
 
     def _error(self, assignment: Assignment) -> str:

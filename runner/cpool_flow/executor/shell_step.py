@@ -83,7 +83,7 @@ def _read(outcome: Outcome, assignment: Assignment, context: RunContext, ran: Ra
     stored = _stored(assignment, ran.size)
     outcome = replace(outcome, output=stored, answer=ran.last)
     variables = step.output_vars or {}
-    schema = context.inputs.schema_of(step)
+    schema = context.copy(assignment).schema_of(step)
     if mode_of(step.output, schema is not None, variables) == "text" and not variables:
         return outcome
     if ran.size > MAX_PARSED_BYTES:

@@ -3,6 +3,7 @@
 Nobody's checkout is touched, and work is on a branch before its directory goes.
 """
 
+from .inside import matching_files
 from .opening import open_worktree, plan_worktree, reattach_worktree
 from .place import Closed, Commit, Keep, Place
 from .plain import PlainPlace, open_plain
@@ -19,6 +20,7 @@ __all__ = [
     "Repository",
     "Worktree",
     "WorktreeRecord",
+    "matching_files",
     "open_plain",
     "open_worktree",
     "plan_worktree",

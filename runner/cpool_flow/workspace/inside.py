@@ -28,13 +28,21 @@ def unmatched_patterns(directory: Path, patterns: Sequence[str]) -> tuple[str, .
     return tuple(pattern for pattern in patterns if not _matches(directory, pattern))
 
 
+def matching_files(directory: Path, patterns: Sequence[str]) -> list[Path]:
+    """The files inside that any of the patterns matches, each once, sorted; relative to the directory."""
+    return sorted({path.relative_to(directory) for pattern in patterns for path in _matching(directory, pattern)})
+
+
 def _matches(directory: Path, pattern: str) -> bool:
+    return any(True for _ in _matching(directory, pattern))
+
+
+def _matching(directory: Path, pattern: str) -> Iterator[Path]:
     if not pattern or "\0" in pattern or pattern.startswith("/"):
-        return False
+        return
     parts = [part for part in pattern.split("/") if part != "."]
-    if any(part in ("", "..") for part in parts):
-        return False
-    return any(True for _ in _files(directory, directory, parts))
+    if not any(part in ("", "..") for part in parts):
+        yield from _files(directory, directory, parts)
 
 
 def _files(place: Path, here: Path, parts: Sequence[str]) -> Iterator[Path]:

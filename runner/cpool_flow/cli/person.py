@@ -1,0 +1,89 @@
+"""A person at the terminal, asked for the approvals of a run that is followed there. Nobody at a terminal: nobody is asked.
+
+Reads lines beside the loop of the coordinator, so that the run goes on meanwhile and Ctrl-C means what it always means.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+
+from cpool_flow.coordinator import Say
+from cpool_flow.errors import printable
+from cpool_flow.run_folder import RunFolder
+from cpool_flow.state import State
+from cpool_flow.tasks import Task
+
+HOW = "y [ANSWER] to approve, n [REASON] to reject"
+
+
+class Person:
+    """Asks one question at a time, the oldest first."""
+
+    def __init__(self, folder: RunFolder) -> None:
+        self._folder = folder
+        self._say: Say | None = None
+        self._open: dict[str, Task] = {}
+        self._asked: str | None = None
+        self._typed = b""
+
+    @contextmanager
+    def listen(self, say: Say) -> Iterator[None]:
+        """While this holds, lines from the terminal are answers."""
+        self._say = say
+        loop = asyncio.get_running_loop()
+        loop.add_reader(sys.stdin.fileno(), self._read, loop)
+        try:
+            yield
+        finally:
+            loop.remove_reader(sys.stdin.fileno())
+
+    def follow(self, state: State) -> None:
+        """Ask what is open and has not been asked yet."""
+        self._open = dict(state.approvals)
+        if self._asked not in self._open:
+            self._asked = None
+            self._ask()
+
+    def _ask(self) -> None:
+        if not self._open:
+            return
+        self._asked = next(iter(self._open))
+        left = self._open[self._asked].asked
+        question = self._folder.load(left) if left is not None else ""
+        text = "\n".join(f"  {printable(line)}" for line in question.strip().split("\n"))
+        print(f"{printable(self._asked)} asks:\n{text}\n{HOW}: ", end="", file=sys.stderr, flush=True)
+
+    def _read(self, loop: asyncio.AbstractEventLoop) -> None:
+        data = os.read(sys.stdin.fileno(), 65536)
+        if not data:  # the terminal is closed: whoever answers does it with `approve`
+            loop.remove_reader(sys.stdin.fileno())
+            return
+        *lines, self._typed = (self._typed + data).split(b"\n")
+        for line in lines:
+            self._answer(line.decode("utf-8", "replace").strip())
+
+    def _answer(self, line: str) -> None:
+        said = read_line(line)
+        if said is None or self._asked is None or self._say is None:
+            print(f"{HOW}: " if self._asked else "nothing is asked", end="" if self._asked else "\n", file=sys.stderr, flush=True)
+            return
+        self._say(self._asked, said)
+
+
+def nobody(say: Say) -> AbstractContextManager[None]:
+    """Nobody sits at the terminal."""
+    return nullcontext()
+
+
+def read_line(line: str) -> Mapping[str, str] | None:
+    """What a line means; None where it means nothing. Enter alone is no answer."""
+    word, _, rest = line.partition(" ")
+    if word.lower() in ("y", "yes"):
+        return {"answer": rest.strip(), "by": "terminal"}
+    if word.lower() in ("n", "no"):
+        return {"reject": "yes", "reason": rest.strip(), "by": "terminal"}
+    return None

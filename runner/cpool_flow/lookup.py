@@ -1,0 +1,79 @@
+"""What validation asks of the disk: skills and workflows by name or path, files beside a workflow. Writes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from cpool_flow import library
+from cpool_flow.errors import InvalidInput
+from cpool_flow.library import Place
+from cpool_flow.validate import Checked, validate
+
+# The folders in which names are looked up, for a workflow file in a folder.
+Searched = Callable[[library.Kind, Path], tuple[Place, ...]]
+# Workflows within workflows.
+DEEPEST = 10
+
+
+def check_file(path: Path, project: Path, places: Searched) -> Checked:
+    """A workflow file that is valid, with all that it names. Raises InvalidInput with all its problems."""
+    lookup = Lookup(path, project, places)
+    return validate(library.read_bytes(path, shown=shown_path(path)), shown_path(path), lookup)
+
+
+class Lookup:
+    """What validation may ask of the disk: skills and workflows by name, and files inside the project, relative to the workflow file."""
+
+    def __init__(self, file: Path, project: Path, places: Searched, around: tuple[Path, ...] = ()) -> None:
+        """`around`: the workflow files that lead to this one, the outermost first."""
+        self._file = file.resolve()
+        self._beside = file.parent
+        self._project = project
+        self._places = places
+        self._around = around
+
+    def skill(self, name: str) -> tuple[bytes, str]:
+        """The text of a skill and its path. Raises InvalidInput with the nearest name."""
+        found = library.find("skill", name, self._places("skill", self._beside))
+        return library.read_bytes(found.path), str(found.path)
+
+    def file(self, name: str) -> bytes:
+        """A file beside the workflow. Raises InvalidInput where it is missing or outside of the project."""
+        return library.read_bytes(self.path(name), shown=name)
+
+    def path(self, name: str) -> Path:
+        """A path beside the workflow. Raises InvalidInput where it leads out of the project."""
+        try:
+            path = (self._beside / name).resolve()
+        except (OSError, RuntimeError, ValueError):  # too long, links in a circle, a NUL
+            raise InvalidInput(f"cannot read `{name[:200]}`: that is no path") from None
+        if not path.is_relative_to(self._project.resolve()) and not path.is_relative_to(self._beside.resolve()):
+            raise InvalidInput(f"`{name}` is outside of the project")
+        return path
+
+    def workflow(self, name: str) -> Checked:
+        """A sub-workflow, valid. Raises InvalidInput: missing, broken, in a circle, too deep."""
+        path = self.workflow_path(name)
+        around = (*self._around, self._file)
+        if path in around:
+            circle = " → ".join(shown_path(each) for each in (*around[around.index(path) :], path))
+            raise InvalidInput(f"workflows run each other in a circle: {circle}")
+        if len(around) > DEEPEST:
+            raise InvalidInput(f"sub-workflows are nested deeper than {DEEPEST}")
+        return validate(library.read_bytes(path, shown=name), shown_path(path), Lookup(path, self._project, self._places, around))
+
+    def workflow_path(self, name: str) -> Path:
+        """The file of a sub-workflow: named by its path, or by its name. Raises InvalidInput."""
+        library.refuse_url(name)
+        if "/" in name or name.endswith(library.SUFFIXES):
+            return self.path(name)
+        return library.find("workflow", name, self._places("workflow", self._beside)).path.resolve()
+
+
+def shown_path(path: Path) -> str:
+    """A path as people read it: from here where it is below."""
+    try:
+        return str(path.resolve().relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)

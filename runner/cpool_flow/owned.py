@@ -1,0 +1,76 @@
+"""Collects what a run will own: each workflow file that it may come to, with its skills, schemas and other files, as copies.
+
+Reads; writes nothing. Whether any of it is valid was asked before (`validate.py`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from cpool_flow.inputs import WorkflowCopy
+from cpool_flow.lookup import Lookup, Searched
+from cpool_flow.model import AgentConfig, Step, Workflow
+from cpool_flow.validate import Checked
+
+
+class Owned:
+    """`copies`: the workflow files by key. `files`: other files, by their names in the run's folder."""
+
+    def __init__(self, path: Path, checked: Checked, project: Path, places: Searched) -> None:
+        self.copies: dict[str, WorkflowCopy] = {}
+        self.files: dict[str, bytes] = {}
+        self._keys: dict[Path, str] = {}
+        self._project = project
+        self._places = places
+        self._take("", path.resolve(), checked)
+
+    def _take(self, key: str, path: Path, checked: Checked) -> None:
+        self._keys[path] = key
+        lookup = Lookup(path, self._project, self._places)
+        flow = checked.workflow
+        self.copies[key] = WorkflowCopy(
+            file=str(path),
+            name=flow.name or _name_of(path),
+            data=_mapping(checked.document.data),
+            source=checked.document.text,
+            skills=checked.skills,
+            schemas=checked.schemas,
+            files=self._scripts(flow, lookup),
+            workflows={name: self._child(lookup.workflow_path(name), child) for name, child in checked.children.items()},
+        )
+
+    def _child(self, path: Path, checked: Checked) -> str:
+        if path not in self._keys:
+            self._take(f"{len(self._keys)}-{_name_of(path)}", path, checked)
+        return self._keys[path]
+
+    def _scripts(self, flow: Workflow, lookup: Lookup) -> dict[str, str]:
+        """The files that steps name (scripts of the scripted agent), and the names of their copies."""
+        named: dict[str, str] = {}
+        for script in dict.fromkeys(config.script for config in _configs(flow) if config.script):
+            named[script] = f"{len(self.files)}-{Path(script).name}"
+            self.files[named[script]] = lookup.file(script)
+        return named
+
+
+def _configs(flow: Workflow) -> list[AgentConfig]:
+    return [flow.config, *flow.profiles.values(), *(step.config for step in all_steps((*flow.steps, *flow.finally_)) if step.config)]
+
+
+def all_steps(steps: tuple[Step, ...]) -> list[Step]:
+    """The steps, each followed by those in it."""
+    return [inner for step in steps for inner in (step, *all_steps(step.steps or ()))]
+
+
+def _mapping(data: object) -> Mapping[str, Any]:
+    if not isinstance(data, dict):
+        raise AssertionError("BUG: a valid workflow is a mapping")
+    return data
+
+
+def _name_of(path: Path) -> str:
+    """The file's stem as a name that can stand in a branch."""
+    return re.sub(r"[^a-z0-9_-]+", "-", path.stem.lower()).strip("-_") or "workflow"

@@ -1,0 +1,184 @@
+"""A plan as data: what a start would do with these inputs, and where each value comes from. What `plan` shows and compares.
+
+Starts nothing, writes nothing. A text that needs a step's output is shown as it was written.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from cpool_flow import settings, template
+from cpool_flow.inputs import Inputs
+from cpool_flow.plan import Plan, PlannedStep
+from cpool_flow.values import Record, RenderError, wrap
+
+JsonObject = dict[str, Any]
+
+
+def plan_document(inputs: Inputs, place: str, base: str | None = None) -> JsonObject:
+    """The plan of a run. `place`: the sentence that says where it works."""
+    preview = _Preview(inputs)
+    return {
+        "workflow": inputs.main.name,
+        "file": inputs.main.file,
+        "args": {name: {"value": value, "source": preview.source(name)} for name, value in inputs.args.items()},
+        "slots": inputs.slots,
+        "timeout_seconds": inputs.timeout_seconds,
+        "isolation": inputs.isolation,
+        "place": place,
+        "base": base,
+        "secrets": list(inputs.secrets),
+        "worst_case_usd": worst_case_usd(inputs),
+        "steps": [preview.step(step) for step in inputs.plan],
+    }
+
+
+def worst_case_usd(inputs: Inputs) -> float | None:
+    """What all attempts of all agent steps can spend by their own caps (`max_budget_usd`), in US dollars; None where there is no bound,
+    or where it hangs on items that are not known yet."""
+    return _worst_case(inputs, inputs.plan)
+
+
+def _worst_case(inputs: Inputs, plan: Plan) -> float | None:
+    total = 0.0
+    for step in plan:
+        each = _worst_case(inputs, step.inner) if step.inner is not None else _cap(inputs, step)
+        items = _item_count(step)
+        if each is None or (items is None and each):
+            return None
+        total += each * (items or 0) * (step.step.repeat.max if step.step.repeat is not None else 1)
+    return total
+
+
+def _cap(inputs: Inputs, step: PlannedStep) -> float | None:
+    if step.agent is None:
+        return 0.0
+    cap = settings.merge(inputs.copies[step.source].layers(step.step, step.name)).config.max_budget_usd
+    attempts = (1 + step.retries if step.step.is_agent else 0) + step.recoveries
+    return None if cap is None else cap * attempts
+
+
+def _item_count(step: PlannedStep) -> int | None:
+    if not step.fans_out:
+        return 1
+    return len(step.step.foreach) if isinstance(step.step.foreach, tuple) and step.step.filter is None else None
+
+
+class _Preview:
+    """What is known of a run's values before it starts."""
+
+    def __init__(self, inputs: Inputs) -> None:
+        self._inputs = inputs
+        flow = inputs.workflow
+        self._scope: dict[str, object] = {
+            "args": wrap(dict(inputs.args)),
+            "env": Record(dict(flow.env)),
+            "context": wrap(dict(flow.context)),
+        }
+
+    def source(self, argument: str) -> str:
+        """Where an argument's value comes from."""
+        declared = self._inputs.workflow.args[argument]
+        value = self._inputs.args[argument]
+        return "default" if "default" in declared and declared["default"] == value else "given" if value is not None else "not given"
+
+    def step(self, step: PlannedStep) -> JsonObject:
+        written = step.step
+        document: JsonObject = {
+            "name": step.name,
+            "kind": "group" if written.steps is not None else written.kind,
+            "phase": step.phase,
+            "needs": list(step.needs),
+            "join": step.join,
+            "when": written.when,
+            "foreach": _plain(written.foreach),
+            "on_failure": step.on_failure,
+            "text": self._text(step),
+        }
+        for key in ("matrix", "filter", "limit", "max_parallel"):
+            if getattr(written, key) is not None:
+                document[key] = _plain(getattr(written, key))
+        if written.repeat is not None:
+            document["repeat"] = {"until": written.repeat.until, "max": written.repeat.max}
+        if written.executes:
+            document |= self._work(step)
+        if step.inner is not None and (written.steps is not None or written.workflow is not None):
+            document["steps"] = [self.step(inside) for inside in _innermost(step)]
+        return document
+
+    def _work(self, step: PlannedStep) -> JsonObject:
+        """How a step that executes something does it."""
+        document: JsonObject = {
+            "timeout_seconds": step.timeout_seconds,
+            "idle_timeout_seconds": step.idle_timeout_seconds,
+            "retries": step.retries,
+            "recoveries": step.recoveries,
+            "effects": step.effects,
+            "takes_slot": step.takes_slot,
+            "secrets": list(step.step.secrets or ()),
+            "verify": _plain(step.step.verify),
+        }
+        return document | ({"agent": self._agent(step)} if step.agent is not None else {})
+
+    def _text(self, step: PlannedStep) -> str:
+        """What the step does, rendered where all its values are known. Text for a shell is shown as it was written."""
+        written = step.step
+        if isinstance(written.run, str):
+            return written.run
+        if written.run is not None:
+            return " ".join(self._rendered(word, step) for word in written.run)
+        if written.skill is not None or written.workflow is not None:
+            named = f"skill {written.skill}" if written.skill is not None else f"workflow {written.workflow}"
+            return f"{named} with {json.dumps(written.with_ or {}, ensure_ascii=False)}"
+        return self._rendered(written.prompt or written.approve or written.reason or "", step)
+
+    def _agent(self, step: PlannedStep) -> dict[str, dict[str, Any]]:
+        """The merged agent settings, each with the layer it comes from."""
+        merged = settings.merge(self._inputs.copies[step.source].layers(step.step, step.name))
+        values = merged.config.model_dump(exclude_none=True, mode="json")
+        shown = {name: {"value": value, "source": _source(name, merged.sources)} for name, value in values.items()}
+        override = "--agent" if self._inputs.agent else merged.sources.get("agent", "default")
+        agent = {"agent": {"value": step.agent, "source": override}}
+        return agent | shown | agent | (_default_mode(shown) if step.agent == "claude" else {})
+
+    def _rendered(self, text: str, step: PlannedStep) -> str:
+        """Only the run's own file has its arguments by now."""
+        if step.source or "{" not in text:
+            return text
+        try:
+            return template.parse(text).render(self._scope, _NoHost())
+        except RenderError:
+            return text
+
+
+class _NoHost:
+    """A plan writes no file: where a value would go to one, the text stays as it was written."""
+
+    def write_file(self, text: str) -> str:
+        raise RenderError("known when the run starts")
+
+    def nonce(self) -> str:
+        raise RenderError("known when the run starts")
+
+
+def _innermost(step: PlannedStep) -> Iterator[PlannedStep]:
+    """The steps in a group or sub-workflow; a loop over a sub-workflow holds it once more."""
+    inner = list(step.inner or ())
+    return iter(inner[0].inner or ()) if step.step.workflow is not None and step.step.repeat is not None else iter(inner)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _plain(inner) for name, inner in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+def _source(name: str, sources: Mapping[str, str]) -> str:
+    """The layer of a setting; of one that merges by name, the layers of all its names."""
+    return sources.get(name) or ", ".join(dict.fromkeys(layer for key, layer in sources.items() if key.startswith(f"{name}.")))
+
+
+def _default_mode(shown: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    return {} if "permission_mode" in shown else {"permission_mode": {"value": "default", "source": "default"}}

@@ -1,0 +1,111 @@
+"""`plan` of groups, loops and sub-workflows; drawn; and what is different from another file or a run."""
+
+from __future__ import annotations
+
+import pytest
+from session import Session
+
+FLOW = """
+    args: {n: {type: integer, default: 1}}
+    steps:
+      - name: list
+        run: echo {{ args.n }}
+      - name: fetch-all
+        foreach: [a, b]
+        max_parallel: 1
+        steps:
+          - name: get
+            run: echo {{ item }}
+          - name: put
+            run: cat
+      - name: again
+        repeat: {until: "true", max: 3}
+        run: echo x
+      - name: sub
+        workflow: child.yaml
+      - name: ask
+        approve: Go?
+      - name: stop
+        end: success
+    finally:
+      - name: tidy
+        run: "true"
+"""
+
+
+@pytest.fixture
+def project(session: Session) -> Session:
+    session.file("child.yaml", "steps: [{name: inner, run: 'true'}]")
+    session.file("flow.yaml", FLOW)
+    return session
+
+
+def test_steps_inside_are_numbered_under_what_holds_them(project: Session) -> None:
+    titles = [line.strip() for line in project.flow("plan", "flow.yaml").out.splitlines() if line.strip()[0].isdigit()]
+    assert titles == [
+        "1. list (run)",
+        "2. fetch-all (group) after list",
+        "2.1. get (run)",
+        "2.2. put (run) after get",
+        "3. again (run) after fetch-all",
+        "4. sub (workflow) after again",
+        "4.1. inner (run)",
+        "5. ask (approve) after sub",
+        "6. stop (end) after ask",
+        "7. tidy (run) · finally",
+    ]
+
+
+def test_mermaid_draws_groups_as_subgraphs_and_finally_behind_the_last(project: Session) -> None:
+    text = project.flow("plan", "flow.yaml", "--format", "mermaid").out
+    assert text.startswith("flowchart TD\n")
+    assert '  subgraph s_fetchHall["fetch-all ×"]\n    s_fetchHall__get["get"]\n' in text
+    assert "    s_fetchHall__get --> s_fetchHall__put\n  end\n" in text
+    assert "  s_list --> s_fetchHall\n" in text
+    assert "  s_stop -.-> s_tidy\n" in text
+    assert '  s_ask{{"ask · approve"}}\n' in text
+    assert '  s_again["again ↻3"]\n' in text
+
+
+def test_dot_draws_groups_as_clusters(project: Session) -> None:
+    text = project.flow("plan", "flow.yaml", "--format", "dot").out
+    assert text.startswith('digraph "flow" {\n')
+    assert "  subgraph cluster_s_fetchHall {\n" in text
+    assert "  s_list -> s_fetchHall [lhead=cluster_s_fetchHall];\n" in text
+    assert text.endswith("}\n")
+
+
+def test_the_difference_of_two_files_names_what_came_went_and_changed(project: Session) -> None:
+    project.file("new.yaml", FLOW.replace("name: get", "name: take").replace("max: 3", "max: 4"))
+    ended = project.flow("plan", "new.yaml", "--diff", "flow.yaml", "--json")
+    assert ended.json() == {
+        "added": ["fetch-all/take"],
+        "removed": ["fetch-all/get"],
+        "changed": [{"name": "fetch-all/put", "keys": ["needs"]}, {"name": "again", "keys": ["repeat"]}],
+        "workflow": ["workflow"],
+    }
+    assert (
+        "-     repeat: at most 3 rounds, until true\n+     repeat: at most 4 rounds, until true\n"
+        in project.flow("plan", "new.yaml", "--diff", "flow.yaml").out
+    )
+
+
+def test_the_difference_to_a_run_is_that_to_what_it_was_started_with(project: Session) -> None:
+    assert project.flow("run", "flow.yaml", "--auto-approve").code == 0
+    assert project.flow("plan", "flow.yaml", "--diff", "last").out == "no difference\n"
+    project.file("flow.yaml", FLOW.replace("echo x", "echo y"))
+    assert "-     | echo x\n+     | echo y\n" in project.flow("plan", "flow.yaml", "--diff", "last").out
+
+
+def test_the_worst_case_is_the_caps_of_all_attempts(session: Session) -> None:
+    session.file(
+        "flow.yaml",
+        """
+        config: {max_budget_usd: 0.5}
+        steps:
+          - {name: a, prompt: x, retries: 1}
+          - {name: b, foreach: [1, 2, 3], prompt: x, retries: 0}
+          - {name: c, run: x, recovery_prompt: y, recoveries: 2}
+        """,
+    )
+    assert session.flow("plan", "flow.yaml", "--json").json()["worst_case_usd"] == 0.5 * (2 + 3 + 2)

@@ -1,0 +1,139 @@
+"""`cpool-flow test`: cases beside a workflow, without a key; and the first case from a run that has happened."""
+
+from __future__ import annotations
+
+import pytest
+from session import Session
+
+FLOW = """
+    secrets: [TOKEN]
+    isolation: worktree
+    config: {permission_mode: acceptEdits}
+    args: {issue: {type: integer}}
+    steps:
+      - name: fetch
+        run: gh issue view {{ args.issue }}
+        secrets: [TOKEN]
+      - name: fix
+        foreach: [a, b]
+        prompt: "{{ steps.fetch.output }} in {{ item }}"
+        verify: test -f {{ item }}.txt
+        retries: 1
+        retry: {delay: 0s}
+      - name: release
+        approve: Release?
+      - name: show
+        run: cat a.txt b.txt
+    outputs: {files: "{{ steps.show.output }}", by: "{{ steps.fetch.output }}"}
+"""
+CASES = """
+    cases:
+      - name: both are fixed
+        args: {issue: 7}
+        env: {TOKEN: a-token}
+        answers:
+          fetch: the bug
+          fix:
+            - {item: a, answer: I forgot}
+            - {item: a, edits: {a.txt: "A\\n"}, answer: done}
+            - {item: b, edits: {b.txt: "B\\n"}, answer: done}
+        approvals: {release: true}
+        expect: {outputs: {files: "A\\nB", by: the bug}, steps: {"fix[0]": success}}
+      - name: a rejected release ships nothing
+        args: {issue: 7}
+        env: {TOKEN: a-token}
+        answers: {fetch: the bug, fix: {edits: {a.txt: "", b.txt: ""}}}
+        approvals: {release: {reject: true, reason: not today}}
+        expect: {status: failed, steps: {release: failed, show: skipped}, error: release}
+"""
+
+
+@pytest.fixture
+def project(session: Session) -> Session:
+    session.repository()
+    session.file("flow.yaml", FLOW)
+    session.file("flow.test.yaml", CASES)
+    return session
+
+
+def test_cases_run_without_a_key_and_leave_the_project_as_it_was(project: Session) -> None:
+    before = project.git("status", "--porcelain")
+    ended = project.flow("test", "flow.yaml")
+    assert (ended.code, ended.out) == (0, "ok     flow.yaml: both are fixed\nok     flow.yaml: a rejected release ships nothing\n")
+    assert ended.err == "2 passed, 0 failed\n"
+    assert project.git("status", "--porcelain") == before
+    assert not (project.path / ".cpool").exists()
+
+
+def test_what_is_different_is_said_and_the_exit_code_is_1(project: Session) -> None:
+    project.file("flow.test.yaml", CASES.replace('files: "A\\nB"', 'files: "C"').replace("show: skipped", "show: success"))
+    ended = project.flow("test", "flow.yaml", "--json")
+    assert ended.code == 1
+    first, second = ended.json()["cases"]
+    assert first["differences"] == ['output `files`: expected "C", got "A\\nB"']
+    assert second["differences"] == [
+        "step `show`: expected success, got skipped (upstream failed)",
+        "step `release` failed: rejected: not today",
+    ]
+
+
+def test_an_agent_step_without_an_answer_fails(project: Session) -> None:
+    project.file("flow.test.yaml", CASES.replace("fix: {edits:", "fixed: {edits:"))
+    ended = project.flow("test", "flow.yaml", "--case", "a rejected release ships nothing")
+    assert ended.code == 2
+    assert "answers for step `fixed`" in ended.err
+    project.file("flow.test.yaml", CASES.replace(', fix: {edits: {a.txt: "", b.txt: ""}}', ""))
+    ended = project.flow("test", "flow.yaml", "--case", "a rejected release ships nothing")
+    assert ended.code == 1
+    assert "has no answer for step `fix`" in ended.out
+
+
+def test_the_cases_of_a_run_pass_as_they_are_written(project: Session) -> None:
+    (project.path / "flow.test.yaml").unlink()
+    project.file(
+        "flow.yaml",
+        FLOW.replace("gh issue view {{ args.issue }}", "echo the bug")
+        .replace("foreach: [a, b]", "foreach: [a]")
+        .replace("cat a.txt b.txt", "cat a.txt"),
+    )
+    project.file("answers.yaml", 'steps: {fix: [nope, {edits: {a.txt: "A\\n"}, answer: done}]}')
+    flow = (project.path / "flow.yaml").read_text()
+    project.file("flow.yaml", flow.replace("{permission_mode: acceptEdits}", "{agent: scripted, script: answers.yaml}"))
+    run = project.flow("run", "flow.yaml", "--arg", "issue=7", "--auto-approve", TOKEN="a-real-token")
+    assert run.code == 0, run.err
+    written = project.flow("test", "--init", "last")
+    assert written.code == 0, written.err
+    assert written.out.strip() == str(project.path / "flow.test.yaml")
+    text = (project.path / "flow.test.yaml").read_text()
+    assert "a-real-token" not in text
+    assert "+A" in text
+    ended = project.flow("test", "flow.yaml")
+    assert ended.code == 0, ended.out + ended.err
+    again = project.flow("test", "--init", "last")
+    assert (again.code, "there is already a file" in again.err) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("cases: []", "`cases`"),
+        ("cases: [{args: {}}]", "`name` is missing"),
+        ("cases: [{name: x, expects: {}}]", "unknown key `expects`"),
+        ("cases: [{name: x}, {name: x}]", "two cases are called `x`"),
+        ("cases: [{name: x, expect: {status: ok}}]", "`status`"),
+        ("- a", "a file of cases is a mapping"),
+    ],
+)
+def test_a_broken_file_of_cases_is_told_with_its_place(project: Session, text: str, message: str) -> None:
+    project.file("flow.test.yaml", text)
+    ended = project.flow("test", "flow.yaml")
+    assert ended.code == 2
+    assert message in ended.err
+    assert "flow.test.yaml:1" in ended.err
+
+
+def test_a_workflow_without_cases_says_how_to_get_them(session: Session) -> None:
+    session.file("flow.yaml", "steps: [{run: 'true'}]")
+    ended = session.flow("test", "flow.yaml")
+    assert ended.code == 2
+    assert "cpool-flow test --init RUN" in ended.err
