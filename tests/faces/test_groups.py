@@ -283,3 +283,18 @@ def test_a_resume_goes_on_inside_of_the_item_that_failed(session: Session) -> No
     (session.home / "ledger.ok").touch()
     assert session.flow("resume", "last").code == 0
     assert sorted(ledger.read_text().split()) == ["one-a", "one-b", "two-a", "two-b", "two-b"]
+
+
+def test_items_whose_outputs_are_no_json_can_be_handed_on_whole(session: Session) -> None:
+    result = ran(
+        session,
+        """
+        steps:
+          - {name: a, foreach: [1, 2], run: "echo item {{ item }}"}
+          - {name: b, foreach: steps.a.items, run: "echo {{ item.output }} again"}
+          - {name: c, run: [echo, "{{ steps.a.items | tojson }}"], output: json}
+        outputs: {texts: "{{ steps.b.json }}", whole: "{{ steps.c.json | map(attribute='output') | list }}"}
+        """,
+    )
+    assert result["outputs"] == {"texts": ["item 1 again", "item 2 again"], "whole": ["item 1", "item 2"]}
+    assert "json" not in step(result, "b")["items"][0]["item"]
