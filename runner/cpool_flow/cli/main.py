@@ -119,7 +119,9 @@ def _check_surroundings() -> None:
     try:
         os.getcwd()
     except OSError as error:
-        raise InvalidInput(f"the current folder cannot be used: {(error.strerror or 'it is gone').lower()}", help="cd into another one") from None
+        raise InvalidInput(
+            f"the current folder cannot be used: {(error.strerror or 'it is gone').lower()}", help="cd into another one"
+        ) from None
 
 
 def _open_what_is_closed() -> None:
