@@ -64,6 +64,14 @@ class InvalidInput(FlowError):
         super().__init__("; ".join(problem.message for problem in self.problems))
 
 
+class InvalidValue(InvalidInput):
+    """What a key of a step came to while the run went on is not what it takes. `key`: its path in the step."""
+
+    def __init__(self, key: tuple[str, ...], problems: Iterable[Problem] | Problem | str) -> None:
+        super().__init__(problems)
+        self.key = key
+
+
 class OperationFailed(FlowError):
     """We could not do the work: git failed, a folder cannot be written, the disk is full. The run can be resumed."""
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from itertools import product
 from typing import Any
 
-from cpool_flow.errors import InvalidInput
+from cpool_flow.errors import InvalidValue
 from cpool_flow.json_value import JsonValue
 from cpool_flow.plan import PlannedStep
 from cpool_flow.values import kind
@@ -17,30 +17,30 @@ EXTRA = ("include", "exclude")
 
 
 def listed(value: object, step: str, key: str) -> list[Any]:
-    """The value of a key as a list: text is never iterated by character. Raises InvalidInput."""
+    """The value of a key as a list: text is never iterated by character. Raises InvalidValue."""
     if not isinstance(value, list):
-        raise InvalidInput(f"`{key}` of step `{step}` came to {kind(value)}, not to a list")
+        raise InvalidValue(tuple(key.split(".")), f"`{key}` of step `{step}` came to {kind(value)}, not to a list")
     return value
 
 
 def bound(value: object, step: str) -> int:
-    """The value of `limit`. Raises InvalidInput."""
+    """The value of `limit`. Raises InvalidValue."""
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise InvalidInput(f"`limit` of step `{step}` came to {kind(value)}, not to a whole number from 0")
+        raise InvalidValue(("limit",), f"`limit` of step `{step}` came to {kind(value)}, not to a whole number from 0")
     return value
 
 
 def check_count(count: int, step: PlannedStep) -> None:
-    """Raises InvalidInput where a fan-out has more items than it may."""
+    """Raises InvalidValue where a fan-out has more items than it may."""
     if count > step.max_items:
         key = "matrix" if step.step.matrix is not None else "foreach"
-        raise InvalidInput(f"`{key}` of step `{step.name}` came to {count} items; `max_items` allows {step.max_items}")
+        raise InvalidValue((key,), f"`{key}` of step `{step.name}` came to {count} items; `max_items` allows {step.max_items}")
 
 
 def combinations(matrix: Mapping[str, object], step: str) -> list[JsonValue]:
     """The combinations of a matrix, its first key slowest; then `exclude`, then `include`, as GitHub Actions has them: an entry of
     `exclude` takes away all combinations that agree with it; one of `include` adds its keys to all combinations that it does not
-    contradict in an original value, and where there is none it is a combination of its own. Raises InvalidInput.
+    contradict in an original value, and where there is none it is a combination of its own. Raises InvalidValue.
 
     Source: GitHub Docs, "Workflow syntax", `jobs.<job_id>.strategy.matrix.include` and `.exclude`.
     """
@@ -49,7 +49,7 @@ def combinations(matrix: Mapping[str, object], step: str) -> list[JsonValue]:
     for values in axes.values():
         count *= len(values)
     if count > MOST_COMBINATIONS:
-        raise InvalidInput(f"the matrix of step `{step}` has {count:,} combinations; at most {MOST_COMBINATIONS:,} are made")
+        raise InvalidValue(("matrix",), f"the matrix of step `{step}` has {count:,} combinations; at most {MOST_COMBINATIONS:,} are made")
     found: list[dict[str, Any]] = [dict(zip(axes, values, strict=True)) for values in product(*axes.values())] if axes else []
     excluded = _entries(matrix.get("exclude", []), step, "exclude")
     found = [each for each in found if not any(_agrees(entry, each) for entry in excluded)]
@@ -76,5 +76,5 @@ def _agrees(entry: Mapping[str, Any], combination: Mapping[str, Any]) -> bool:
 def _entries(value: object, step: str, key: str) -> list[dict[str, Any]]:
     entries = listed(value, step, f"matrix.{key}")
     if not all(isinstance(entry, dict) for entry in entries):
-        raise InvalidInput(f"`matrix.{key}` of step `{step}` must be a list of mappings")
+        raise InvalidValue(("matrix", key), f"`matrix.{key}` of step `{step}` must be a list of mappings")
     return entries

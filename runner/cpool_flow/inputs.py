@@ -12,11 +12,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from cpool_flow import agents, model, plan, schema, settings
-from cpool_flow.errors import InvalidInput, OperationFailed
+from cpool_flow import agents, document, model, nodes, plan, schema, settings
+from cpool_flow.errors import InvalidInput, InvalidValue, OperationFailed
 from cpool_flow.run_folder import RunFolder
 from cpool_flow.secrets import present_secrets
 from cpool_flow.skill import Skill, parse_skill
+from cpool_flow.values import RenderError
 
 FILE = "inputs.json"
 
@@ -43,6 +44,20 @@ class WorkflowCopy:
     @cached_property
     def parsed_skills(self) -> dict[str, Skill]:
         return {name: parse_skill(text.encode(), f"{name}/SKILL.md") for name, text in self.skills.items()}
+
+    def told(self, error: Exception, path: nodes.Path) -> str:
+        """An error that came up in what stands at `path`, with its place: of the template that it names, of the key that it names, or
+        of the whole."""
+        document = self._document
+        if isinstance(error, RenderError) and error.source is not None:
+            for inner, text in document.texts(path):
+                if text == error.source:
+                    return f"{error} ({document.location_in(inner, error.offset or 0)})"
+        return f"{error} ({document.location((*path, *(error.key if isinstance(error, InvalidValue) else ())))})"
+
+    @cached_property
+    def _document(self) -> nodes.Document:
+        return document.load(self.source.encode(), self.file)
 
     def layers(self, step: model.Step, name: str) -> list[settings.Layer]:
         """Who has a say in the agent settings of a step, weakest first."""
@@ -105,7 +120,7 @@ def save(folder: RunFolder, inputs: Inputs, copies: Mapping[str, bytes]) -> None
     """Write the inputs into a new run's folder; `copies`: name below `inputs/files` → content. Raises OperationFailed."""
     try:
         for key, owned in inputs.copies.items():
-            (folder.inputs / f"workflow{f'.{key}' if key else ''}.yaml").write_text(owned.source, encoding="utf-8", newline="")
+            _source_path(folder, key).write_text(owned.source, encoding="utf-8", newline="")
         if copies:
             (folder.inputs / "files").mkdir()
         for name, content in copies.items():
@@ -124,10 +139,15 @@ def load(folder: RunFolder) -> Inputs:
     path = folder.inputs / FILE
     try:
         data = json.loads(path.read_text(encoding="utf-8", errors="surrogatepass"))
-        copies = {key: WorkflowCopy(**copy) for key, copy in data.pop("copies").items()}
+        sources = {key: _source_path(folder, key).read_bytes().decode("utf-8", "replace") for key in data["copies"]}
+        copies = {key: WorkflowCopy(**copy, source=sources[key]) for key, copy in data.pop("copies").items()}
         return Inputs(copies, **data)
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise InvalidInput(f"run `{folder.run_id}` cannot be read: `{path}` is missing or damaged ({type(error).__name__})") from error
+
+
+def _source_path(folder: RunFolder, key: str) -> Path:
+    return folder.inputs / f"workflow{f'.{key}' if key else ''}.yaml"
 
 
 def hidden_values(inputs: Inputs, secrets: Mapping[str, str], environment: Mapping[str, str]) -> dict[str, str]:

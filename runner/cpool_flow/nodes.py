@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -62,6 +63,19 @@ class Document:
         start = self._value_start(node)
         start += place_in_source(self.text[start : node.end], node.data, offset)
         return place(self.file, self.text, self._line_starts, start, start + length)
+
+    def texts(self, path: Path) -> Iterator[tuple[Path, str]]:
+        """All texts in the value at `path`, each with its own path."""
+        node, _ = self._find(path)
+        waiting = [(path, node.data)]
+        while waiting:
+            inner, value = waiting.pop()
+            if isinstance(value, str):
+                yield inner, value
+            elif isinstance(value, dict):
+                waiting += [((*inner, key), part) for key, part in reversed(value.items())]
+            elif isinstance(value, list):
+                waiting += [((*inner, index), part) for index, part in reversed(list(enumerate(value)))]
 
     def source(self, path: Path) -> str:
         """The value at `path` as it is written."""

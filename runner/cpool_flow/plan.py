@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 Join = Literal["success", "done", "any"]
 Phase = Literal["main", "finally"]
+Path = tuple[str | int, ...]
 # The sub-workflow that a step of the file `source` names, and the key of its own file. The run's own file is "".
 FindChild = Callable[[str, str], tuple[str, model.Workflow]]
 DEFAULT_MAX_ITEMS = 1000
@@ -27,11 +28,12 @@ AGENT_RETRIED = frozenset({"overloaded", "lost"})
 
 @dataclass(frozen=True, slots=True)
 class PlannedStep:
-    """A step with its place in the graph. Times are seconds. `source`: the file that it stands in. `inner`: the steps that it
+    """A step with its place in the graph. Times are seconds. `source`: the file that it stands in, `path`: where in it. `inner`: the steps that it
     holds, of a group or a sub-workflow; a loop over a single step holds that step."""
 
     name: str
     position: int
+    path: Path
     step: model.Step
     source: str
     inner: Plan | None
@@ -147,38 +149,47 @@ class _Builder:
     skills: Callable[[str], Skills]
 
     def whole(self, source: str, workflow: model.Workflow) -> Plan:
-        main = self._level(source, workflow, workflow.steps, "main", 0)
-        last = self._level(source, workflow, workflow.finally_, "finally", len(workflow.steps))
+        main = self._level(source, workflow, workflow.steps, ("steps",))
+        last = self._level(source, workflow, workflow.finally_, ("finally",), len(workflow.steps))
         return _joined(workflow, source, [*main, *last], is_workflow=True)
 
     def _level(
-        self, source: str, workflow: model.Workflow, steps: tuple[model.Step, ...], phase: Phase, offset: int
+        self, source: str, workflow: model.Workflow, steps: tuple[model.Step, ...], path: Path, offset: int = 0
     ) -> Iterator[PlannedStep]:
         before: str | None = None
-        for position, step in enumerate(steps, offset):
-            yield self._planned(source, workflow, step, phase, position, before)
-            before = step_name(step, position)
+        for index, step in enumerate(steps):
+            yield self._planned(source, workflow, step, (*path, index), index + offset, before)
+            before = step_name(step, index + offset)
 
-    def _inner(self, source: str, workflow: model.Workflow, step: model.Step, name: str) -> Plan | None:
+    def _inner(self, source: str, workflow: model.Workflow, step: model.Step, name: str, path: Path) -> Plan | None:
         """What a step holds. A loop over a step that holds nothing itself holds that step."""
         if step.steps is not None:
-            return _joined(workflow, source, list(self._level(source, workflow, step.steps, "main", 0)), is_workflow=False)
+            return _joined(workflow, source, list(self._level(source, workflow, step.steps, (*path, "steps"))), is_workflow=False)
         if step.repeat is not None:
             once = step.model_copy(update=dict.fromkeys(_OF_THE_LOOP) | {"name": name})
-            return _joined(workflow, source, [self._planned(source, workflow, once, "main", 0, None)], is_workflow=False)
+            return _joined(workflow, source, [self._planned(source, workflow, once, path, 0, None, phase="main")], is_workflow=False)
         return self.whole(*self.find(source, step.workflow)) if step.workflow is not None else None
 
     def _planned(
-        self, source: str, workflow: model.Workflow, step: model.Step, phase: Phase, position: int, before: str | None
+        self,
+        source: str,
+        workflow: model.Workflow,
+        step: model.Step,
+        path: Path,
+        position: int,
+        before: str | None,
+        phase: Phase | None = None,
     ) -> PlannedStep:
+        phase = phase or ("finally" if path[0] == "finally" and len(path) == 2 else "main")
         name = step_name(step, position)
         skill = self.skills(source).get(step.skill or "")
         return PlannedStep(
             name=name,
             position=position,
+            path=path,
             step=step,
             source=source,
-            inner=self._inner(source, workflow, step, name),
+            inner=self._inner(source, workflow, step, name, path),
             phase=phase,
             needs=_needs(step, before),
             join=_join(step, phase),

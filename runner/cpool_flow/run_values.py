@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from cpool_flow import approval, arguments, events, fan_out, template
-from cpool_flow.errors import InvalidInput, OperationFailed
+from cpool_flow.errors import InvalidInput, InvalidValue, OperationFailed
 from cpool_flow.executor.context import RunContext, declared_values
 from cpool_flow.outputs import BadOutput
 from cpool_flow.plan import PlannedStep
@@ -42,7 +42,7 @@ class RunValues:
                 return [events.StepClosed(step_id, "skipped", SKIPPED_BY_WHEN)]
             return self._fanned_out(step, scope) if step.plan.fans_out else [events.StepOpened(step_id)]
         except _FAILURES as error:
-            text = self._masked(error)
+            text = self._told(error, step.plan)
             return [events.StepClosed(step_id, "failed", f"invalid: {text}", error=text)]
 
     def begin(self, task_id: str) -> events.Event:
@@ -59,7 +59,7 @@ class RunValues:
             reason = self._context.masker.mask(self._context.text(step.step.reason or "", scope))
             return events.EndReached(task_id, step.step.end or "success", reason or f"ended by step `{task_id}`")
         except _FAILURES as error:
-            text = self._masked(error)
+            text = self._told(error, step)
             return events.TaskClosed(task_id, "failed", f"invalid: {text}", error=text)
 
     def answer(self, task_id: str, said: Mapping[str, str]) -> events.ApprovalAnswered | None:
@@ -96,7 +96,7 @@ class RunValues:
                 return events.RoundFinished(task_id, frame.number, "success", reason=_why(frame), **left)
             return self._next_round(task, step, frame, tree, left)
         except _FAILURES as error:
-            text = self._masked(error)
+            text = self._told(error, step.plan)
             return events.RoundFinished(task_id, frame.number, "failed", reason=f"invalid: {text}", error=text)
 
     def scope(self, task_id: str, number: int) -> dict[str, object]:
@@ -122,20 +122,21 @@ class RunValues:
             try:
                 values |= self._context.values({name: value}, scope)
             except (RenderError, OperationFailed) as error:
-                problems.append(f"output `{name}`: {self._masked(error)}")
+                told = self._context.inputs.copies[frame.plan.source].told(error, ("outputs", name))
+                problems.append(f"output `{name}`: {self._context.masker.mask(told)}")
         return {name: self._context.masker.mask_value(unwrap(value)) for name, value in values.items()}, "; ".join(problems)
 
     # ---- sub-workflows --------------------------------------------------------------------------------------
 
     def _arguments(self, task: Task, step: PlannedStep) -> events.Stored | None:
-        """The arguments of a sub-workflow, checked as its file declares them. Raises InvalidInput, RenderError."""
+        """The arguments of a sub-workflow, checked as its file declares them. Raises InvalidValue, RenderError."""
         if step.inner is None or not step.inner.is_workflow:
             return None
         flow = step.inner.workflow
         given = self._context.values(step.step.with_ or {}, self._scope.of_task(task))
         completed, complaints = arguments.complete(flow.args, {name: unwrap(value) for name, value in given.items()})
         if complaints:
-            raise InvalidInput([problem for _, problem in complaints])
+            raise InvalidValue(("with", complaints[0][0]), [problem for _, problem in complaints])
         masked = self._context.masker.mask_value(completed)
         declared_values(flow, {"args": wrap(masked), "run": self._run(step.inner.source)}, self._context)
         return self._context.folder.keep(json.dumps(masked, ensure_ascii=False), f"{file_name(task.id)}.args.json")
@@ -180,7 +181,11 @@ class RunValues:
     def _holds(self, condition: str | bool | None, scope: Mapping[str, object]) -> bool:
         if condition is None or isinstance(condition, bool):
             return condition is not False
-        return truth(template.parse_expression(condition).evaluate(scope, self._context))
+        try:
+            return truth(template.parse_expression(condition).evaluate(scope, self._context))
+        except RenderError as error:
+            error.source = condition
+            raise
 
     # ---- rounds ---------------------------------------------------------------------------------------------
 
@@ -235,8 +240,9 @@ class RunValues:
 
     # ---- words ----------------------------------------------------------------------------------------------
 
-    def _masked(self, error: Exception) -> str:
-        return self._context.masker.mask(str(error))
+    def _told(self, error: Exception, step: PlannedStep) -> str:
+        """An error of a text of the step, with its place in the file."""
+        return self._context.masker.mask(self._context.inputs.copies[step.source].told(error, step.path))
 
 
 def fixed_values(context: RunContext, state: State | None) -> dict[str, object]:

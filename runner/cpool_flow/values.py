@@ -19,13 +19,14 @@ class RenderError(Exception):
     """A template that parses could not be rendered with these values.
 
     `message` is safe to show: it names paths and kinds of values, never their content. `offset` counts
-    characters from the start of the template's text; None where the place is not known.
+    characters from the start of the template's text, `source`; None where that is not known.
     """
 
-    def __init__(self, message: str, offset: int | None = None) -> None:
+    def __init__(self, message: str, offset: int | None = None, source: str | None = None) -> None:
         super().__init__(message)
         self.message = message
         self.offset = offset
+        self.source = source
 
 
 @dataclass(frozen=True, slots=True)

@@ -298,7 +298,9 @@ def test_nothing_is_parsed_as_json_that_is_no_json_we_can_keep(session: Session)
         )
         ended = session.flow("run", "flow.yaml", "--json")
         assert ended.code == 1, ended.err
-        assert ended.json()["steps"][1]["reason"] == "the output of step `text` is not JSON: give the step `output: json`"
+        assert ended.json()["steps"][1]["reason"] == (
+            f"the output of step `text` is not JSON: give the step `output: json` ({session.path}/flow.yaml:5:41)"
+        )
 
 
 def assert_only_text(screen: str) -> None:

@@ -350,7 +350,8 @@ def test_outputs_that_cannot_be_had_fail_a_run_that_went_well(session: Session) 
         code=1,
     )
     assert (result["status"], result["outputs"]) == ("failed", {"good": 1})
-    assert result["error"] == "output `bad`: `steps.skipped.output` has no value: step `skipped` was skipped"
+    place = f"{session.path}/flow.yaml:4:29"
+    assert result["error"] == f"output `bad`: `steps.skipped.output` has no value: step `skipped` was skipped ({place})"
 
 
 def test_a_wide_layer_that_needs_all_of_the_one_above(session: Session) -> None:

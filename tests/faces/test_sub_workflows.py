@@ -84,7 +84,8 @@ def test_an_argument_that_comes_out_wrong_fails_the_step_as_invalid(project: Ses
     )
     ended = project.flow("run", "flow.yaml", "--json")
     assert ended.code == 1
-    assert ended.json()["steps"][1]["reason"] == 'invalid: argument `times`: expected integer, found "many"'
+    place = f"{project.path}/flow.yaml:7:27"
+    assert ended.json()["steps"][1]["reason"] == f'invalid: argument `times`: expected integer, found "many" ({place})'
 
 
 def test_a_child_is_found_by_name_beside_the_workflow(project: Session) -> None:

@@ -91,10 +91,8 @@ class LocalSlots:
                 if outcome.error_kind is None:
                     outcome = await expected(outcome, assignment, context, head)
             return outcome
-        except RenderError as error:
-            return Outcome("invalid", str(error))
-        except InvalidInput as error:
-            return Outcome("invalid", "; ".join(problem.message for problem in error.problems))
+        except (RenderError, InvalidInput) as error:
+            return Outcome("invalid", context.copy(assignment).told(error, assignment.step.path))
         except (OperationFailed, OSError) as error:
             if _is_of_disk(error):
                 raise

@@ -58,8 +58,12 @@ class ShellTemplate:
         if not is_template(self.text):
             return ShellScript(self.text, {})
         variables = _Variables(self.places)
-        script, _ = execute(text_code(self.text), scope, host, variables.write)
-        check_argument(script, "the script")
+        try:
+            script, _ = execute(text_code(self.text), scope, host, variables.write)
+            check_argument(script, "the script")
+        except RenderError as error:
+            error.source = self.text
+            raise
         return ShellScript(script, variables.environment)
 
 

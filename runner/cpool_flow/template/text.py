@@ -39,11 +39,14 @@ class Expression:
 
     def evaluate(self, scope: Mapping[str, object], host: Host) -> JsonValue:
         """The value as plain JSON data. Raises RenderError."""
-        _, value = execute(expression_code(self.text), scope, host, write_text)
         try:
+            _, value = execute(expression_code(self.text), scope, host, write_text)
             return unwrap(value)
         except RecursionError:
-            raise RenderError("the value is nested too deeply", 0) from None
+            raise RenderError("the value is nested too deeply", 0, self.text) from None
+        except RenderError as error:
+            error.source = self.text
+            raise
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +59,11 @@ class Template:
 
     def render(self, scope: Mapping[str, object], host: Host, *, allow_nul: bool = False) -> str:
         """The text. `allow_nul` where it goes neither to an agent nor into an argument. Raises RenderError."""
-        text = execute(text_code(self.text), scope, host, write_text)[0] if is_template(self.text) else self.text
+        try:
+            text = execute(text_code(self.text), scope, host, write_text)[0] if is_template(self.text) else self.text
+        except RenderError as error:
+            error.source = self.text
+            raise
         if not allow_nul and "\0" in text:
             raise RenderError("a NUL character cannot stand in this text; give it to a command by `stdin:`, or its file with `| file`")
         return text
