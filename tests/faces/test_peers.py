@@ -143,3 +143,129 @@ def test_10_a_name_is_only_a_name(session: Session, name: str | None) -> None:
     options = [] if name is None else ["--arg", f"name={name}"]
     assert ran(session, 10, *options).outputs == {"greeting": f"Hello {name or 'World'}"}
     assert not (session.path / "PWNED").exists()
+
+
+@pytest.mark.parametrize(
+    ("log", "taken", "title", "summary"),
+    [
+        ("TimeoutError", "retry", "Flaky test", 'The server didn\'t answer "in time"; `curl` gave up after $30. (confidence 0.7)'),
+        ("ConnectionResetError", "warn", "Flaky test", "The connection was reset once. (confidence 0.69)"),
+        ("AssertionError", None, "Test failure", "The sum is wrong. (confidence 0.95)"),
+    ],
+)
+def test_11_the_answer_of_the_agent_decides_and_reaches_the_comment_unharmed(
+    session: Session, log: str, taken: str | None, title: str, summary: str
+) -> None:
+    found = ran(session, 11, "--arg", f"log={log}", GH_TOKEN="a-token")
+    assert {name for name in ("retry", "warn") if found.statuses[name] == "success"} == ({taken} if taken else set())
+    assert found.outputs == {"comment": f"## {title}\n{summary}"}
+    assert (session.path / "comment.md").read_text() == f"## {title}\n{summary}\n"
+    if taken == "retry":
+        assert found.steps["retry"]["output"] == "Flaky (0.7): " + summary.removesuffix(" (confidence 0.7)")
+
+
+@pytest.mark.parametrize(("status", "attempts"), [("503", 5), ("404", 1), ("200", 1)])
+def test_12_only_what_is_not_available_is_asked_again(session: Session, status: str, attempts: int) -> None:
+    file = example(session, 12)
+    file.write_text(file.read_text().replace("delay: 3s", "delay: 1ms"))
+    ended = session.flow("run", file.name, "--arg", f"status={status}", "--json")
+    assert ended.code == (0 if status == "200" else 1)
+    assert len(ended.json()["steps"][0]["attempts"]) == attempts
+
+
+@pytest.mark.parametrize(("visits", "pets"), [(2, ["rex", "tom"]), (9, ["rex", "tom", "kit", "bob"])])
+def test_13_pets_are_seen_in_order_as_long_as_there_is_time(session: Session, visits: int, pets: list[str]) -> None:
+    found = ran(session, 13, "--arg", f"visits={visits}")
+    assert found.outputs == {
+        "seen": [f"{index} {pet}" for index, pet in enumerate(pets)],
+        "pets": [{"id": pet} for pet in pets],
+    }
+    assert found.steps["one_by_one"]["rounds"] == len(pets)
+
+
+@pytest.mark.parametrize(("slow", "quick"), [("doctor", "nurse"), ("nurse", "doctor")])
+def test_14_the_first_answer_is_enough_and_the_other_call_is_cancelled(session: Session, slow: str, quick: str) -> None:
+    found = ran(session, 14, "--arg", f"slow={slow}")
+    assert found.statuses == {f"call_{quick}": "success", f"call_{slow}": "cancelled", "tell": "success", "enough": "success"}
+    assert found.outputs == {"answer": f"the {quick} comes"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "taken", "order"),
+    [
+        ("electronic", "electronic", {"validate": True, "status": "fulfilled"}),
+        ("physical", "physical", {"inventory": "clear", "items": 1, "address": "Elmer St"}),
+        ("singing", "unknown", {"log": "warn", "message": "something's wrong"}),
+    ],
+)
+def test_15_one_branch_is_taken_and_an_unknown_type_takes_the_default(
+    session: Session, kind: str, taken: str, order: dict[str, object]
+) -> None:
+    found = ran(session, 15, "--arg", f"order_type={kind}")
+    assert found.statuses == {name: "success" if name == taken else "skipped" for name in ("electronic", "physical", "unknown")}
+    assert found.outputs == {"order": order}
+
+
+def test_16_the_second_attempt_knows_that_it_is_the_last(session: Session) -> None:
+    found = ran(session, 16)
+    assert found.kinds("retry-me") == [("normal", "failed"), ("normal", "success")]
+    assert (found.steps["retry-me"]["output"], found.steps["hello-world"]["output"]) == ("This is the last attempt.", "hello world")
+    assert moves(session)[-3:] == [("ends", "retry-me"), ("starts", "hello-world"), ("ends", "hello-world")]
+
+
+def test_17_numbers_go_from_step_to_step_and_out_of_the_run(session: Session) -> None:
+    assert ran(session, 17).outputs == {"sum": 22, "partial_sum": 12, "all_sum": "22-12"}
+
+
+def test_18_an_include_adds_to_combinations_and_overwrites_nothing(session: Session) -> None:
+    common, old, test = ("path/to/common/package/", "path/to/go117/context", "-cover -v")
+    assert ran(session, 18).outputs["built"] == [
+        f"linux/amd64 and go1.17 flags?  context? {old} package? {common}",
+        f"linux/amd64 and go1.18.1 flags?  context?  package? {common}",
+        f"linux/ppc64le and go1.17 flags?  context? {old} package? {common}",
+        f"linux/ppc64le and go1.18.1 flags?  context?  package? {common}",
+        f"linux/s390x and go1.17 flags? {test} context? {old} package? {common}",
+        f"linux/s390x and go1.18.1 flags? {test} context?  package? {common}",
+        "I-do-not-exist and  flags?  context?  package? ",
+    ]
+
+
+def test_19_all_cleanups_run_after_a_failure_which_stays_the_reason(session: Session) -> None:
+    found = ran(session, 19, code=1)
+    assert found.statuses == {"cmd": "failed", "hangs": "failed", "failing": "failed", "echo": "success", "task-1": "success"}
+    assert found.result["error"] == "step `cmd` failed"
+    assert found.steps["hangs"]["attempts"][0]["error_kind"] == "timeout"
+    assert found.steps["task-1"]["output"] == "task-1 ran after a failure"
+    assert [task for move, task in moves(session) if move == "starts"] == ["cmd", "hangs", "failing", "echo", "task-1"]
+
+
+def test_19_a_cleanup_that_fails_is_no_failure_of_the_run(session: Session) -> None:
+    found = ran(session, 19, "--arg", "exit_code=0")
+    assert (found.statuses["failing"], found.steps["task-1"]["output"]) == ("failed", "task-1 ran successfully")
+
+
+def test_20_every_kind_of_list_is_gone_through_once(session: Session) -> None:
+    found = ran(session, 20)
+    product = [f"{system}/{machine}" for system in ("windows", "linux", "darwin") for machine in ("amd64", "arm64")]
+    assert found.outputs == {
+        "explicit": ["a", "b", "c"],
+        "product": product,
+        "product_of_arguments": product,
+        "globbed": ["bar", "foo"],
+        "parts_of_a_text": ["foo", "bar"],
+    }
+    different = {name: step["output"] for name, step in found.steps.items() if name.startswith("different_tasks[") and step["output"]}
+    assert different == {"different_tasks[0]/task-1": "1", "different_tasks[1]/task-2": "2", "different_tasks[2]/task-3": "3"}
+
+
+def test_20_what_stands_twice_in_a_list_makes_two_tasks(session: Session) -> None:
+    found = ran(session, 20, "--arg", 'os=["linux", "linux"]', "--arg", 'arch=["arm64"]')
+    assert found.outputs["product_of_arguments"] == ["linux/arm64", "linux/arm64"]
+
+
+def test_20_a_matrix_over_a_text_is_refused_by_the_name_of_the_text(session: Session) -> None:
+    file = example(session, 20)
+    file.write_text(file.read_text().replace("arch: args.arch", "arch: args.names"))
+    ended = session.flow("run", file.name)
+    assert ended.code == 2
+    assert ended.err.splitlines()[0] == "error: `matrix.arch` takes a list, and `args.names` is declared as string"
