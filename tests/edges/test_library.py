@@ -78,6 +78,15 @@ def test_the_workflow_of_the_project_wins_over_the_users_and_the_bundled_one(hom
     assert [older.source for older in home.find_workflow("hello").overrides] == ["user", "built in"]
 
 
+def test_a_workflow_beside_the_one_that_names_it_wins_over_that_of_the_project(home: Home) -> None:
+    home.workflow(home.project / ".cpool" / "workflows", "x.yaml")
+    home.workflow(home.project / "workflows", "x.yaml")
+    newest = home.workflow(home.flows / "workflows", "x.yaml")
+    found = home.find("workflow", "x")
+    assert found.path == newest
+    assert [other.path.parent for other in found.overrides] == [home.project / "workflows", home.project / ".cpool" / "workflows"]
+
+
 def test_of_two_suffixes_yaml_wins(home: Home) -> None:
     home.workflow(home.project / "workflows", "x.yml")
     newest = home.workflow(home.project / "workflows", "x.yaml")
