@@ -110,7 +110,7 @@ def test_answers_beside_a_bundled_workflow_are_no_workflow() -> None:
 def test_an_unknown_name_names_the_nearest_and_what_there_is(home: Home) -> None:
     with pytest.raises(InvalidInput) as error:
         home.find("skill", "implment")
-    assert refusal(error).startswith("no skill `implment` | did you mean `implement`? | there is `code_review`, `implement`")
+    assert refusal(error).startswith("no skill `implment` | did you mean `implement`? | there is `code_review`, `describe_change`")
 
 
 def test_a_skill_name_is_never_a_path(home: Home) -> None:
