@@ -6,7 +6,9 @@ Starts nothing, writes nothing. A text that needs a step's output is shown as it
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
+from shlex import quote
 from typing import Any
 
 from cpool_flow import settings, template
@@ -15,6 +17,8 @@ from cpool_flow.plan import Plan, PlannedStep
 from cpool_flow.values import Record, RenderError, wrap
 
 JsonObject = dict[str, Any]
+_EXPRESSION = re.compile(r"(\{\{.*?\}\})", re.DOTALL)
+_STATEMENT = re.compile(r"\{%|\{#")
 
 
 def plan_document(inputs: Inputs, place: str, base: str | None = None) -> JsonObject:
@@ -123,10 +127,11 @@ class _Preview:
         return document | ({"agent": self._agent(step)} if step.agent is not None else {})
 
     def _text(self, step: PlannedStep) -> str:
-        """What the step does, rendered where all its values are known. Text for a shell is shown as it was written."""
+        """What the step does, rendered as far as its values are known. In text for a shell only a value that is one plain word is shown:
+        any other gets there as a variable."""
         written = step.step
         if isinstance(written.run, str):
-            return written.run
+            return self._rendered(written.run, step, is_shown=lambda value: quote(value) == value)
         if written.run is not None:
             return " ".join(self._rendered(word, step) for word in written.run)
         if written.skill is not None or written.workflow is not None:
@@ -143,14 +148,20 @@ class _Preview:
         agent = {"agent": {"value": step.agent, "source": override}}
         return agent | shown | agent | (_default_mode(shown) if step.agent == "claude" else {})
 
-    def _rendered(self, text: str, step: PlannedStep) -> str:
-        """Only the run's own file has its arguments by now."""
+    def _rendered(self, text: str, step: PlannedStep, is_shown: Callable[[str], bool] = lambda value: True) -> str:
+        """Each expression of which all values are known, the others as they were written; with statements, all or nothing. Only the
+        run's own file has its arguments by now."""
         if step.source or "{" not in text:
             return text
+        parts = [text] if _STATEMENT.search(text) else _EXPRESSION.split(text)
+        return "".join(self._part(part, is_shown) for part in parts)
+
+    def _part(self, part: str, is_shown: Callable[[str], bool]) -> str:
         try:
-            return template.parse(text).render(self._scope, _NoHost())
-        except RenderError:
-            return text
+            value = template.parse(part).render(self._scope, _NoHost())
+        except (RenderError, template.TemplateError):
+            return part
+        return value if is_shown(value) or not template.is_template(part) else part
 
 
 class _NoHost:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -404,3 +405,28 @@ def test_the_log_of_every_attempt_stays(session: Session) -> None:
     logs = [Path(attempt["log"]) for attempt in steps["a"]["attempts"]]
     assert all(log.is_absolute() for log in logs)
     assert [log.read_text() for log in logs] == [f"out {n}\nerr {n}\n" for n in (1, 2, 3)]
+
+
+def test_the_error_of_an_answer_that_is_refused_ends_with_the_end_of_the_answer(session: Session) -> None:
+    prose = "no JSON at all. " * 400
+    session.file("answers.yaml", json.dumps({"steps": {"ask": [{"answer": f"{prose}THE END"}, {"answer": '{"a": 1}'}]}}))
+    session.file(
+        "flow.yaml",
+        """
+        config: {agent: scripted, script: answers.yaml}
+        steps:
+          - {name: ask, prompt: hi, output: json, recovery_prompt: "mend: {{ error }}"}
+        """,
+    )
+    ended = session.flow("run", "flow.yaml", "--json")
+    assert ended.code == 0, ended.err
+    error = ended.json()["steps"][0]["attempts"][0]["error"]
+    assert error.startswith("ask, attempt 1: no valid JSON in the answer")
+    assert error.endswith("THE END")
+    assert 4096 < len(error) < 4096 + 400
+
+
+def test_a_run_cannot_be_called_last(session: Session) -> None:
+    session.file("flow.yaml", "steps: [{run: echo hi}]")
+    ended = session.flow("run", "flow.yaml", "--run-id", "last")
+    assert (ended.code, ended.err) == (2, "error: `last` cannot be a run id: it means the latest run\n")

@@ -109,3 +109,25 @@ def test_the_worst_case_is_the_caps_of_all_attempts(session: Session) -> None:
         """,
     )
     assert session.flow("plan", "flow.yaml", "--json").json()["worst_case_usd"] == 0.5 * (2 + 3 + 2)
+
+
+def test_texts_are_rendered_as_far_as_their_values_are_known(session: Session) -> None:
+    session.file(
+        "flow.yaml",
+        """
+        config: {agent: command, command: [cat]}
+        args: {pr: {type: integer}, title: {type: string, default: "a 'b'; rm"}}
+        steps:
+          - {name: a, run: "gh pr diff {{ args.pr }} --title {{ args.title }} {{ run.id }}"}
+          - {name: b, effects: none, prompt: "PR {{ args.pr }} ({{ args.title }}): {{ steps.a.output }}, {{ '}}' ~ args.pr }}"}
+          - {name: c, run: [echo, "{{ args.pr }}-{{ steps.a.output }}"]}
+          - {name: d, effects: none, prompt: "{% if args.pr > 3 %}big {{ args.pr }}{% endif %}"}
+        """,
+    )
+    document = session.flow("plan", "flow.yaml", "--arg", "pr=42", "--json").json()
+    assert [step["text"] for step in document["steps"]] == [
+        "gh pr diff 42 --title {{ args.title }} {{ run.id }}",
+        "PR 42 (a 'b'; rm): {{ steps.a.output }}, {{ '}}' ~ args.pr }}",
+        "echo 42-{{ steps.a.output }}",
+        "big 42",
+    ]

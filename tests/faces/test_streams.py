@@ -55,3 +55,24 @@ def test_a_folder_that_is_gone_is_one_error(project: Session, command: str) -> N
 
 def test_the_version_is_said_anywhere(project: Session) -> None:
     assert shell(project, "mkdir gone && cd gone && rmdir ../gone && cpool-flow --version").returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        ("run nowhere.yaml --json", "cannot read `nowhere.yaml`: no such file or directory"),
+        ("run broken.yaml --json", "unknown key `rnu` in a step"),
+        ("status nobody --json", "there are no runs in `PROJECT`"),
+        ("status last --json --wach", "No such option '--wach'. Did you mean '--watch'?"),
+        ("run --json", "Missing argument 'FILE|NAME'."),
+    ],
+)
+def test_with_json_an_error_is_a_document_as_well(session: Session, command: str, message: str) -> None:
+    session.file("broken.yaml", "steps:\n  - rnu: echo hi\n")
+    ended = session.flow(*command.split())
+    assert ended.code == 2
+    errors = ended.json()["errors"]
+    assert errors[0]["message"].replace(str(session.path), "PROJECT") == message
+    assert message.replace("PROJECT", str(session.path)) in ended.err
+    if "broken" in command:
+        assert (errors[0]["file"], errors[0]["line"], errors[0]["column"]) == ("broken.yaml", 2, 5)

@@ -151,11 +151,11 @@ def run_main(arguments: list[str]) -> int:
     except FlowError as error:
         from cpool_flow.cli.complain import complain
 
-        return complain(error)
+        return complain(error, as_json="--json" in arguments)
     except click.exceptions.Exit as error:
         return error.exit_code
     except click.ClickException as error:
-        return _usage(error)
+        return _usage(error, as_json="--json" in arguments)
     except click.Abort:
         return 130
     except BrokenPipeError:
@@ -176,13 +176,13 @@ def _full(error: OSError) -> int:
     return 5
 
 
-def _usage(error: click.ClickException) -> int:
-    from cpool_flow.errors import printable
+def _usage(error: click.ClickException, *, as_json: bool) -> int:
+    from cpool_flow.cli.complain import complain
+    from cpool_flow.errors import InvalidInput, Problem
 
-    print(f"error: {printable(error.format_message())}", file=sys.stderr)
     context = getattr(error, "ctx", None)
-    print(f"help: see `{context.command_path if context else 'cpool-flow'} --help`", file=sys.stderr)
-    return 2
+    help = f"see `{context.command_path if context else 'cpool-flow'} --help`"
+    return complain(InvalidInput(Problem(error.format_message(), help=help)), as_json=as_json)
 
 
 def _bug(error: Exception) -> int:
