@@ -214,3 +214,13 @@ def test_a_folder_that_everybody_may_write_to_is_no_project_of_those_below(tmp_p
     tmp_path.chmod(0o1777)
     assert find_project(work, None) == work
     assert find_project(tmp_path, None) == tmp_path
+
+
+def test_nothing_above_a_folder_that_everybody_may_write_to_is_the_project_of_those_below(tmp_path: Path) -> None:
+    shared = tmp_path / "shared"
+    work = shared / "work"
+    work.mkdir(parents=True)
+    (tmp_path / ".cpool").mkdir()
+    assert find_project(work, None) == tmp_path
+    shared.chmod(0o1777)
+    assert find_project(work, None) == work
