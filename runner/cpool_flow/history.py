@@ -22,6 +22,8 @@ class Run:
     folder: RunFolder
     inputs: Inputs
     state: State
+    # Tasks that a person has answered, which the run has not heard yet.
+    answered: frozenset[str] = frozenset()
 
     def document(self) -> dict[str, Any]:
         """The JSON document of `status --json`."""
@@ -33,7 +35,8 @@ def read(folder: RunFolder) -> Run:
     inputs = run_inputs.load(folder)
     journal = Journal.open(folder.path)
     try:
-        return Run(folder, inputs, fold(inputs.plan, journal))
+        answered = frozenset(str(request.data.get("task")) for request in journal.requests() if request.type == "approve")
+        return Run(folder, inputs, fold(inputs.plan, journal), answered)
     finally:
         journal.close()
 

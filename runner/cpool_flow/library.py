@@ -48,11 +48,14 @@ def places(kind: Kind, project: Path, beside: Path, config_home: Path) -> tuple[
     """
     folder = f"{kind}s"
     claude = [Place("project (Claude Code)", project / ".claude" / folder)] if kind == "skill" else []
+    # A name of a workflow means the same in a file as on the command line, wherever in the project the file is.
+    own = [Place("project", project / folder)] if kind == "workflow" and beside != project else []
     return (
         Place("built in", bundled(folder)),
         Place("user", config_home / "cpool-flow" / folder),
         *claude,
         Place("project", project / ".cpool" / folder),
+        *own,
         Place("beside the workflow" if beside != project else "project", beside / folder),
     )
 
@@ -131,15 +134,18 @@ def read_text(path: Path, *, shown: str | None = None, limit: int = MAX_FILE_BYT
 def find_project(start: Path, home: Path | None) -> Path:
     """The project of the folder `start`: the nearest one upwards with `cpool.yaml` or `.cpool/`, else the git top level, else `start`.
 
-    A `.cpool/` in the home folder is the project of that folder alone, else every folder below would belong to it; a folder that
-    everybody may write to (`/tmp`) is nobody's project but its own.
+    A `.cpool/` in the home folder is the project of that folder alone, else every folder below would belong to it. Nothing is looked
+    for at or above a folder that everybody may write to (`/tmp`), nor at the root of the file system: what lies there is nobody's.
     """
-    folders = [start, *start.parents]
-    for folder in folders:
-        marked = os.path.isfile(folder / "cpool.yaml") or (os.path.isdir(folder / ".cpool") and (folder == start or folder != home))
-        if marked and (folder == start or not folder.stat().st_mode & stat.S_IWOTH):
+    owned = [start]
+    for folder in start.parents:
+        if folder == folder.parent or folder.stat().st_mode & stat.S_IWOTH:
+            break
+        owned.append(folder)
+    for folder in owned:
+        if os.path.isfile(folder / "cpool.yaml") or (os.path.isdir(folder / ".cpool") and (folder == start or folder != home)):
             return folder
-    return next((folder for folder in folders if os.path.exists(folder / ".git")), start)
+    return next((folder for folder in owned if os.path.exists(folder / ".git")), start)
 
 
 def bundled(folder: str) -> Path:

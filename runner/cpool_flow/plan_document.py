@@ -6,7 +6,9 @@ Starts nothing, writes nothing. A text that needs a step's output is shown as it
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
+from shlex import quote
 from typing import Any
 
 from cpool_flow import settings, template
@@ -15,6 +17,8 @@ from cpool_flow.plan import Plan, PlannedStep
 from cpool_flow.values import Record, RenderError, wrap
 
 JsonObject = dict[str, Any]
+_EXPRESSION = re.compile(r"(\{\{.*?\}\})", re.DOTALL)
+_STATEMENT = re.compile(r"\{%|\{#")
 
 
 def plan_document(inputs: Inputs, place: str, base: str | None = None) -> JsonObject:
@@ -117,22 +121,34 @@ class _Preview:
             "recoveries": step.recoveries,
             "effects": step.effects,
             "takes_slot": step.takes_slot,
+            "env": {name: self._rendered(value, step) for name, value in (step.step.env or {}).items()},
             "secrets": list(step.step.secrets or ()),
             "verify": _plain(step.step.verify),
         }
         return document | ({"agent": self._agent(step)} if step.agent is not None else {})
 
     def _text(self, step: PlannedStep) -> str:
-        """What the step does, rendered where all its values are known. Text for a shell is shown as it was written."""
+        """What the step does, rendered as far as its values are known. In text for a shell only a value that is one plain word is shown:
+        any other gets there as a variable."""
         written = step.step
         if isinstance(written.run, str):
-            return written.run
+            return self._rendered(written.run, step, is_shown=lambda value: quote(value) == value)
         if written.run is not None:
             return " ".join(self._rendered(word, step) for word in written.run)
         if written.skill is not None or written.workflow is not None:
             named = f"skill {written.skill}" if written.skill is not None else f"workflow {written.workflow}"
-            return f"{named} with {json.dumps(written.with_ or {}, ensure_ascii=False)}"
+            return "\n".join([named, *(line for name, value in (written.with_ or {}).items() for line in self._given(name, value, step))])
         return self._rendered(written.prompt or written.approve or written.reason or "", step)
+
+    def _given(self, name: str, value: Any, step: PlannedStep) -> Iterator[str]:
+        """One value of `with`: in a line, or on lines of its own below its name."""
+        text = self._rendered(value, step) if isinstance(value, str) else json.dumps(_plain(value), ensure_ascii=False)
+        lines = text.strip().split("\n")
+        if len(lines) == 1:
+            yield f"  {name}: {lines[0]}"
+        else:
+            yield f"  {name}:"
+            yield from (f"    {line}" if line else "" for line in lines)
 
     def _agent(self, step: PlannedStep) -> dict[str, dict[str, Any]]:
         """The merged agent settings, each with the layer it comes from."""
@@ -143,14 +159,20 @@ class _Preview:
         agent = {"agent": {"value": step.agent, "source": override}}
         return agent | shown | agent | (_default_mode(shown) if step.agent == "claude" else {})
 
-    def _rendered(self, text: str, step: PlannedStep) -> str:
-        """Only the run's own file has its arguments by now."""
+    def _rendered(self, text: str, step: PlannedStep, is_shown: Callable[[str], bool] = lambda value: True) -> str:
+        """Each expression of which all values are known, the others as they were written; with statements, all or nothing. Only the
+        run's own file has its arguments by now."""
         if step.source or "{" not in text:
             return text
+        parts = [text] if _STATEMENT.search(text) else _EXPRESSION.split(text)
+        return "".join(self._part(part, is_shown) for part in parts)
+
+    def _part(self, part: str, is_shown: Callable[[str], bool]) -> str:
         try:
-            return template.parse(text).render(self._scope, _NoHost())
-        except RenderError:
-            return text
+            value = template.parse(part).render(self._scope, _NoHost())
+        except (RenderError, template.TemplateError):
+            return part
+        return value if is_shown(value) or not template.is_template(part) else part
 
 
 class _NoHost:

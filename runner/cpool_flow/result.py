@@ -81,7 +81,7 @@ class Result:
             document["error"] = error
         if plan.phase == "finally":
             document["phase"] = "finally"
-        return document | self._artifacts(step, alone) | self._inside(step, alone)
+        return document | self._question(alone) | self._artifacts(step, alone) | self._inside(step, alone)
 
     def _items(self, step: StepState) -> list[Any]:
         return json.loads(self._load(step.items)) if step.plan.fans_out and step.items else []
@@ -102,7 +102,10 @@ class Result:
         }
         if task.failure:
             document["error"] = task.failure
-        return document | self._artifacts(step, task) | self._inside(step, task)
+        return document | self._question(task) | self._artifacts(step, task) | self._inside(step, task)
+
+    def _question(self, task: Task | None) -> JsonObject:
+        return {"question": self._load(task.asked)} if task is not None and task.asked is not None else {}
 
     def _artifacts(self, step: StepState, task: Task | None) -> JsonObject:
         """The files that the last attempt left to be kept, as absolute paths."""

@@ -256,7 +256,9 @@ def create(project: Path, run_id: str) -> RunFolder:
 
 
 def check_run_id(run_id: str) -> None:
-    """Raises InvalidInput unless `run_id` can name a folder and the last part of a git branch."""
+    """Raises InvalidInput unless `run_id` can name a folder and the last part of a git branch, and means nothing else."""
+    if run_id == "last":
+        raise InvalidInput("`last` cannot be a run id: it means the latest run")
     bad = not RUN_ID.fullmatch(run_id) or ".." in run_id or run_id.endswith((".", ".lock"))
     if bad:
         raise InvalidInput(

@@ -21,7 +21,8 @@ from cpool_flow.nodes import Path
 
 
 def read_shape(findings: Findings) -> model.Workflow | None:
-    """The workflow in the document, its problems noted. With no more than unknown keys wrong, it is the workflow without them."""
+    """The workflow in the document, its problems noted. Where names and references can be read in spite of them, it is the workflow
+    without what is wrong, so that those are checked as well."""
     data = findings.document.data
     if not isinstance(data, dict):
         findings.error((), f"a workflow is a mapping with `steps`, and this is {_kind(data)}")
@@ -33,10 +34,11 @@ def read_shape(findings: Findings) -> model.Workflow | None:
         complaints = _complaints(error, data)
     for path, found in complaints.items():
         _explain(path, found, data, findings)
-    if len(complaints) > MOST or any(kind != "extra_forbidden" for found in complaints.values() for kind, _ in found):
+    wrong = [_to_leave_out(path, [kind for kind, _ in found]) for path, found in complaints.items()]
+    if len(complaints) > MOST or None in wrong:
         return None
     try:
-        return model.Workflow.model_validate(_without(data, complaints))
+        return model.Workflow.model_validate(_without(data, dict.fromkeys(path for path in wrong if path is not None)))
     except ValidationError:
         return None  # steps that do not do exactly one thing
 
@@ -73,9 +75,20 @@ def _has(data: object, part: str | int) -> bool:
     return isinstance(data, dict) and part in data
 
 
+def _to_leave_out(path: Path, kinds: list[str]) -> Path | None:
+    """What has to go so that the rest can be read; None where names or references hang on it."""
+    if set(kinds) == {"extra_forbidden"}:
+        return path
+    start = 0
+    while path[start : start + 1] in (("steps",), ("finally",)):
+        start += 2
+    known = _INDEPENDENT[model.Step if start else model.Workflow]
+    return path[: start + 1] if path[start : start + 1] and path[start] in known else None
+
+
 def _without(data: Any, paths: Iterable[Path]) -> Any:
-    """A copy of `data` without the keys at `paths`."""
-    for path in paths:
+    """A copy of `data` without the keys at `paths`. What a step does is kept, as a text without anything in it."""
+    for path in sorted(paths, key=len, reverse=True):
         data = _without_one(data, path)
     return data
 
@@ -83,8 +96,10 @@ def _without(data: Any, paths: Iterable[Path]) -> Any:
 def _without_one(data: Any, path: Path) -> Any:
     part: Any = path[0]
     copy: Any = list(data) if isinstance(data, list) else dict(data)
-    if len(path) == 1:
-        del copy[part]
+    if len(path) == 1 and part in model.KINDS:
+        copy[part] = "x"
+    elif len(path) == 1:
+        copy.pop(part, None)
     else:
         copy[part] = _without_one(data[part], path[1:])
     return copy
@@ -198,6 +213,15 @@ def _is_later(path: Path, value: object) -> bool:
         or (key == "slot" and isinstance(path[-2], int) and isinstance(value, str) and re.match(model.STEP_NAME, value))
     )
 
+
+# Keys on which no name and no order hangs: without them, the references of all others can still be read.
+_INDEPENDENT: dict[type, frozenset[str]] = {
+    model.Workflow: frozenset("version requires name description config slots timeout isolation base include_changes setup keep".split()),
+    model.Step: frozenset(
+        "description run prompt approve reason max_items max_parallel fail_fast config timeout idle_timeout retries retry recovery_prompt "
+        "recoveries verify expect effects on_failure output output_schema artifacts env secrets cwd stdin shell ok_codes allow_denials slot".split()
+    ),
+}
 
 # ---- words ----
 

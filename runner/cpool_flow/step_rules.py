@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
-from cpool_flow import model, settings, template
+from cpool_flow import model, settings, shell, template
 from cpool_flow.errors import did_you_mean
 from cpool_flow.fan_out import EXTRA, MOST_COMBINATIONS
 from cpool_flow.findings import Findings
@@ -20,7 +20,7 @@ from cpool_flow.nodes import Path
 from cpool_flow.order import Order, Placed
 from cpool_flow.outputs import path_keys
 from cpool_flow.plan import DEFAULT_MAX_ITEMS, NEVER_RETRIED
-from cpool_flow.visible import RESERVED, STEP_FIELDS
+from cpool_flow.visible import ITEM_FIELDS, RESERVED, STEP_FIELDS
 
 # What changes how a shell finds programs, reads start-up files or splits words.
 _RISKY_VARIABLES = {
@@ -183,8 +183,9 @@ class _Rules:
 
     def _check_variable(self, name: str, variable: str | model.OutputVariable) -> None:
         path: Path = (*self._path, "output_vars", name)
-        if name in STEP_FIELDS:
-            self._findings.error(path, f"`{name}` is a field of every step, and cannot name a variable", key=True)
+        if name in STEP_FIELDS or (self._step.fans_out and name in ITEM_FIELDS):
+            whose = "step" if name in STEP_FIELDS else "item"
+            self._findings.error(path, f"`{name}` is a field of every {whose}, and cannot name a variable", key=True)
         written = variable if isinstance(variable, str) else variable.path
         try:
             path_keys(written)
@@ -227,12 +228,15 @@ class _Rules:
         step = self._step
         if step.shell is None:
             return
-        words = step.shell.split() if isinstance(step.shell, str) else step.shell
-        if not words:
-            self._error("shell", "`shell` is empty")
-        elif any(map(template.is_template, words)):
+        if template.is_template(" ".join(step.shell) if isinstance(step.shell, tuple) else step.shell):
             self._error("shell", "`shell` takes no template")
-        elif isinstance(step.run, str) and template.is_template(step.run) and PurePosixPath(words[0]).name not in _POSIX_SHELLS:
+            return
+        try:
+            words = shell.words(step.shell)
+        except ValueError as error:
+            self._error("shell", f"`shell` {error}")
+            return
+        if isinstance(step.run, str) and template.is_template(step.run) and PurePosixPath(words[0]).name not in _POSIX_SHELLS:
             message = f"values can be put safely into text for sh, bash and dash only, not for {shown_name(words[0])}"
             self._error("shell", message, help="hand them over by `env:` or `stdin:`")
 

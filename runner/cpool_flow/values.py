@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from cpool_flow.json_value import JsonValue
@@ -73,6 +73,14 @@ class Record(Mapping[str, object]):
     def __repr__(self) -> str:
         return f"Record({', '.join(self)})"
 
+    def readable(self) -> Iterator[tuple[str, object]]:
+        """The fields that have a value now: an output that is no JSON has no `json`."""
+        for name in self:
+            try:
+                yield name, self[name]
+            except RenderError:
+                continue
+
     def absence(self, name: str) -> str | None:
         """Why the field has no value; None where it has one or was never declared."""
         value = self._fields.get(name)
@@ -93,11 +101,22 @@ def unwrap(value: object) -> JsonValue:
         return value
     if isinstance(value, float):
         return _finite(value)
+    if isinstance(value, Record):
+        return {name: unwrap(field) for name, field in value.readable()}
     if isinstance(value, Mapping):
         return {_key(key): unwrap(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [unwrap(item) for item in value]
     raise RenderError(value.reason if isinstance(value, Absent) else f"{kind(value)} is no value")
+
+
+def parts(container: object) -> Iterable[object]:
+    """What a list or a mapping holds, of a record the fields that can be read."""
+    if isinstance(container, Record):
+        return (field for _, field in container.readable())
+    if isinstance(container, Mapping):
+        return container.values()
+    return container if isinstance(container, (list, tuple)) else ()
 
 
 def json_text(value: object, indent: int | None = None) -> str:

@@ -16,6 +16,7 @@ from cpool_flow.order import Order, Placed
 STEP_FIELDS = (
     "output", "json", "status", "error", "items", "branch", "commit", "changed_files", "cost_usd", "duration", "vars",
 )  # fmt: skip
+ITEM_FIELDS = ("item", "index")
 RUN_FIELDS = ("id", "dir", "branch", "base", "workflow")
 # What a file cannot use as a name of its own: names of the scope, now or later, and words of the template language.
 RESERVED = frozenset(

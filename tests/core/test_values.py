@@ -45,6 +45,16 @@ def test_an_absent_field_is_not_there_and_says_why():
         record["output"]
 
 
+def test_a_field_that_cannot_be_read_is_left_out_of_the_whole_and_says_why_by_itself():
+    def load():
+        raise RenderError("the output of step `x` is not JSON")
+
+    record = Record({"output": "text", "json": Lazy(load), "items": [Record({"json": Lazy(load), "index": 0})]})
+    assert unwrap(record) == {"output": "text", "items": [{"index": 0}]}
+    with pytest.raises(RenderError, match="is not JSON"):
+        record["json"]
+
+
 def test_records_are_equal_to_the_data_that_they_hold():
     assert Record({"a": [Record({"b": 1})]}) == {"a": [{"b": 1}]}
 

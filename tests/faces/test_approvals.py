@@ -120,3 +120,30 @@ def test_a_cancelled_run_asks_no_more(waiting: Session) -> None:
     assert waiting.flow("cancel", "last").code == 0
     assert waiting.flow("approve", "last", "release").code == 2
     assert waiting.status()["status"] == "cancelled"
+
+
+def test_the_question_is_shown_wherever_a_run_waits(session: Session) -> None:
+    session.file(
+        "flow.yaml",
+        """
+        steps:
+          - name: each
+            foreach: [a, b]
+            steps:
+              - {name: ask, approve: "Ship {{ item }}?\\nThink of it."}
+    """,
+    )
+    ended = session.flow("run", "flow.yaml", "--run-id", "r1")
+    question = "each[1]/ask asks: Ship b?\n  Think of it.\n"
+    answer = "answer: cpool-flow approve r1 'each[1]/ask' · then: cpool-flow resume r1"
+    assert question in ended.err
+    assert answer in ended.err
+    status = session.flow("status", "r1").out
+    assert question in status
+    assert answer in status
+    assert session.status()["steps"][0]["items"][1]["steps"][0]["question"] == "Ship b?\nThink of it."
+    assert session.flow("approve", "r1", "each[1]/ask").code == 0
+    status = session.flow("status", "r1").out
+    assert "each[1]/ask asks" not in status
+    assert "answered: `each[1]/ask`" in status
+    assert "each[0]/ask asks: Ship a?" in status

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -168,6 +169,28 @@ def test_a_run_step_is_run_again_after_each_recovery_until_it_passes(session: Se
     ]
     assert steps["build"]["output"] == "built"
     assert [attempt["agent"] for attempt in steps["build"]["attempts"]] == [None, None, "scripted", None, "scripted", None]
+
+
+def test_a_refused_tool_fails_the_recovery_of_a_run_step_unless_it_is_allowed_to_be(session: Session) -> None:
+    agent(session, "steps: {build: {edits: {a: x}, denials: [Bash], answer: I could not run the tests}}")
+    text = """
+        isolation: none
+        config: {agent: scripted, script: answers.yaml}
+        steps:
+          - name: build
+            run: test -e a
+            recovery_prompt: Make a.
+    """
+    assert attempts(run(session, text, code=1)["build"]) == [
+        ("normal", "failed", "failed"),
+        ("recovery", "failed", "permission_denied"),
+    ]
+    (session.path / "a").unlink()
+    assert attempts(run(session, text.rstrip() + "\n            allow_denials: true")["build"]) == [
+        ("normal", "failed", "failed"),
+        ("recovery", "success", None),
+        ("normal", "success", None),
+    ]
 
 
 def test_the_recovery_of_an_agent_step_is_its_answer_if_it_is_valid(session: Session) -> None:
@@ -382,3 +405,28 @@ def test_the_log_of_every_attempt_stays(session: Session) -> None:
     logs = [Path(attempt["log"]) for attempt in steps["a"]["attempts"]]
     assert all(log.is_absolute() for log in logs)
     assert [log.read_text() for log in logs] == [f"out {n}\nerr {n}\n" for n in (1, 2, 3)]
+
+
+def test_the_error_of_an_answer_that_is_refused_ends_with_the_end_of_the_answer(session: Session) -> None:
+    prose = "no JSON at all. " * 400
+    session.file("answers.yaml", json.dumps({"steps": {"ask": [{"answer": f"{prose}THE END"}, {"answer": '{"a": 1}'}]}}))
+    session.file(
+        "flow.yaml",
+        """
+        config: {agent: scripted, script: answers.yaml}
+        steps:
+          - {name: ask, prompt: hi, output: json, recovery_prompt: "mend: {{ error }}"}
+        """,
+    )
+    ended = session.flow("run", "flow.yaml", "--json")
+    assert ended.code == 0, ended.err
+    error = ended.json()["steps"][0]["attempts"][0]["error"]
+    assert error.startswith("ask, attempt 1: no valid JSON in the answer")
+    assert error.endswith("THE END")
+    assert 4096 < len(error) < 4096 + 400
+
+
+def test_a_run_cannot_be_called_last(session: Session) -> None:
+    session.file("flow.yaml", "steps: [{run: echo hi}]")
+    ended = session.flow("run", "flow.yaml", "--run-id", "last")
+    assert (ended.code, ended.err) == (2, "error: `last` cannot be a run id: it means the latest run\n")

@@ -297,3 +297,41 @@ def test_a_resume_goes_on_inside_of_the_item_that_failed(session: Session) -> No
     (session.home / "ledger.ok").touch()
     assert session.flow("resume", "last").code == 0
     assert sorted(ledger.read_text().split()) == ["one-a", "one-b", "two-a", "two-b", "two-b"]
+
+
+def test_items_whose_outputs_are_no_json_can_be_handed_on_whole(session: Session) -> None:
+    result = ran(
+        session,
+        """
+        steps:
+          - {name: a, foreach: [1, 2], run: "echo item {{ item }}"}
+          - {name: b, foreach: steps.a.items, run: "echo {{ item.output }} again"}
+          - {name: c, run: [echo, "{{ steps.a.items | tojson }}"], output: json}
+        outputs: {texts: "{{ steps.b.json }}", whole: "{{ steps.c.json | map(attribute='output') | list }}"}
+        """,
+    )
+    assert result["outputs"] == {"texts": ["item 1 again", "item 2 again"], "whole": ["item 1", "item 2"]}
+    assert "json" not in step(result, "b")["items"][0]["item"]
+
+
+def test_the_table_of_a_run_shows_steps_under_what_holds_them(session: Session) -> None:
+    session.file(
+        "flow.yaml",
+        """
+        steps:
+          - name: each
+            foreach: [1, 2]
+            steps:
+              - {name: one, run: "true"}
+              - {name: two, run: "exit {{ item - 1 }}"}
+          - {name: whole, join: done, steps: [{name: inside, run: "true"}]}
+          - {name: again, repeat: {until: iteration == 2, max: 3}, run: "true"}
+        """,
+    )
+    assert session.flow("run", "flow.yaml").code == 1
+    table = session.flow("status").out.split("\nfailed each")[0].splitlines()[1:]
+    rows = [line.split()[:2] for line in table]
+    assert rows == [
+        ["each", "failed"], ["each[1]", "failed"], ["one", "success"], ["two", "failed"],
+        ["whole", "success"], ["inside", "success"], ["again", "success"],
+    ]  # fmt: skip

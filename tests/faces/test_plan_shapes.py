@@ -109,3 +109,64 @@ def test_the_worst_case_is_the_caps_of_all_attempts(session: Session) -> None:
         """,
     )
     assert session.flow("plan", "flow.yaml", "--json").json()["worst_case_usd"] == 0.5 * (2 + 3 + 2)
+
+
+def test_texts_are_rendered_as_far_as_their_values_are_known(session: Session) -> None:
+    session.file(
+        "flow.yaml",
+        """
+        config: {agent: command, command: [cat]}
+        args: {pr: {type: integer}, title: {type: string, default: "a 'b'; rm"}}
+        steps:
+          - {name: a, run: "gh pr diff {{ args.pr }} --title {{ args.title }} {{ run.id }}"}
+          - {name: b, effects: none, prompt: "PR {{ args.pr }} ({{ args.title }}): {{ steps.a.output }}, {{ '}}' ~ args.pr }}"}
+          - {name: c, run: [echo, "{{ args.pr }}-{{ steps.a.output }}"]}
+          - {name: d, effects: none, prompt: "{% if args.pr > 3 %}big {{ args.pr }}{% endif %}"}
+        """,
+    )
+    document = session.flow("plan", "flow.yaml", "--arg", "pr=42", "--json").json()
+    assert [step["text"] for step in document["steps"]] == [
+        "gh pr diff 42 --title {{ args.title }} {{ run.id }}",
+        "PR 42 (a 'b'; rm): {{ steps.a.output }}, {{ '}}' ~ args.pr }}",
+        "echo 42-{{ steps.a.output }}",
+        "big 42",
+    ]
+
+
+def test_what_a_skill_or_a_workflow_is_given_stands_line_by_line(session: Session) -> None:
+    session.file(
+        "flow.yaml",
+        """
+        args: {n: {type: integer, default: 1}}
+        steps:
+          - name: fix
+            skill: implement
+            with:
+              description: |
+                Number {{ args.n }}.
+
+                {{ attempt }}
+            env: {HERE: "{{ args.n }}"}
+            verify: [make, "make test"]
+          - name: sub
+            workflow: child.yaml
+            with: {text: "{{ args.n }}", list: [1]}
+          - name: bare
+            workflow: child.yaml
+        """,
+    )
+    session.file("child.yaml", "args: {text: {default: 1}, list: {default: []}}\nsteps: [{name: inner, run: 'true'}]")
+    lines = session.flow("plan", "flow.yaml").out.splitlines()
+    assert [line.strip() for line in lines if line.startswith(("     |", "     verify", "     env"))] == [
+        "| skill implement",
+        "|   description:",
+        "|     Number 1.",
+        "|",
+        "|     {{ attempt }}",
+        "env HERE: 1",
+        "verify: make; make test",
+        "| workflow child.yaml",
+        "|   text: 1",
+        "|   list: [1]",
+        "| workflow child.yaml",
+    ]

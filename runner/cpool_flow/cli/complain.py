@@ -4,19 +4,39 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
+from cpool_flow.cli.json_output import print_json
 from cpool_flow.errors import FlowError, InvalidInput, Problem, printable, render_problems
 
 MAX_SOURCE_BYTES = 16 * 1024 * 1024
 
 
-def complain(error: FlowError) -> int:
-    """Print the error and return its exit code."""
+def complain(error: FlowError, *, as_json: bool) -> int:
+    """Print the error and return its exit code. `as_json`: a document was promised on stdout, so this is it."""
+    problems = error.problems if isinstance(error, InvalidInput) else (Problem(str(error)),)
     if isinstance(error, InvalidInput):
-        print(render_problems(error.problems, sources(error.problems)), file=sys.stderr)
+        print(render_problems(problems, sources(problems)), file=sys.stderr)
     else:
         print(f"error: {printable(str(error))}", file=sys.stderr)
+    if as_json:
+        print_json({"errors": [document(problem) for problem in problems]})
     return error.exit_code
+
+
+def document(problem: Problem, file: str | None = None) -> dict[str, Any]:
+    """A problem as JSON. `file`: in which it was found, where it names no place."""
+    place = problem.location
+    return {
+        "severity": "warning" if problem.warning else "error",
+        "message": problem.message,
+        "file": place.file if place else file,
+        "line": place.line if place else None,
+        "column": place.column if place else None,
+        "length": place.length if place else None,
+        "hint": problem.hint,
+        "help": problem.help,
+    }
 
 
 def sources(problems: tuple[Problem, ...]) -> dict[str, str]:

@@ -6,7 +6,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from cpool_flow.executor.logs import spools
 from cpool_flow.journal import Journal, is_alive
 from cpool_flow.result import iso_time
 from cpool_flow.state import State
+from cpool_flow.tasks import StepState
 
 FOLLOW_SECONDS = 0.1
 CHUNK = 65536
@@ -43,7 +44,7 @@ def runs_command(project: str | None, as_json: bool, limit: int) -> int:
         print("no runs yet; start one with `cpool-flow run FILE`", file=sys.stderr)
     for row in rows if not as_json else ():
         took = "" if row["duration_seconds"] is None else f"{row['duration_seconds']:.1f}s"
-        print(f"{row['run_id']}  {row['name']:<16} {row['status']:<10} {took:>8}  {printable(row['workflow'] or '')}")
+        print(f"{row['run_id']}  {row['name']:<16} {_status_word(row):<11} {took:>8}  {printable(row['workflow'] or '')}")
     return 0
 
 
@@ -55,7 +56,8 @@ def _run_row(folder: run_folder.RunFolder) -> dict[str, Any]:
         return {
             **row,
             "workflow": None,
-            "status": "unreadable",
+            "status": None,
+            "alive": False,
             "started_at": None,
             "duration_seconds": None,
             "tags": [],
@@ -65,12 +67,17 @@ def _run_row(folder: run_folder.RunFolder) -> dict[str, Any]:
     return {
         **row,
         "workflow": run.inputs.main.name,
-        "status": living_status(run),
+        "status": run.state.status,
+        "alive": is_alive(folder.path),
         "started_at": iso_time(state.created_at),
         "duration_seconds": None if state.ended_at is None else round(state.ended_at - state.created_at, 3),
         "tags": list(state.created.tags) if state.created else [],
         "error": state.reason or None,
     }
+
+
+def _status_word(row: dict[str, Any]) -> str:
+    return "unreadable" if row["status"] is None else "interrupted" if row["status"] == "running" and not row["alive"] else row["status"]
 
 
 def living_status(run: history.Run) -> str:
@@ -108,17 +115,34 @@ def _print_status(run: history.Run) -> None:
 
     state = run.state
     print(f"run {run.folder.run_id} ({run_folder.short_name(run.folder.run_id)}) · {run.inputs.main.name} · {living_status(run)}")
-    for step in state.steps.values():
-        done = f" {step.counts['success']}/{len(step.tasks)}" if step.plan.fans_out and step.tasks else ""
-        attempts = sum(len(task.attempts) for task in step.tasks)
-        took = f"{step.ended_at - step.started_at:.1f}s" if step.started_at and step.ended_at else ""
-        parts = [took, f"{attempts} attempts" if attempts > len(step.tasks) else "", step.reason]
-        print(f"  {step.plan.name:<20} {step.status}{done:<6} {' · '.join(printable(part) for part in parts if part)}".rstrip())
-    for line in summary_lines(state, alive=living_status(run) == "running"):
+    for line in _table(state.root.steps.values(), "  "):
+        print(line)
+    for line in summary_lines(state, alive=living_status(run) == "running", answered=run.answered):
         print(printable(line))
     if state.outputs:
         for name, value in json.loads(run.folder.load(state.outputs)).items():
             print_output(name, value)
+
+
+def _table(steps: Iterable[StepState], indent: str) -> Iterator[str]:
+    """A line for each step, below it those in it: of a fan-out only of the items that have not succeeded, of a loop of its last round."""
+    for step in steps:
+        done = f" {step.counts['success']}/{len(step.tasks)}" if step.plan.fans_out and step.tasks else ""
+        attempts = sum(len(task.attempts) for task in step.tasks)
+        took = f"{step.ended_at - step.started_at:.1f}s" if step.started_at and step.ended_at else ""
+        parts = [took, f"{attempts} attempts" if attempts > len(step.tasks) else "", step.reason]
+        yield _row(indent, step.plan.name, f"{step.status}{done}", *parts)
+        for task in step.tasks:
+            if step.plan.fans_out and task.status not in ("success", "ready", "pending"):
+                name = f"{step.plan.name}[{task.position}]"
+                yield _row(f"{indent}  ", name, task.status, task.reason)
+                yield from _table(task.frame.steps.values() if task.frame else (), f"{indent}    ")
+            elif not step.plan.fans_out and (step.plan.step.steps or step.plan.step.workflow):
+                yield from _table(task.frame.steps.values() if task.frame else (), f"{indent}  ")
+
+
+def _row(indent: str, name: str, status: str, *details: str) -> str:
+    return f"{indent}{name:<{max(0, 22 - len(indent))}} {status:<12} {' · '.join(printable(each) for each in details if each)}".rstrip()
 
 
 @click.command("events", short_help="Print what a run's journal has recorded.")

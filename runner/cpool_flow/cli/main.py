@@ -5,6 +5,7 @@ Imports click and nothing else that is not needed to say `--version`.
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import sys
@@ -37,6 +38,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
 # Of the contract, and of later versions.
 LATER_COMMANDS = ("rerun", "diff", "merge", "clean", "report", "ui", "completion")
 
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 SYSTEMS = ("linux", "darwin")
 EXIT_CODES = """\b
 Exit codes:
@@ -74,7 +76,7 @@ class LazyGroup(click.Group):
             near = did_you_mean(name, COMMANDS)
             known = f"known are: {', '.join(COMMANDS)}"
             raise click.UsageError(f"no command `{name[:60]}`{f', {near}' if near else f'; {known}'}", ctx)
-        _check_system()  # before the command's module is imported
+        _check_surroundings()  # before the command's module is imported
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -101,18 +103,35 @@ def main(ctx: click.Context, project: str | None) -> None:
     """
     ctx.obj = project
     if ctx.invoked_subcommand is None:
-        _check_system()
+        _check_surroundings()
         from cpool_flow.cli.catalog import show_all
 
         show_all(project)
 
 
-def _check_system() -> None:
-    if not sys.platform.startswith(SYSTEMS):
-        from cpool_flow.errors import InvalidInput
+def _check_surroundings() -> None:
+    """Raises InvalidInput where no command can work: on this system, in this folder."""
+    from cpool_flow.errors import InvalidInput
 
+    if not sys.platform.startswith(SYSTEMS):
         help = "it runs on Linux, and on macOS at best effort; on Windows, use WSL"
         raise InvalidInput(f"cpool-flow does not run on {sys.platform}", help=help)
+    try:
+        os.getcwd()
+    except OSError as error:
+        raise InvalidInput(
+            f"the current folder cannot be used: {(error.strerror or 'it is gone').lower()}", help="cd into another one"
+        ) from None
+
+
+def _open_what_is_closed() -> None:
+    """Standard streams that the caller has closed lead nowhere; else the next file that is opened would be in their place."""
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+            setattr(sys, name, os.fdopen(number, mode, closefd=False))
 
 
 def entry() -> NoReturn:
@@ -124,6 +143,7 @@ def run_main(arguments: list[str]) -> int:
     """The exit code of `cpool-flow ARGUMENTS`; errors go to stderr, never as a traceback."""
     from cpool_flow.errors import FlowError
 
+    _open_what_is_closed()
     try:
         result: Any = main.main(arguments, prog_name="cpool-flow", standalone_mode=False)
         sys.stdout.flush()
@@ -131,28 +151,38 @@ def run_main(arguments: list[str]) -> int:
     except FlowError as error:
         from cpool_flow.cli.complain import complain
 
-        return complain(error)
+        return complain(error, as_json="--json" in arguments)
     except click.exceptions.Exit as error:
         return error.exit_code
     except click.ClickException as error:
-        return _usage(error)
+        return _usage(error, as_json="--json" in arguments)
     except click.Abort:
         return 130
     except BrokenPipeError:
         # Whoever read us has enough, as in `cpool-flow logs last | head`. What is still buffered goes nowhere.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _write_no_more()
         return 141
     except Exception as error:
-        return _bug(error)
+        return _full(error) if isinstance(error, OSError) and error.errno in DISK_FULL and error.filename is None else _bug(error)
 
 
-def _usage(error: click.ClickException) -> int:
-    from cpool_flow.errors import printable
+def _write_no_more() -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
-    print(f"error: {printable(error.format_message())}", file=sys.stderr)
+
+def _full(error: OSError) -> int:
+    _write_no_more()
+    print(f"error: the output cannot be written: {(error.strerror or type(error).__name__).lower()}", file=sys.stderr)
+    return 5
+
+
+def _usage(error: click.ClickException, *, as_json: bool) -> int:
+    from cpool_flow.cli.complain import complain
+    from cpool_flow.errors import InvalidInput, Problem
+
     context = getattr(error, "ctx", None)
-    print(f"help: see `{context.command_path if context else 'cpool-flow'} --help`", file=sys.stderr)
-    return 2
+    help = f"see `{context.command_path if context else 'cpool-flow'} --help`"
+    return complain(InvalidInput(Problem(error.format_message(), help=help)), as_json=as_json)
 
 
 def _bug(error: Exception) -> int:

@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import TextIO
 
 from cpool_flow import events
-from cpool_flow.cli.summary import summary_lines, took, totals
+from cpool_flow.cli.summary import approve_command, question_lines, summary_lines, took, totals
 from cpool_flow.errors import printable
 from cpool_flow.journal import Recorded
 from cpool_flow.state import State
@@ -86,7 +86,9 @@ class PlainProgress:
             case events.RoundFinished() if not event.again:
                 return _row(event.task, event.status, event.reason)
             case events.ApprovalRequested():
-                return _row(event.task, "waiting", f"for approval: cpool-flow approve {_run_id(state)} {event.task}")
+                return "\n".join(
+                    [_row(event.task, "waiting", f"for approval: {approve_command(state, event.task)}"), *_asked(event, state)]
+                )
             case events.ApprovalAnswered():
                 return _row(event.task, "approved" if event.approved else "rejected", event.reason, event.by)
             case events.EndReached():
@@ -114,8 +116,8 @@ class PlainProgress:
         return _row(event.task, event.error_kind, time, cost, event.reason)
 
 
-def _run_id(state: State) -> str:
-    return state.created.run_id if state.created else ""
+def _asked(event: events.ApprovalRequested, state: State) -> list[str]:
+    return [f"  {line}" for line in question_lines(state.tasks[event.task])]
 
 
 def _is_told(closed: events.TaskClosed, state: State) -> bool:

@@ -15,21 +15,37 @@ SHOWN_ERROR_LINES = 12
 SHOWN_ITEMS = 3
 
 
-def summary_lines(state: State, *, quiet: bool = False, alive: bool = False) -> list[str]:
-    """The shortest answer first: failures, then totals, then commands. `alive`: somebody works on the run."""
+def summary_lines(state: State, *, quiet: bool = False, alive: bool = False, answered: frozenset[str] = frozenset()) -> list[str]:
+    """The shortest answer first: failures, then totals, then commands. `alive`: somebody works on the run. `answered`: tasks whose
+    answer the run has not heard yet."""
     lines = [line for step in state.failed_steps() for line in _failure(step)]
     if quiet and state.status == "success":
         return lines
     lines.append(f"{_verdict(state)} · {totals(state, state.ended_at)}")
     lines += _place_lines(state)
+    asking = [task for name, task in state.approvals.items() if name not in answered]
+    lines += [line for task in asking for line in question_lines(task)]
+    lines += [f"answered: {', '.join(f'`{name}`' for name in state.approvals if name in answered)}"] if answered else []
     run_id = state.created.run_id if state.created else ""
     if alive:
         lines.append(f"follow it: cpool-flow status {run_id} --watch · stop it: cpool-flow cancel {run_id}")
-    elif state.approvals:
-        lines += [f"answer: cpool-flow approve {run_id} {quote(task)} · then: cpool-flow resume {run_id}" for task in state.approvals]
+    elif asking:
+        lines += [f"answer: {approve_command(state, task.id)} · then: cpool-flow resume {run_id}" for task in asking]
     elif state.status != "success":
         lines.append(f"look: cpool-flow logs {run_id} · go on: cpool-flow resume {run_id}{_decisions(state)}")
     return lines
+
+
+def question_lines(task: Task) -> list[str]:
+    """What a person is asked."""
+    asked = task.asked.text or "" if task.asked is not None else ""
+    first, *more = asked.strip().split("\n")
+    return [f"{task.id} asks: {first}", *(f"  {line}" for line in more[:SHOWN_ERROR_LINES])]
+
+
+def approve_command(state: State, task: str) -> str:
+    """The command that answers."""
+    return f"cpool-flow approve {state.created.run_id if state.created else ''} {quote(task)}"
 
 
 def totals(state: State, now: float | None) -> str:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
 
 import click
 
 from cpool_flow.cli.annotations import annotation_lines
-from cpool_flow.cli.complain import sources
+from cpool_flow.cli.complain import document, sources
 from cpool_flow.cli.json_output import print_json
 from cpool_flow.cli.project import places, project_directory, searched
 from cpool_flow.errors import InvalidInput, Problem, render_problems
@@ -31,7 +30,7 @@ def validate_command(project: str | None, files: tuple[str, ...], form: str, str
     found = [problem for _, problem in by_file]
     failed = any(strict or not problem.warning for problem in found)
     if form == "json":
-        print_json({"problems": [_document(file, problem) for file, problem in by_file]})
+        print_json({"problems": [document(problem, file) for file, problem in by_file]})
     elif form == "github":
         for line in annotation_lines(found):
             print(line)
@@ -52,17 +51,3 @@ def problems_of(file: str, project: str | None) -> tuple[Problem, ...]:
         return lookup.check_file(found.path, directory, places(directory)).warnings
     except InvalidInput as error:
         return error.problems
-
-
-def _document(file: str, problem: Problem) -> dict[str, Any]:
-    place = problem.location
-    return {
-        "severity": "warning" if problem.warning else "error",
-        "message": problem.message,
-        "file": place.file if place else file,
-        "line": place.line if place else None,
-        "column": place.column if place else None,
-        "length": place.length if place else None,
-        "hint": problem.hint,
-        "help": problem.help,
-    }

@@ -70,7 +70,8 @@ def _outcome(result: AgentResult, ended: Ended, assignment: Assignment, context:
     if ended.how == "idle":
         return outcome.failed("timeout", f"was silent for {seconds_text(_idle_seconds(assignment))} (`idle_timeout`)")
     kept = replace(outcome, output=context.folder.keep(answer, f"{assignment.log.stem}.txt")) if answer else outcome
-    return kept.failed(result.kind, *_reason_and_tail(mask(result.error) or result.kind))
+    reason, rest = _reason_and_tail(mask(result.error) or result.kind)
+    return kept.failed(result.kind, reason, rest or _end_of(answer, reason))
 
 
 def _idle_seconds(assignment: Assignment) -> float:
@@ -87,7 +88,12 @@ def _reason_and_tail(error: str) -> tuple[str, str]:
     reason, _, rest = error.partition("\n")
     if len(reason) > REASON_CHARACTERS:
         reason, rest = f"{reason[: REASON_CHARACTERS - 1]}…", error
-    return reason, rest.encode("utf-8", "replace")[-TAIL_BYTES:].decode("utf-8", "ignore")
+    return reason, _end_of(rest)
+
+
+def _end_of(text: str, told: str = "") -> str:
+    """The last 4 kB of a text, nothing of one that was told already."""
+    return "" if text in told else text.encode("utf-8", "replace")[-TAIL_BYTES:].decode("utf-8", "ignore")
 
 
 def _read(outcome: Outcome, answer: str, assignment: Assignment, context: RunContext) -> Outcome:
@@ -101,7 +107,7 @@ def _read(outcome: Outcome, answer: str, assignment: Assignment, context: RunCon
         )
     except BadOutput as error:
         kept = replace(outcome, output=context.folder.keep(answer, f"{assignment.log.stem}.txt"))
-        return kept.failed("bad_output", str(error))
+        return kept.failed("bad_output", str(error), _end_of(answer, str(error)))
     return with_output(outcome, read, assignment, context)
 
 

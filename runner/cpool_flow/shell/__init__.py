@@ -5,5 +5,8 @@ Knows nothing of templates and never sees a value. `places` is the way in; `scan
 
 from cpool_flow.shell.frames import Unprovable
 from cpool_flow.shell.places import START, Place, State, advance, finish, hazard, join, place, reference, vouched
+from cpool_flow.shell.program import BASH, SH, words
 
-__all__ = ["START", "Place", "State", "Unprovable", "advance", "finish", "hazard", "join", "place", "reference", "vouched"]
+__all__ = [
+    "BASH", "SH", "START", "Place", "State", "Unprovable", "advance", "finish", "hazard", "join", "place", "reference", "vouched", "words",
+]  # fmt: skip

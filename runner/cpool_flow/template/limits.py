@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from cpool_flow.values import RenderError
+from cpool_flow.values import RenderError, parts
 
 OPERATIONS = 1_000_000  # steps of a loop, items touched, calls: about a microsecond each
 CHARACTERS = 16 * 2**20  # text that is made, intermediate text included
@@ -58,7 +58,7 @@ class Meter:
         while waiting:
             container = waiting.pop()
             self.spend(1 + len(container))
-            for item in container.values() if isinstance(container, Mapping) else container:
+            for item in parts(container):
                 if isinstance(item, str):
                     self.scan(item)
                 elif isinstance(item, (list, tuple, Mapping)):
