@@ -195,7 +195,7 @@ class _Coordinator:
             engine.flush()
         faults.point("before-finish")
         stored = self._folder.keep(json.dumps(outputs, ensure_ascii=False), "outputs.json")
-        engine.note(events.RunFinished(status, _reason(engine.state, complaint), stored))
+        engine.note(events.RunFinished(status, _reason(engine.state, status, complaint), stored))
         engine.flush()
         faults.point("after-finish")
 
@@ -216,8 +216,9 @@ def _last_commit(state: State) -> str | None:
     return max(commits)[1] if commits else None
 
 
-def _reason(state: State, complaint: str) -> str:
-    if state.stopping:
+def _reason(state: State, status: str, complaint: str) -> str:
+    """Why the run has ended so. An early end with success is no reason for a failure."""
+    if state.stopping and state.stopping.status == status:
         return state.stopping.reason
     names = [f"`{step.plan.name}`" for step in state.root.steps.values() if step.status == "failed" and not step.ended_well]
     if names:

@@ -65,10 +65,9 @@ def _of_work(step: model.Step) -> Iterator[tuple[str, str]]:
     if step.is_agent:
         yield from _each(_RUN, "an agent step: it belongs to `run`")
     else:
-        yield from _each(("allow_denials",), "a `run` step: no tool is refused there")
         yield from _each(("session",), "a `run` step: it holds no conversation")
     if not step.is_agent and step.recovery_prompt is None:
-        yield from _each(("config", "profile"), "a `run` step without `recovery_prompt`: it has no agent")
+        yield from _each(("config", "profile", "allow_denials"), "a `run` step without `recovery_prompt`: it has no agent")
     if step.recovery_prompt is None:
         yield from _each(("recoveries",), "a step without `recovery_prompt`")
     if isinstance(step.run, tuple):

@@ -48,11 +48,14 @@ def places(kind: Kind, project: Path, beside: Path, config_home: Path) -> tuple[
     """
     folder = f"{kind}s"
     claude = [Place("project (Claude Code)", project / ".claude" / folder)] if kind == "skill" else []
+    # A name of a workflow means the same in a file as on the command line, wherever in the project the file is.
+    own = [Place("project", project / folder)] if kind == "workflow" and beside != project else []
     return (
         Place("built in", bundled(folder)),
         Place("user", config_home / "cpool-flow" / folder),
         *claude,
         Place("project", project / ".cpool" / folder),
+        *own,
         Place("beside the workflow" if beside != project else "project", beside / folder),
     )
 

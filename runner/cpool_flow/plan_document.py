@@ -121,6 +121,7 @@ class _Preview:
             "recoveries": step.recoveries,
             "effects": step.effects,
             "takes_slot": step.takes_slot,
+            "env": {name: self._rendered(value, step) for name, value in (step.step.env or {}).items()},
             "secrets": list(step.step.secrets or ()),
             "verify": _plain(step.step.verify),
         }
@@ -136,8 +137,18 @@ class _Preview:
             return " ".join(self._rendered(word, step) for word in written.run)
         if written.skill is not None or written.workflow is not None:
             named = f"skill {written.skill}" if written.skill is not None else f"workflow {written.workflow}"
-            return f"{named} with {json.dumps(written.with_ or {}, ensure_ascii=False)}"
+            return "\n".join([named, *(line for name, value in (written.with_ or {}).items() for line in self._given(name, value, step))])
         return self._rendered(written.prompt or written.approve or written.reason or "", step)
+
+    def _given(self, name: str, value: Any, step: PlannedStep) -> Iterator[str]:
+        """One value of `with`: in a line, or on lines of its own below its name."""
+        text = self._rendered(value, step) if isinstance(value, str) else json.dumps(_plain(value), ensure_ascii=False)
+        lines = text.strip().split("\n")
+        if len(lines) == 1:
+            yield f"  {name}: {lines[0]}"
+        else:
+            yield f"  {name}:"
+            yield from (f"    {line}" if line else "" for line in lines)
 
     def _agent(self, step: PlannedStep) -> dict[str, dict[str, Any]]:
         """The merged agent settings, each with the layer it comes from."""

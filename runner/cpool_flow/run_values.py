@@ -264,7 +264,7 @@ def fixed_values(context: RunContext, state: State | None) -> dict[str, object]:
 
 
 def _why(frame: Frame) -> str:
-    if frame.stopping is not None:
+    if frame.stopping is not None and frame.stopping.status == outcome_of(frame):
         return frame.stopping.reason
     names = [f"`{step.plan.name}`" for step in frame.bad_steps() if step.status == "failed"]
     return f"step{'s' if len(names) > 1 else ''} {', '.join(names[:5])} failed" if names else ""

@@ -119,7 +119,7 @@ class _Rules:
             if len(step.foreach) > most:
                 self._error("foreach", f"this list has {len(step.foreach):,} items; `max_items` allows {most:,}")
         elif step.foreach is not None:
-            self._check_foreach(step.foreach)
+            self._check_list(("foreach",), step.foreach)
         if step.matrix is not None:
             self._check_matrix(step.matrix)
         for index, pattern in enumerate(step.artifacts or ()):
@@ -192,16 +192,18 @@ class _Rules:
         except ValueError as error:
             self._findings.error(path if isinstance(variable, str) else (*path, "path"), str(error))
 
-    def _check_foreach(self, text: str) -> None:
+    def _check_list(self, keys: tuple[str, ...], text: str) -> None:
         """Text is never iterated: said at load of what is known to be text."""
+        path: Path = (*self._path, *keys)
+        subject = f"`{'.'.join(keys)}` takes a list, and"
         inner = text.strip().removeprefix("{{").removesuffix("}}").strip()
         if output := _TEXT_OF_STEP.fullmatch(inner):
             help = f"let the step print one item a line with `output: lines`, and write `{output[1]}.json`"
-            self._error("foreach", f"`foreach` takes a list, and `{inner}` is text", help=help)
+            self._findings.error(path, f"{subject} `{inner}` is text", help=help)
         declared = self._workflow.args.get(inner.removeprefix("args.")) if inner.startswith("args.") else None
         kind = declared.get("type") if declared else None
         if isinstance(kind, str) and kind != "array":
-            self._error("foreach", f"`foreach` takes a list, and `{inner}` is declared as {kind}")
+            self._findings.error(path, f"{subject} `{inner}` is declared as {kind}")
 
     def _check_matrix(self, matrix: Mapping[str, str | tuple[Any, ...]]) -> None:
         path = (*self._path, "matrix")
@@ -210,6 +212,8 @@ class _Rules:
                 for index, entry in enumerate(values):
                     if not isinstance(entry, dict):
                         self._findings.error((*path, key, index), f"an entry of `{key}` is a mapping, as `{{os: linux}}`")
+            elif isinstance(values, str):
+                self._check_list(("matrix", key), values)
             elif key not in EXTRA and values == ():
                 self._findings.error((*path, key), f"`{key}` is empty: the matrix has no combination")
         if not matrix.keys() - {"exclude"}:

@@ -128,6 +128,15 @@ def test_a_default_takes_the_place_of_what_does_not_exist(text):
     assert render(f"{{{{ {text} is defined }}}}") == "false"
 
 
+def test_a_default_may_itself_not_exist_as_long_as_it_is_not_needed():
+    assert render("{{ args.v | default(steps.skipped.output) }}") == "value"
+    assert render("{{ steps.skipped.output | default(nope) | default(args.v) | default(nope) }}") == "value"
+    assert render("{{ (steps.skipped.output | default(nope)) is defined }}") == "false"
+    with pytest.raises(RenderError, match="`nope` is not defined") as error:
+        render("{{ steps.skipped.output | default(nope) }}")
+    assert error.value.offset == 34
+
+
 @pytest.mark.parametrize(
     ("text", "message", "offset"),
     [

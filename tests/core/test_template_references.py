@@ -82,6 +82,11 @@ def test_a_reference_knows_whether_its_text_is_fenced():
     assert [(each.path[0], each.fenced) for each in references] == [("a", True), ("c", True), ("d", False), ("e", True)]
 
 
+def test_what_a_condition_asks_for_needs_no_fence_for_none_of_its_text_is_written():
+    references = parse("{% if a %}{{ b }}{% elif c %}{{ d | untrusted }}{% endif %}{{ e if f | length > 1 else g }}").references
+    assert {each.path[0] for each in references if not each.fenced} == {"b", "e", "g"}
+
+
 def test_bare_and_braced_expressions_have_the_same_references():
     bare, braced = parse_expression("a.b > c"), parse_expression("{{ a.b > c }}")
     assert [each.path for each in bare.references] == [each.path for each in braced.references] == [("a", "b"), ("c",)]

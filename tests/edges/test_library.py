@@ -78,6 +78,15 @@ def test_the_workflow_of_the_project_wins_over_the_users_and_the_bundled_one(hom
     assert [older.source for older in home.find_workflow("hello").overrides] == ["user", "built in"]
 
 
+def test_a_workflow_beside_the_one_that_names_it_wins_over_that_of_the_project(home: Home) -> None:
+    home.workflow(home.project / ".cpool" / "workflows", "x.yaml")
+    home.workflow(home.project / "workflows", "x.yaml")
+    newest = home.workflow(home.flows / "workflows", "x.yaml")
+    found = home.find("workflow", "x")
+    assert found.path == newest
+    assert [other.path.parent for other in found.overrides] == [home.project / "workflows", home.project / ".cpool" / "workflows"]
+
+
 def test_of_two_suffixes_yaml_wins(home: Home) -> None:
     home.workflow(home.project / "workflows", "x.yml")
     newest = home.workflow(home.project / "workflows", "x.yaml")
@@ -101,7 +110,7 @@ def test_answers_beside_a_bundled_workflow_are_no_workflow() -> None:
 def test_an_unknown_name_names_the_nearest_and_what_there_is(home: Home) -> None:
     with pytest.raises(InvalidInput) as error:
         home.find("skill", "implment")
-    assert refusal(error).startswith("no skill `implment` | did you mean `implement`? | there is `code_review`, `implement`")
+    assert refusal(error).startswith("no skill `implment` | did you mean `implement`? | there is `code_review`, `describe_change`")
 
 
 def test_a_skill_name_is_never_a_path(home: Home) -> None:

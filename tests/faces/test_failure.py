@@ -171,6 +171,28 @@ def test_a_run_step_is_run_again_after_each_recovery_until_it_passes(session: Se
     assert [attempt["agent"] for attempt in steps["build"]["attempts"]] == [None, None, "scripted", None, "scripted", None]
 
 
+def test_a_refused_tool_fails_the_recovery_of_a_run_step_unless_it_is_allowed_to_be(session: Session) -> None:
+    agent(session, "steps: {build: {edits: {a: x}, denials: [Bash], answer: I could not run the tests}}")
+    text = """
+        isolation: none
+        config: {agent: scripted, script: answers.yaml}
+        steps:
+          - name: build
+            run: test -e a
+            recovery_prompt: Make a.
+    """
+    assert attempts(run(session, text, code=1)["build"]) == [
+        ("normal", "failed", "failed"),
+        ("recovery", "failed", "permission_denied"),
+    ]
+    (session.path / "a").unlink()
+    assert attempts(run(session, text.rstrip() + "\n            allow_denials: true")["build"]) == [
+        ("normal", "failed", "failed"),
+        ("recovery", "success", None),
+        ("normal", "success", None),
+    ]
+
+
 def test_the_recovery_of_an_agent_step_is_its_answer_if_it_is_valid(session: Session) -> None:
     agent(
         session,

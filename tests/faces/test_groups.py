@@ -257,11 +257,25 @@ def test_an_early_end_lets_a_failure_before_it_count(session: Session) -> None:
         """
         steps:
           - {name: bad, run: exit 1}
-          - {name: stop, end: success, needs: bad, join: done}
+          - {name: stop, end: success, reason: enough, needs: bad, join: done}
         """,
         code=1,
     )
-    assert result["status"] == "failed"
+    assert (result["status"], result["error"]) == ("failed", "step `bad` failed")
+
+
+def test_an_early_end_is_no_reason_for_an_output_that_cannot_be_had(session: Session) -> None:
+    result = ran(
+        session,
+        """
+        steps:
+          - {name: stop, end: success, reason: enough}
+          - {name: cut, run: echo never}
+        outputs: {text: "{{ steps.cut.output }}"}
+        """,
+        code=1,
+    )
+    assert result["error"] == "output `text`: `steps.cut.output` has no value: step `cut` was skipped"
 
 
 def test_a_resume_goes_on_inside_of_the_item_that_failed(session: Session) -> None:

@@ -131,3 +131,42 @@ def test_texts_are_rendered_as_far_as_their_values_are_known(session: Session) -
         "echo 42-{{ steps.a.output }}",
         "big 42",
     ]
+
+
+def test_what_a_skill_or_a_workflow_is_given_stands_line_by_line(session: Session) -> None:
+    session.file(
+        "flow.yaml",
+        """
+        args: {n: {type: integer, default: 1}}
+        steps:
+          - name: fix
+            skill: implement
+            with:
+              description: |
+                Number {{ args.n }}.
+
+                {{ attempt }}
+            env: {HERE: "{{ args.n }}"}
+            verify: [make, "make test"]
+          - name: sub
+            workflow: child.yaml
+            with: {text: "{{ args.n }}", list: [1]}
+          - name: bare
+            workflow: child.yaml
+        """,
+    )
+    session.file("child.yaml", "args: {text: {default: 1}, list: {default: []}}\nsteps: [{name: inner, run: 'true'}]")
+    lines = session.flow("plan", "flow.yaml").out.splitlines()
+    assert [line.strip() for line in lines if line.startswith(("     |", "     verify", "     env"))] == [
+        "| skill implement",
+        "|   description:",
+        "|     Number 1.",
+        "|",
+        "|     {{ attempt }}",
+        "env HERE: 1",
+        "verify: make; make test",
+        "| workflow child.yaml",
+        "|   text: 1",
+        "|   list: [1]",
+        "| workflow child.yaml",
+    ]

@@ -94,6 +94,12 @@ def test_a_child_is_found_by_name_beside_the_workflow(project: Session) -> None:
     assert project.flow("run", "flow.yaml", "--json").json()["outputs"] == {"t": "hello Bo 1"}
 
 
+def test_a_name_means_the_same_in_a_file_as_on_the_command_line(project: Session) -> None:
+    project.file("workflows/child.yaml", CHILD)
+    project.file("workflows/flow.yaml", "steps: [{name: sub, workflow: child, with: {who: Di}}]\noutputs: {t: '{{ steps.sub.text }}'}")
+    assert project.flow("run", "flow", "--json").json()["outputs"] == {"t": "hello Di 1"}
+
+
 def test_a_run_owns_its_sub_workflows(project: Session) -> None:
     project.file(
         "flow.yaml",

@@ -152,7 +152,11 @@ def _step_lines(step: JsonObject) -> Iterator[str]:
     if "repeat" in step:
         yield f"repeat: at most {step['repeat']['max']} rounds, until {_shown(step['repeat']['until'])}"
     if step["text"]:
-        yield from (f"| {line}" for line in step["text"].rstrip("\n").split("\n")[:SHOWN_LINES])
+        yield from (f"| {line}".rstrip() for line in step["text"].rstrip("\n").split("\n")[:SHOWN_LINES])
+    yield from (f"env {name}: {value}" for name, value in step.get("env", {}).items())
+    if step.get("verify"):
+        commands = [step["verify"]] if isinstance(step["verify"], str) else step["verify"]
+        yield f"verify: {'; '.join(command.strip() for command in commands)}"
     for name, value in step.get("agent", {}).items():
         yield f"{name}: {_shown(value['value'])} ({value['source']})"
     if "timeout_seconds" in step:

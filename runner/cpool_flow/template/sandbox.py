@@ -7,7 +7,7 @@ something through, Jinja's own sandbox still refuses attributes of Python. Knows
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -159,11 +159,8 @@ def _operation(function: Callable[..., object], *, takes_missing: bool = False) 
 
     def operation(context: Run, value: object, offset: int, /, *arguments: Any, **named: Any) -> object:
         try:
-            if not takes_missing and isinstance(value, Missing):
-                str(value)
-            for each in arguments:
-                if isinstance(each, Missing):
-                    str(each)
+            _check_there(() if takes_missing else (value,))
+            _check_there(() if takes_missing and arguments[:1] in _FALLBACKS else arguments)
             result = function(context, value, *arguments, **named)
         except RenderError as error:
             error.offset = offset if error.offset is None else error.offset
@@ -171,6 +168,15 @@ def _operation(function: Callable[..., object], *, takes_missing: bool = False) 
         return Missing(result.reason, exc=partial(RenderError, offset=offset)) if isinstance(result, Absent) else result  # type: ignore[arg-type]
 
     return pass_context(operation)
+
+
+_FALLBACKS = (("default",), ("d",))  # filters that need their argument only where there is no value
+
+
+def _check_there(values: Iterable[object]) -> None:
+    for value in values:
+        if isinstance(value, Missing):
+            str(value)
 
 
 def _name(context: Run, value: object, name: str) -> object:

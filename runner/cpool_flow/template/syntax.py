@@ -44,7 +44,7 @@ class Reference:
     """A name from the scope that a template uses, with the names after it as far as they are fixed: `steps.a.json.b`.
 
     `guarded`: the template says what happens where it does not exist (`default`, `is defined`).
-    `fenced`: its text goes through `untrusted`.
+    `fenced`: its text goes through `untrusted`, or decides only what is written (`{% if %}`) and is not written itself.
     """
 
     path: tuple[str, ...]
@@ -150,6 +150,10 @@ class _Reader:
 
     # ---- statements ----
 
+    def _read_if(self, node: nodes.If, bound: set[str]) -> None:
+        self._read_fenced(node.test, bound)
+        self._read_all([*node.body, *node.elif_, *node.else_], bound)
+
     def _read_for(self, node: nodes.For, bound: set[str]) -> None:
         if node.recursive:
             raise TemplateError("`recursive` loops are not available", node.lineno)
@@ -246,10 +250,16 @@ class _Reader:
         if isinstance(node.node, (nodes.Name, nodes.Getattr, nodes.Getitem)):
             self._read_chain(node.node, bound, guarded, fenced)
         elif node.node is not None:
-            before = len(self._references)
-            self.read(node.node, bound)
-            if fenced:
-                self._references[before:] = [replace(each, fenced=True) for each in self._references[before:]]
+            (self._read_fenced if fenced else self.read)(node.node, bound)
+
+    def _read_condexpr(self, node: nodes.CondExpr, bound: set[str]) -> None:
+        self._read_fenced(node.test, bound)
+        self._read_all([node.expr1, *([node.expr2] if node.expr2 else [])], bound)
+
+    def _read_fenced(self, node: nodes.Node, bound: set[str]) -> None:
+        before = len(self._references)
+        self.read(node, bound)
+        self._references[before:] = [replace(each, fenced=True) for each in self._references[before:]]
 
     def _read_test(self, node: nodes.Test, bound: set[str]) -> None:
         if node.name not in TESTS:
