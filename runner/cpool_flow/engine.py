@@ -7,8 +7,10 @@ The only writer of the journal while it lives. Knows the order of things (record
 from __future__ import annotations
 
 import asyncio
+import signal
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 from cpool_flow import events, faults, policy
@@ -181,7 +183,13 @@ class Engine:
                 raise result
             faults.point("before-result")
             self._committed = False
-            self.note(result)
+            self.note(self._as_stopped(result))
+
+    def _as_stopped(self, result: events.AttemptFinished) -> events.AttemptFinished:
+        """Ctrl-C also reaches a process that has only just been started and is still of our own group: cancelled, it has not failed."""
+        if self.state.stopping is None or result.error_kind != "failed" or result.signal != signal.SIGINT:
+            return result
+        return replace(result, error_kind="cancelled", error=self.state.stopping.reason)
 
     async def _commit(self, place: Place) -> None:
         """What steps left is committed while nothing runs in their place, so that no half-made file gets in."""

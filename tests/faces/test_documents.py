@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import yaml
 from session import ROOT, Session
@@ -22,6 +23,7 @@ from cpool_flow.model import KINDS, LATER_AGENTS, LATER_KEYS, Workflow
 from cpool_flow.template.filters import FILTERS
 from documents import CTRL_C, Shown, blocks, same, session
 from reference import tables, with_tables
+from survivors import eventually
 
 DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
 SCHEMA = json.loads((ROOT / "schemas" / "workflow.schema.json").read_text(encoding="utf-8"))
@@ -71,6 +73,7 @@ class Reader:
         try:
             if lines_before_ctrl_c is not None:
                 printed = b"".join(typed.stdout.readline() for _ in range(lines_before_ctrl_c)) + f"{CTRL_C}\n".encode()
+                assert eventually(lambda: _works(typed.pid)), "no step runs"
                 os.killpg(typed.pid, signal.SIGINT)
             printed += typed.communicate(timeout=100)[0]
         finally:
@@ -81,6 +84,12 @@ class Reader:
         for path, shown in ((self.here.path, "/home/you/project"), (self.here.home, "/home/you"), (ROOT, "/home/you/cpool-flow")):
             text = text.replace(str(path), shown)
         return self._code, text
+
+
+def _works(pid: int) -> bool:
+    """Whether a shell step runs, in a group of its own."""
+    children = psutil.Process(pid).children(recursive=True)
+    return any(child.name() == "bash" and os.getpgid(child.pid) == child.pid for child in children)
 
 
 @pytest.fixture

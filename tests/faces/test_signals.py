@@ -275,3 +275,11 @@ def test_a_reader_of_events_that_goes_away_does_not_harm_the_run(session: Sessio
     ended = session.program("bash", "-c", f"{command} | head -n 1; echo ${{PIPESTATUS[0]}}")
     assert ended.out.splitlines()[-1] == "0"
     assert session.status("r")["status"] == "success"
+
+
+def test_a_ctrl_c_that_reaches_a_step_as_well_cancels_it(session: Session) -> None:
+    session.file("flow.yaml", "steps:\n  - name: both\n    run: kill -INT $PPID; kill -INT $$\n    retries: 1\n")
+    ended = session.flow("run", "flow.yaml", "--json")
+    assert ended.code == 130, ended.err
+    assert [step["status"] for step in ended.json()["steps"]] == ["cancelled"]
+    assert ended.json()["steps"][0]["attempts"][0]["error_kind"] == "cancelled"
