@@ -23,7 +23,7 @@ LAYERS = {
         run_folder journal history agents""",
     "run": """run_place approval run_values executor engine setup coordinator start plan_document explain stand_in trial
         recorded_case""",
-    "faces": "cli __main__",
+    "faces": "live cli __main__",
 }
 ONLY_IN = {
     "subprocess": {"process"},
@@ -33,6 +33,7 @@ ONLY_IN = {
     "jsonschema": {"schema", "schema_keywords", "schema_errors"},
     "sqlite3": {"journal"},
     "click": {"cli"},
+    "rich": {"live"},
 }
 # Clock, disk, chance, environment, processes: the core gets as values what they say.
 OUTSIDE = {"asyncio", "glob", "io", "multiprocessing", "os", "random", "secrets", "shutil", "signal", "socket", "subprocess"}

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields
 from functools import partial
 from math import inf
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -23,6 +23,9 @@ from cpool_flow.journal import Recorded
 from cpool_flow.model import AGENTS, LATER_AGENTS, parse_positive_duration
 from cpool_flow.run_folder import RunFolder
 from cpool_flow.state import State
+
+if TYPE_CHECKING:
+    from cpool_flow.cli.follower import ProgressKind
 
 LATER_OPTIONS = ("budget", "pool", "only", "record", "allow-unpriced", "trust", "allow-untrusted-checkout")
 
@@ -57,13 +60,18 @@ class Agent(click.ParamType[str]):
 class Manner:
     """How a run is followed: what is printed, whether it is left alone, how long it stays when only a person can go on (seconds)."""
 
-    quiet: bool
+    progress: ProgressKind
     as_events: bool
     as_json: bool
     detach: bool
     wait_max: float | None
     auto_approve: bool
     stay: bool
+
+    @property
+    def quiet(self) -> bool:
+        """Whether nothing is printed for people but errors and outputs."""
+        return self.progress in ("quiet", "json")
 
     @property
     def has_person(self) -> bool:
@@ -77,6 +85,10 @@ class Manner:
 
 def _manner(options: dict[str, Any]) -> Manner:
     """Takes its options out of those of a command. Raises InvalidInput."""
+    if options.pop("quiet"):
+        if options["progress"] not in ("auto", "quiet"):
+            raise InvalidInput(f"`--quiet` and `--progress {options['progress']}` say different things", help="choose one")
+        options["progress"] = "quiet"
     manner = Manner(**{field.name: options.pop(field.name) for field in fields(Manner)})
     if manner.as_json and manner.as_events:
         raise InvalidInput("`--json` and `--events` both want stdout", help="choose one")
@@ -100,7 +112,14 @@ def _later(command: Any) -> Any:
 
 def _output_options(command: Any) -> Any:
     for option in (
-        click.option("--quiet", "-q", is_flag=True, help="Errors and outputs only."),
+        click.option("--quiet", "-q", is_flag=True, help="Errors and outputs only: --progress quiet."),
+        click.option(
+            "--progress",
+            type=click.Choice(["auto", "plain", "json", "quiet"]),
+            default="auto",
+            show_default=True,
+            help="On stderr: a live view at a terminal, else lines; lines; events as JSON lines; errors only.",
+        ),
         click.option("--events", "as_events", is_flag=True, help="Events as JSON lines on stdout."),
         click.option("--json", "as_json", is_flag=True, help="The result as one JSON document on stdout."),
         click.option("--detach", is_flag=True, help="Start, print the run's id, and leave it running."),
@@ -178,8 +197,8 @@ def _work(
     folder: RunFolder, manner: Manner, *, starting: bool, decisions: tuple[str, ...] = (), warn: Callable[[], None] = lambda: None
 ) -> int:
     from cpool_flow import coordinator, history
+    from cpool_flow.cli.follower import follower
     from cpool_flow.cli.person import Person, nobody
-    from cpool_flow.cli.progress import PlainProgress
 
     run = history.read(folder)
     if run.state.status == "success":
@@ -192,8 +211,9 @@ def _work(
     if manner.detach:
         warn()
         return start_detached_run(folder, starting, _handed_on(manner, decisions), manner.as_json)
-    progress = PlainProgress(quiet=manner.quiet)
-    person = Person(folder, run.inputs) if manner.has_person else None
+    shares_terminal = manner.as_events and sys.stdout.isatty()
+    progress = follower(folder, manner.progress, asks=manner.has_person, shares_terminal=shares_terminal)
+    person = Person(folder, run.inputs, progress) if manner.has_person else None
 
     def began(state: State) -> None:
         progress.head(state, resumed=not starting)
@@ -213,19 +233,23 @@ def _work(
         decisions=chosen,
         began=began,
         heartbeat=progress.heartbeat,
+        heartbeat_seconds=progress.heartbeat_seconds,
         patience_seconds=manner.patience_seconds,
         auto_approve=manner.auto_approve,
         listen=person.listen if person is not None else nobody,
     )
     try:
         state = coordinator.coordinate(folder, run.inputs, os.environ, follow, wishes)
+        progress.summary(state)
     except OperationFailed as error:
+        progress.close()
         print(f"error: {printable(str(error))}", file=sys.stderr)
         print(
             f"help: once that is mended, go on with `cpool-flow resume {folder.run_id}`; nothing that has finished is lost", file=sys.stderr
         )
         return error.exit_code
-    progress.summary(state)
+    finally:
+        progress.close()
     _print_result(folder, history.Run(folder, run.inputs, state), manner)
     return exit_code(state)
 

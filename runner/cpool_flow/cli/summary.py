@@ -54,11 +54,17 @@ def totals(state: State, now: float | None) -> str:
     parts = [f"{sum(step.ended_well for step in steps.values())}/{len(steps)} steps"]
     if state.running:
         parts.append(f"{len(state.running)} running")
-    if state.cost_usd or not state.cost_known:
-        parts.append(f"{'' if state.cost_known else 'at least '}${state.cost_usd:.2f}")
+    parts += spent(state)
     if now is not None:
         parts.append(took(now - state.started_at))
     return " · ".join(parts)
+
+
+def spent(state: State) -> list[str]:
+    """`$0.84`; nothing where there is no cost."""
+    if not state.cost_usd and state.cost_known:
+        return []
+    return [f"{'' if state.cost_known else 'at least '}${state.cost_usd:.2f}"]
 
 
 def took(seconds: float) -> str:
