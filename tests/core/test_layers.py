@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).resolve().parents[2] / "runner" / "cpool_flow"
 
 # A module imports only from its own layer and those above it. A package stands for all its modules.
 LAYERS = {
-    "vocabulary": "errors model events",
+    "vocabulary": "errors model events capabilities",
     "core": """positions scalars yaml_complaints nodes document json_value json_answer pattern schema_bundle schema_errors
         schema_keywords schema values template shell placeholders arguments settings permissions findings keys shape order
         visible references requires step_rules kind_rules lints skill_text skill plan validate tasks state policy fan_out
