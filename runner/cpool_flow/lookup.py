@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cpool_flow import library
 from cpool_flow.errors import InvalidInput
-from cpool_flow.library import Place
+from cpool_flow.library import Place, shown_path
 from cpool_flow.validate import Checked, validate
 
 # The folders in which names are looked up, for a workflow file in a folder.
@@ -44,13 +44,7 @@ class Lookup:
 
     def path(self, name: str) -> Path:
         """A path beside the workflow. Raises InvalidInput where it leads out of the project."""
-        try:
-            path = (self._beside / name).resolve()
-        except (OSError, RuntimeError, ValueError):  # too long, links in a circle, a NUL
-            raise InvalidInput(f"cannot read `{name[:200]}`: that is no path") from None
-        if not path.is_relative_to(self._project.resolve()) and not path.is_relative_to(self._beside.resolve()):
-            raise InvalidInput(f"`{name}` is outside of the project")
-        return path
+        return library.inside(self._beside, name, self._project, self._beside)
 
     def workflow(self, name: str) -> Checked:
         """A sub-workflow, valid. Raises InvalidInput: missing, broken, in a circle, too deep."""
@@ -69,11 +63,3 @@ class Lookup:
         if "/" in name or name.endswith(library.SUFFIXES):
             return self.path(name)
         return library.find("workflow", name, self._places("workflow", self._beside)).path.resolve()
-
-
-def shown_path(path: Path) -> str:
-    """A path as people read it: from here where it is below."""
-    try:
-        return str(path.resolve().relative_to(Path.cwd()))
-    except ValueError:
-        return str(path)

@@ -179,6 +179,24 @@ class AgentConfig(Model):
     script: Maybe[NonEmpty] = Field(None, description="For `agent: scripted`: a YAML file of answers, relative to this file.")
 
 
+MOST_SLOTS = 1000
+SlotCount = Annotated[int, Field(ge=1, le=MOST_SLOTS), WHOLE]
+
+
+class Slot(Model):
+    """A slot of the pool, or several of one kind. A step asks for it by its name, its role or one of its labels."""
+
+    name: Maybe[Name] = Field(None, description="What it is called: NAME, or NAME-1, NAME-2 … with `count`; default `slot-N`.")
+    role: Maybe[NonEmpty] = Field(None, description="What it does, for the agent; a step may ask for it.")
+    description: Maybe[NonEmpty] = Field(None, description="More of that, for the agent.")
+    labels: Maybe[ListOf[NonEmpty]] = Field(None, description="Words by which steps may ask for it.")
+    count: Maybe[SlotCount] = Field(None, description="How many slots of this kind (default 1).")
+    config: Maybe[AgentConfig] = Field(None, description="Settings of the agent for steps that ask for this slot.")
+
+
+Slots = SlotCount | FilledListOf[Slot]
+
+
 class Retry(Model):
     """When and how soon a failed attempt is made again."""
 
