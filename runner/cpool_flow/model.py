@@ -299,7 +299,7 @@ class Step(Model):
     fail_fast: Maybe[bool] = Field(None, description="Stop the other items after the first failure (default false).")
     repeat: Maybe[Repeat] = Field(None, description="A loop over this step or group.")
     config: Maybe[AgentConfig] = Field(None, description="Settings of the agent for this step.")
-    profile: Maybe[NonEmpty] = Field(None, description="Settings by name, from `profiles` of this file.")
+    profile: Maybe[NonEmpty] = Field(None, description="Settings by name, from `profiles` of this file or of `cpool.yaml`.")
     session: Maybe[Literal["fresh"] | Session] = Field(None, description="The conversation in which the agent works (default `fresh`).")
     timeout: Maybe[PositiveDuration] = Field(None, description="Longest time of one attempt with its `verify` (default 1h).")
     idle_timeout: Maybe[PositiveDuration] = Field(
@@ -334,7 +334,10 @@ class Step(Model):
         None, description="Exit codes that are success beside 0."
     )
     allow_denials: Maybe[bool] = Field(None, description="A refused tool is no failure.")
-    slot: Maybe[Literal["none"]] = Field(None, description="`none`: a trivial command that takes no slot.")
+    slot: Maybe[NonEmpty] = Field(
+        None,
+        description="Name, role or label of the slot that the step works in (default: any); `none`: a trivial command that takes no slot.",
+    )
 
     @model_validator(mode="after")
     def _one_kind(self) -> Step:
@@ -391,8 +394,10 @@ class Workflow(Model):
     secrets: ListOf[Variable] = Field((), description="Environment variables: required at start, masked everywhere.")
     context: dict[str, Value] = Field({}, description="Shared context, added to every agent's system prompt.")
     config: AgentConfig = Field(AgentConfig(), description="Defaults for agent steps.")
-    profiles: dict[Name, AgentConfig] = Field({}, description="Settings by name, for `profile` of a step.")
-    slots: Maybe[Annotated[int, Field(ge=1, le=1000), WHOLE]] = Field(None, description="Size of the slot pool (default 4).")
+    profiles: dict[Name, AgentConfig] = Field(
+        {}, description="Settings by name, for `profile` of a step; one of `cpool.yaml` of that name is not looked at."
+    )
+    slots: Maybe[Slots] = Field(None, description="Size of the slot pool (default 4), or a list of slots with names.")
     timeout: Maybe[PositiveDuration] = Field(None, description="Whole run.")
     isolation: Maybe[Literal["none", "worktree"]] = Field(
         None, description="Where steps work; default: `worktree` where an agent may write in a git repository."

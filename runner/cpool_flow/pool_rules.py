@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from cpool_flow import model
 from cpool_flow.document import load
@@ -27,7 +27,7 @@ _NOTHING = re.compile(r"\ufeff?(?:[ \t]*(?:#[^\n]*)?\r?(?:\n|$))*")
 class CheckedPool:
     """A valid pool file. `document` is None where there is none, or where it says nothing."""
 
-    pool: PoolFile
+    pool: PoolFile = field(default_factory=PoolFile)
     document: Document | None = None
     warnings: tuple[Problem, ...] = ()
 
@@ -36,7 +36,7 @@ def check_pool(source: bytes, file: str, read: Callable[[str], bytes] | None = N
     """What the pool file says. Raises InvalidInput with every problem. `read` gives the files that it names, relative to itself; without
     it they are taken as good. A file without anything in it only marks the project."""
     if _NOTHING.fullmatch(source.decode("utf-8", "replace")):
-        return CheckedPool(PoolFile())
+        return CheckedPool()
     findings = Findings(load(source, file), PoolFile)
     pool = None
     try:

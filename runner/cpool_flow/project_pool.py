@@ -7,20 +7,20 @@ from functools import partial
 from pathlib import Path
 
 from cpool_flow import library
-from cpool_flow.pool_file import NAME, PoolFile
+from cpool_flow.pool_file import NAME
 from cpool_flow.pool_rules import CheckedPool, check_pool
 
 
 def read_pool(project: Path) -> CheckedPool:
     """What the pool file of the project says; nothing where there is none. Raises InvalidInput with all that is wrong with it."""
     path = project / NAME
-    return read_file(path) if os.path.lexists(path) else CheckedPool(PoolFile())
+    return read_file(path) if os.path.lexists(path) else CheckedPool()
 
 
 def read_file(path: Path) -> CheckedPool:
     """What a pool file says. Raises InvalidInput with all that is wrong with it, also where it cannot be read."""
     shown = library.shown_path(path)
-    return check_pool(library.read_bytes(path, shown=shown), shown, partial(_read_beside, path.parent))
+    return check_pool(library.read_bytes(path, shown=shown), shown, partial(read_beside, path.parent))
 
 
 def file_beside(project: Path, name: str) -> Path:
@@ -28,5 +28,6 @@ def file_beside(project: Path, name: str) -> Path:
     return library.inside(project, name, project)
 
 
-def _read_beside(project: Path, name: str) -> bytes:
+def read_beside(project: Path, name: str) -> bytes:
+    """The content of such a file. Raises InvalidInput."""
     return library.read_bytes(file_beside(project, name), shown=name)

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from cpool_flow import model
 from cpool_flow.errors import did_you_mean
@@ -43,6 +43,14 @@ def read_shape(findings: Findings) -> model.Workflow | None:
         return model.Workflow.model_validate(_without(data, dict.fromkeys(path for path in wrong if path is not None)))
     except ValidationError:
         return None  # steps that do not do exactly one thing
+
+
+def is_slots(data: object) -> bool:
+    """Whether what a workflow says of `slots` holds together, whatever else is wrong with it."""
+    try:
+        return not isinstance(data, dict) or "slots" not in data or bool(TypeAdapter(model.Slots).validate_python(data["slots"]))
+    except ValidationError:
+        return False
 
 
 def read_whole(findings: Findings, kind: type[Whole]) -> Whole | None:
@@ -232,9 +240,7 @@ def _check_kind(step: Mapping[str, Any], path: Path, findings: Findings) -> None
 def _is_later(path: Path, value: object) -> bool:
     key = path[-1] if path else None
     later = {"isolation": value == "clone", "agent": value in model.LATER_AGENTS} if isinstance(value, str) else {}
-    return bool(
-        later.get(str(key)) or (key == "slot" and isinstance(path[-2], int) and isinstance(value, str) and re.match(model.STEP_NAME, value))
-    )
+    return bool(later.get(str(key)))
 
 
 # Keys on which no name and no order hangs: without them, the references of all others can still be read.

@@ -8,17 +8,22 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 from cpool_flow import model
 from cpool_flow.nodes import Path
+from cpool_flow.pool_file import PoolFile
 
 # What a step asks for that takes no slot.
 NO_SLOT = "none"
+# Before the number of a slot that nobody has given a name.
+UNNAMED = "slot-"
 
 
 @dataclass(frozen=True, slots=True)
 class NamedSlot:
-    """One slot of a run. `kind`: the name that it shares with others of its `count`; empty where nobody gave it a name."""
+    """One slot of a run. `kind`: the name that it shares with others of its `count`; empty where nobody gave it a name. `pooled`: it
+    stands in `cpool.yaml`."""
 
     name: str
     kind: str = ""
@@ -26,26 +31,69 @@ class NamedSlot:
     description: str = ""
     labels: tuple[str, ...] = ()
     config: model.AgentConfig | None = None
+    pooled: bool = False
 
-    def answers_to(self, asked: str) -> bool:
-        """Whether a step that asks for this gets the slot."""
-        return asked in (self.name, self.kind, self.role, *self.labels)
+    @property
+    def words(self) -> tuple[str, ...]:
+        """What a step may ask for that gets the slot."""
+        return tuple(dict.fromkeys(filter(None, (self.kind, self.name, self.role, *self.labels))))
 
 
-def named_slots(slots: model.Slots) -> tuple[NamedSlot, ...]:
+@dataclass(frozen=True)
+class SlotPool:
+    """What the steps of a run share beyond their files: the project's `cpool.yaml`, and the slots of the run."""
+
+    file: PoolFile
+    slots: tuple[NamedSlot, ...]
+
+    def answering(self, asked: str) -> tuple[NamedSlot, ...]:
+        """The slots that a step gets which asks for this."""
+        return self._by_word.get(asked, ())
+
+    def for_step(self, step: model.Step) -> tuple[NamedSlot, ...] | None:
+        """The slots that a step may take; None where any will do."""
+        return None if step.slot in (None, NO_SLOT) else self.answering(step.slot)
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """All that a step may ask for."""
+        return tuple(self._by_word)
+
+    @cached_property
+    def _by_word(self) -> dict[str, tuple[NamedSlot, ...]]:
+        found: dict[str, list[NamedSlot]] = {}
+        for slot in self.slots:
+            for word in slot.words:
+                found.setdefault(word, []).append(slot)
+        return {word: tuple(slots) for word, slots in found.items()}
+
+
+NO_POOL = SlotPool(PoolFile(), ())
+
+
+def slot_pool(file: PoolFile | None = None, slots: model.Slots | None = None, command_line: int | None = None) -> SlotPool:
+    """The pool of a run: of the slots that the command line, the workflow and `cpool.yaml` want, the first wins."""
+    file = file or PoolFile()
+    if command_line is not None or slots is not None:
+        return SlotPool(file, named_slots(command_line or slots or model.DEFAULT_SLOTS))
+    return SlotPool(file, named_slots(file.slots or model.DEFAULT_SLOTS, pooled=True))
+
+
+def named_slots(slots: model.Slots, *, pooled: bool = False) -> tuple[NamedSlot, ...]:
     """The slots in the order of the file: `NAME`, `NAME-1` … with `count`, and `slot-1` … those without a name."""
     if isinstance(slots, int):
-        return tuple(NamedSlot(f"slot-{number}") for number in range(1, slots + 1))
+        return tuple(NamedSlot(f"{UNNAMED}{number}") for number in range(1, slots + 1))
     found: list[NamedSlot] = []
     unnamed = 0
     for slot in slots:
         for number in range(1, (slot.count or 1) + 1):
             if slot.name is None:
                 unnamed += 1
-                name = f"slot-{unnamed}"
+                name = f"{UNNAMED}{unnamed}"
             else:
                 name = slot.name if slot.count is None else f"{slot.name}-{number}"
-            found.append(NamedSlot(name, slot.name or "", slot.role or "", slot.description or "", slot.labels or (), slot.config))
+            labels = slot.labels or ()
+            found.append(NamedSlot(name, slot.name or "", slot.role or "", slot.description or "", labels, slot.config, pooled))
     return tuple(found)
 
 

@@ -14,7 +14,8 @@ import pytest
 
 from cpool_flow import library
 from cpool_flow.errors import InvalidInput, render_problems
-from cpool_flow.pool_rules import check_pool
+from cpool_flow.pool_rules import CheckedPool, check_pool
+from cpool_flow.slots import SlotPool
 from cpool_flow.validate import Checked, validate
 
 MISTAKES = Path(__file__).resolve().parents[1] / "data" / "mistakes"
@@ -36,8 +37,10 @@ metadata:
 }
 WORKFLOWS = {
     "other.yaml": "args:\n  count: {type: integer, required: true}\n  name: {type: string}\nsteps:\n  - run: echo {{ args.count }}\noutputs: {told: '{{ steps.step_1.output }}'}\n",
+    "routed.yaml": "slots: [{name: reviewer}]\nsteps:\n  - run: echo hi\n    slot: reviewer\n",
     "wrong.yaml": "steps:\n  - runn: echo hi\n",
 }
+POOL = b"profiles: {thorough: {effort: high}}\n"
 
 
 class Project:
@@ -54,10 +57,13 @@ class Project:
             raise InvalidInput(f"cannot read `{name}`: no such file or directory")
         return FILES[name]
 
-    def workflow(self, name: str) -> Checked:
+    def pool(self) -> CheckedPool:
+        return check_pool(POOL, "cpool.yaml")
+
+    def workflow(self, name: str, pool: SlotPool | None) -> Checked:
         if name not in WORKFLOWS:
             raise InvalidInput(f"cannot read `{name}`: no such file or directory")
-        return validate(WORKFLOWS[name].encode(), name, self)
+        return validate(WORKFLOWS[name].encode(), name, self, pool=pool)
 
 
 @dataclass(frozen=True)
