@@ -58,6 +58,7 @@ class Simulation:
     def __post_init__(self) -> None:
         pool = slot_pool(slots=self.workflow.slots if isinstance(self.workflow.slots, tuple) else self.slots)
         self.slot_names = tuple(slot.name for slot in pool.slots)
+        self.slots = len(self.slot_names)
         self.plan = plan.build(self.workflow, find=lambda source, named: (named, self.children[named]), pool=pool)
         self.state = State(self.plan)
         self.ends: list[tuple[float, int, events.AttemptFinished]] = []
@@ -66,7 +67,7 @@ class Simulation:
         if self.journal:
             self._replay()
         else:
-            self.note(created(len(self.slot_names), self.timeout_seconds, self.slot_names))
+            self.note(created(self.slots, self.timeout_seconds, self.slot_names))
             self.note(events.PlaceOpened("/place"))
             self.note(events.SetupFinished())
 
