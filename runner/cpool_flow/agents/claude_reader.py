@@ -66,6 +66,7 @@ class ClaudeReader:
             turns=outcome.turns if seen.result is not None else None,
             input_tokens=seen.input_tokens,
             output_tokens=seen.output_tokens,
+            cached_tokens=seen.cached_tokens,
             session_id=seen.session_id,
             model=seen.model,
             denials=tuple(seen.denials.values()),

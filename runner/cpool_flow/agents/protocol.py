@@ -114,7 +114,8 @@ class Ending:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentResult:
     """What came of an attempt. `kind` None is success, as far as the agent's own words prove it: whether the answer
-    fits the step is asked later. None where unknown: an unknown cost is not zero. `resets_at` is in seconds since the epoch.
+    fits the step is asked later. None where unknown: an unknown cost is not zero. `cached_tokens` are those of the input that came
+    from a cache, and count among it. `resets_at` is in seconds since the epoch.
 
     Texts are as the agent printed them: not masked, not cut.
     """
@@ -124,8 +125,9 @@ class AgentResult:
     answer: str = ""
     cost_usd: float | None = None
     turns: int | None = None
-    input_tokens: int = 0
-    output_tokens: int = 0
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cached_tokens: int | None = None
     session_id: str | None = None
     model: str | None = None
     denials: tuple[str, ...] = ()
