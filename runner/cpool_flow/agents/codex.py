@@ -16,6 +16,7 @@ from typing import Any
 from cpool_flow.agents.claude_schema import in_words
 from cpool_flow.agents.codex_reader import CodexReader
 from cpool_flow.agents.environment import NETWORK, agent_environment, fits, instructed, process_zone, program, prompt_bytes
+from cpool_flow.agents.overlay import overlay
 from cpool_flow.agents.protocol import AgentRequest, Capabilities, Invocation, Ladder, PrivateFile
 from cpool_flow.agents.strict_schema import strict
 from cpool_flow.model import AgentConfig
@@ -61,9 +62,8 @@ class Codex:
         unwanted = _user_servers(environment) if request.config.strict_mcp_config is not False else ()
         if unwanted or servers:
             settings["mcp_servers"] = {**{name: {"enabled": False} for name in unwanted}, **servers}
-        words = [
-            word for name, value in _merged(settings, request.config.settings or {}).items() for word in ("-c", f"{name}={_toml(value)}")
-        ]
+        settings = overlay(settings, request.config.settings or {})
+        words = [word for name, value in settings.items() for word in ("-c", f"{name}={_toml(value)}")]
         if "--output-schema" in files:
             words += ["--output-schema", files["--output-schema"].path]
         if request.config.model is not None:
@@ -127,15 +127,6 @@ def _settings(request: AgentRequest) -> dict[str, Any]:
     if text and not _is_long(text):
         settings["developer_instructions"] = text
     return settings
-
-
-def _merged(settings: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings with others over them, table by table."""
-    merged = dict(settings)
-    for name, value in more.items():
-        both = isinstance(value, Mapping) and isinstance(merged.get(name), Mapping)
-        merged[name] = _merged(merged[name], value) if both else value
-    return merged
 
 
 def _servers(request: AgentRequest) -> tuple[dict[str, Any], dict[str, str]]:

@@ -16,6 +16,7 @@ from typing import Any
 from cpool_flow.agents.claude_schema import in_words
 from cpool_flow.agents.environment import NETWORK, agent_environment, fits, program, prompt_bytes
 from cpool_flow.agents.opencode_reader import OpencodeReader
+from cpool_flow.agents.overlay import overlay
 from cpool_flow.agents.protocol import AgentRequest, Capabilities, Invocation, Ladder, PrivateFile
 from cpool_flow.errors import InvalidInput
 from cpool_flow.model import AgentConfig
@@ -52,6 +53,7 @@ _FIXED = {
 # What it has no permission for is not offered: what would have to ask ends the turn without a word.
 _READS = ("read", "grep", "glob", "list", "lsp", "skill", "task", "todoread", "todowrite")
 _EDITING = frozenset({"acceptEdits", "auto"})
+_WHOLE = frozenset({"permission"})  # the order of its rules counts
 _OTHER_NAMES = {"write": "edit", "multiedit": "edit", "patch": "edit", "ls": "list"}
 
 
@@ -122,15 +124,8 @@ def _configuration(request: AgentRequest, environment: Mapping[str, str], files:
         given = json.loads(environment.get("OPENCODE_CONFIG_CONTENT") or "{}")
     except ValueError:
         raise InvalidInput("OPENCODE_CONFIG_CONTENT is no JSON") from None
-    return json.dumps(_merged(_merged(given if isinstance(given, dict) else {}, ours), config.settings or {}))
-
-
-def _merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(under)
-    for name, value in over.items():
-        both = isinstance(value, Mapping) and isinstance(merged.get(name), Mapping) and name != "permission"
-        merged[name] = _merged(merged[name], value) if both else value
-    return merged
+    ours = overlay(given if isinstance(given, dict) else {}, ours, _WHOLE)
+    return json.dumps(overlay(ours, config.settings or {}, _WHOLE))
 
 
 def _permissions(config: AgentConfig) -> dict[str, Any]:
