@@ -260,7 +260,7 @@ def test_the_plain_command_line_of_opencode(opencode: Prepared) -> None:
     program = str(opencode.folder / "bin" / "opencode")
     assert invocation.argv == (program, "run", "--format=json", "--print-logs", "--log-level=ERROR")
     assert configuration(invocation)["permission"] == {
-        "*": "deny", **dict.fromkeys(("read", "grep", "glob", "list", "lsp", "skill", "task", "todoread", "todowrite"), "allow")
+        "*": "deny", **dict.fromkeys(("read", "grep", "glob", "list", "lsp", "skill", "task", "todoread", "todowrite", "invalid"), "allow")
     }  # fmt: skip
     assert invocation.environment["OPENCODE_DISABLE_PROJECT_CONFIG"] == "1"
 

@@ -51,7 +51,7 @@ _FIXED = {
     "OPENCODE_DISABLE_PROJECT_CONFIG": "1",
 }
 # What it has no permission for is not offered: what would have to ask ends the turn without a word.
-_READS = ("read", "grep", "glob", "list", "lsp", "skill", "task", "todoread", "todowrite")
+_READS = ("read", "grep", "glob", "list", "lsp", "skill", "task", "todoread", "todowrite", "invalid")
 _EDITING = frozenset({"acceptEdits", "auto"})
 _WHOLE = frozenset({"permission"})  # the order of its rules counts
 _OTHER_NAMES = {"write": "edit", "multiedit": "edit", "patch": "edit", "ls": "list"}

@@ -18,7 +18,7 @@ from cpool_flow.model import ErrorKind
 
 _PATIENCE = 3  # requests that the server did not answer, one after the other
 _RETRY = re.compile(r'message="stream error".* small=false .*error\.error="(?P<words>.*)"')
-_REFUSED = re.compile(r"rejected permission|specified a rule which prevents|permission denied by", re.IGNORECASE)
+_REFUSED = re.compile(r"unavailable tool|rejected permission|specified a rule which prevents|permission denied by", re.IGNORECASE)
 _NO_START = re.compile(r"Session not found|Unknown arguments?|^opencode run |Invalid values", re.MULTILINE)
 _UNKNOWN_MODEL = re.compile(r"ModelNotFoundError|Model not found")
 _STATUSES: Mapping[object, ErrorKind] = {401: "auth", 403: "auth", 402: "auth", 404: "invalid", 429: "rate_limited"}
