@@ -104,7 +104,7 @@ class Stage:
 
     def __init__(self, folder: Path, name: str) -> None:
         self.name, self.voice = name, VOICES[name]
-        self.adapter = agents.ADAPTERS[name]
+        self.adapter = agents.adapter(name)
         self.place = folder / "place"
         self.place.mkdir()
         self._play, self._saw = folder / "play.json", folder / "saw.json"

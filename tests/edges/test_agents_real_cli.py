@@ -108,7 +108,7 @@ class Desk:
         environment = {"PATH": self.path, "HOME": str(self.home), "LANG": "C.UTF-8", **self.cli.environment(server.url)}
         config = {**self.cli.config(server.url), **(config or {})}
         asked = request(self.place, prompt, config=config, environment=environment, **more)
-        self.attempt = Attempt(agents.ADAPTERS[self.name], asked, **watching)
+        self.attempt = Attempt(agents.adapter(self.name), asked, **watching)
         return self.attempt.run()
 
     def command(self, text: str) -> Reply:

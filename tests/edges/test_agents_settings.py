@@ -29,7 +29,7 @@ class Prepared:
 
     def __call__(self, environment: dict[str, str] | None = None, **more: Any) -> Invocation:
         given = {"PATH": str(self.folder / "bin"), "HOME": str(self.folder), **(environment or {})}
-        return agents.ADAPTERS[self.name].prepare(request(self.place, environment=given, **{"session_id": "SESSION", **more}))
+        return agents.adapter(self.name).prepare(request(self.place, environment=given, **{"session_id": "SESSION", **more}))
 
 
 @pytest.fixture
