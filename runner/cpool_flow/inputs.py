@@ -80,7 +80,7 @@ class WorkflowCopy:
 
 @dataclass(frozen=True)
 class Inputs:
-    """`copies`: the workflow files by key; the run's own has the key "". Times are seconds."""
+    """`copies`: the workflow files by key; the run's own has the key "". Times are seconds, money is US dollars."""
 
     copies: Mapping[str, WorkflowCopy]
     args: Mapping[str, Any]
@@ -89,6 +89,8 @@ class Inputs:
     directory: str
     timeout_seconds: float | None = None
     agent: str | None = None
+    budget_usd: float | None = None
+    allow_unpriced: bool = False
 
     @property
     def main(self) -> WorkflowCopy:

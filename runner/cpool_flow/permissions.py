@@ -22,20 +22,38 @@ def may_write(step: model.Step, workflow: model.Workflow, skill: model.AgentConf
 
     `skill`: the settings of the step's skill, where it is known. `instead`: the agent that stands in for every other.
     """
-    agent = agent_of(step, workflow, skill, instead)
-    if agent is None:
-        return False
-    if agent != "claude":
-        return step.effects != "none"
-    return _claude_may_write(settings.merge(settings.Layer("", config) for config in _layers(step, workflow, skill)).config)
+    agents = agents_of(step, workflow, skill, instead)
+    if any(agent != "claude" for agent in agents) and step.effects != "none":
+        return True
+    return "claude" in agents and _claude_may_write(
+        settings.merge(settings.Layer("", config) for config in _layers(step, workflow, skill)).config
+    )
+
+
+def agents_of(
+    step: model.Step, workflow: model.Workflow, skill: model.AgentConfig | None = None, instead: str | None = None
+) -> tuple[str, ...]:
+    """The agent of a step, or of its recovery, then those that stand in at its usage limit; none where it has neither."""
+    if not step.is_agent and step.recovery_prompt is None:
+        return ()
+    layers = _layers(step, workflow, skill)
+    return (instead,) if instead else tuple(dict.fromkeys((_last(layers, "agent") or "claude", *(_last(layers, "fallback") or ()))))
 
 
 def agent_of(step: model.Step, workflow: model.Workflow, skill: model.AgentConfig | None = None, instead: str | None = None) -> str | None:
     """The agent of a step, or of its recovery; None where it has neither."""
-    if not step.is_agent and step.recovery_prompt is None:
-        return None
-    named = [config.agent for config in _layers(step, workflow, skill) if config.agent is not None]
-    return instead or (named[-1] if named else "claude")
+    return next(iter(agents_of(step, workflow, skill, instead)), None)
+
+
+def cap_of(step: model.Step, workflow: model.Workflow, skill: model.AgentConfig | None = None) -> float | None:
+    """The most that one attempt may spend by its settings (`max_budget_usd`), in US dollars."""
+    cap: float | None = _last(_layers(step, workflow, skill), "max_budget_usd")
+    return cap
+
+
+def _last(layers: list[model.AgentConfig], key: str) -> Any:
+    """The value that the strongest layer gives; None where none gives any."""
+    return next((value for layer in reversed(layers) if (value := getattr(layer, key)) is not None), None)
 
 
 def _layers(step: model.Step, workflow: model.Workflow, skill: model.AgentConfig | None) -> list[model.AgentConfig]:

@@ -10,6 +10,7 @@ from itertools import count
 from typing import Any
 
 from cpool_flow import events, model, plan, policy
+from cpool_flow.budget import NOBODY, Others
 from cpool_flow.state import State
 from cpool_flow.tasks import outcome_of
 
@@ -20,8 +21,10 @@ def workflow(*steps: dict[str, Any], **top: Any) -> model.Workflow:
     return model.Workflow.model_validate({"steps": list(steps), **top})
 
 
-def created(slots: int = 2, timeout_seconds: float | None = None) -> events.RunCreated:
-    return events.RunCreated("run-1", "brave-otter", "test", "test.yaml", "/", "mark", slots, "none", timeout_seconds)
+def created(slots: int = 2, timeout_seconds: float | None = None, budget_usd: float | None = None) -> events.RunCreated:
+    return events.RunCreated(
+        "run-1", "brave-otter", "test", "test.yaml", "/", "mark", slots, "none", timeout_seconds, budget_usd=budget_usd
+    )
 
 
 def finished(task: str, number: int, error_kind: str | None = None, **more: Any) -> events.AttemptFinished:
@@ -44,11 +47,14 @@ class Simulation:
     person: bool = True
     children: dict[str, model.Workflow] = field(default_factory=dict)
     timeout_seconds: float | None = None
+    budget_usd: float | None = None  # on a resume: the budget from now on
+    others: Others = NOBODY
+    wait_max_seconds: float = float("inf")
     now: float = 0.0
     journal: list[tuple[events.Event, float]] = field(default_factory=list)
     most_running: int = 0
     most_of: dict[str, int] = field(default_factory=dict)  # of each step, how many of its tasks ran at once
-    left: bool = False
+    left: policy.Leave | None = None
 
     def __post_init__(self) -> None:
         self.plan = plan.build(self.workflow, find=lambda source, named: (named, self.children[named]))
@@ -59,7 +65,7 @@ class Simulation:
         if self.journal:
             self._replay()
         else:
-            self.note(created(self.slots, self.timeout_seconds))
+            self.note(created(self.slots, self.timeout_seconds, self.budget_usd))
             self.note(events.PlaceOpened("/place"))
             self.note(events.SetupFinished())
 
@@ -77,7 +83,7 @@ class Simulation:
         reopen = self.state.finished or self.state.stopping is not None
         for task in list(self.state.running.values()):
             self.note(finished(task.id, task.attempts[-1].started.number, "lost", interrupted=True))
-        self.note(events.RunResumed(reopen))
+        self.note(events.RunResumed(reopen, budget_usd=self.budget_usd))
         if self.state.place is None:
             self.note(events.PlaceOpened("/place"))
         if self.state.setup is None:
@@ -89,21 +95,24 @@ class Simulation:
             self.state.wake(self.now)
             for task in list(self.state.approvals.values()) if self.person else ():
                 self.note(events.ApprovalAnswered(task.id, self.state.steps[task.step].plan.name not in self.rejects))
-            decision = policy.decide(self.state, self.now)
+            decision = policy.decide(self.state, self.now, self.others)
             if self._note_facts(decision.actions):
                 continue
-            if self.state.all_ended or any(isinstance(action, policy.Leave) for action in decision.actions):
+            self.left = next((action for action in decision.actions if isinstance(action, policy.Leave) and self._leaves(action)), None)
+            if self.state.all_ended or self.left:
                 break
             self._act(decision.actions)
             if not self._advance(decision.wake_at, until):
                 return self
         else:
             raise AssertionError("the run does not end")
-        self.left = not self.state.all_ended
         self.state.check()
-        if not self.left:
+        if self.state.all_ended:
             self.note(events.RunFinished(self.state.outcome()))
         return self
+
+    def _leaves(self, leave: policy.Leave) -> bool:
+        return leave.until is None or leave.until - leave.since > self.wait_max_seconds
 
     def _note_facts(self, actions: Sequence[policy.Action]) -> bool:
         noted = False
@@ -153,7 +162,9 @@ class Simulation:
     def _act(self, actions: Sequence[policy.Action]) -> None:
         for action in actions:
             if isinstance(action, policy.Start):
-                started = events.AttemptStarted(action.task, action.number, action.kind, action.slot, agent=self._agent(action))
+                started = events.AttemptStarted(
+                    action.task, action.number, action.kind, action.slot, agent=action.agent, budget_usd=action.budget_usd
+                )
                 self.note(started)
                 seconds, result = self.outcome(started)
                 heapq.heappush(self.ends, (self.now + seconds, next(self.tickets), result))
@@ -165,10 +176,6 @@ class Simulation:
         self.most_running = max(self.most_running, len(self.state.slots))
         for name in {task.step for task in self.state.running.values()}:
             self.most_of[name] = max(self.most_of.get(name, 0), self.state.steps[name].running)
-
-    def _agent(self, start: policy.Start) -> str | None:
-        step = self.state.steps[self.state.tasks[start.task].step].plan
-        return step.agent if step.step.is_agent or start.kind == "recovery" else None
 
     def _advance(self, wake_at: float | None, until: float) -> bool:
         moments = [at for at in (self.ends[0][0] if self.ends else None, wake_at) if at is not None]

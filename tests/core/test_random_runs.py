@@ -1,9 +1,10 @@
-"""Random workflows, random endings: order, slots, Graham's bound, and that every prefix of a journal resumes to the same outcome."""
+"""Random workflows, random endings: order, slots, money, Graham's bound, and that every prefix of a journal resumes to the same outcome."""
 
 from __future__ import annotations
 
 import zlib
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from hypothesis import example, given, settings
@@ -11,8 +12,9 @@ from hypothesis import strategies as st
 from simulation import Simulation, finished, workflow
 
 from cpool_flow import events, model
+from cpool_flow.spending import CUT_SHORT
 from cpool_flow.state import State
-from cpool_flow.tasks import SKIPPED_BY_WHEN, StepState, Task
+from cpool_flow.tasks import SKIPPED_BY_WHEN, Attempt, StepState, Task, accounts
 
 KINDS = ("failed", "overloaded", "lost", "timeout", "bad_output", "auth", "permission_denied", "errored")
 MOST_STEPS = 5
@@ -47,6 +49,8 @@ def random_step(draw: st.DrawFn, number: int, depth: int = 1) -> dict[str, Any]:
             step |= {"recovery_prompt": "mend", "recoveries": draw(st.integers(1, 3))}
         if kind == "run" and draw(st.integers(0, 5)) == 0:
             step["slot"] = "none"
+        if draw(st.integers(0, 2)) == 0:
+            step["config"] = {"max_budget_usd": draw(st.sampled_from([0.5, 1.0, 2.5]))}
     elif kind == "steps":
         step["steps"] = [draw(random_step(n, depth - 1)) for n in range(draw(st.integers(1, 2)))]
     else:
@@ -56,6 +60,9 @@ def random_step(draw: st.DrawFn, number: int, depth: int = 1) -> dict[str, Any]:
     return step
 
 
+DEAR_CHILD = workflow(
+    {"name": "s0", "prompt": "x"}, {"name": "s1", "foreach": [1], "prompt": "x"}, budget_usd=2.0, **{"finally": [{"prompt": "x"}]}
+)
 CHILD = workflow({"name": "s0", "run": "x"}, {"name": "s1", "foreach": [1], "run": "x"}, **{"finally": [{"name": "f0", "run": "x"}]})
 
 
@@ -77,7 +84,14 @@ def outcomes(seed: int, run: Simulation) -> Callable[[events.AttemptStarted], tu
     return outcome
 
 
-def simulate(flow: model.Workflow, seed: int, journal: Journal | None = None, slots: int = 2) -> Simulation:
+def simulate(
+    flow: model.Workflow,
+    seed: int,
+    journal: Journal | None = None,
+    slots: int = 2,
+    child: model.Workflow | None = None,
+    budget_usd: float | None = None,
+) -> Simulation:
     names = [f"s{number}" for number in range(MOST_STEPS)]
     run = Simulation(
         flow,
@@ -86,10 +100,30 @@ def simulate(flow: model.Workflow, seed: int, journal: Journal | None = None, sl
         skip=frozenset(name for name in names if chance(seed, "skip", name) % 5 == 0),
         rounds={name: 1 + chance(seed, "rounds", name) % 2 for name in names},
         rejects=frozenset(name for name in names if chance(seed, "rejects", name) % 3 == 0),
-        children={"child": CHILD},
+        children={"child": child or CHILD},
         journal=list(journal or []),
+        budget_usd=budget_usd,
     )
     run.outcome = outcomes(seed, run)
+    return run
+
+
+def spends(flow: model.Workflow, seed: int, journal: Journal, budget_usd: float | None = None) -> Simulation:
+    """The same with money: what an attempt would cost is by chance, and where it may spend no more it ends, perhaps a bit late."""
+    run = simulate(flow, seed, journal, 1 + seed % 3, DEAR_CHILD, budget_usd)
+    endings = run.outcome
+
+    def outcome(started: events.AttemptStarted) -> tuple[float, events.AttemptFinished]:
+        seconds, ended = endings(started)
+        if started.agent is None:
+            return seconds, ended
+        found = chance(seed, "price", started.task, started.kind)
+        price, cap = (found % 30) / 10, started.budget_usd
+        if cap is not None and price > cap:
+            return seconds, finished(started.task, started.number, "budget", cost_usd=cap * (1 + found % 2 / 10))
+        return seconds, replace(ended, cost_usd=None if found % 11 == 0 else price)
+
+    run.outcome = outcome
     return run
 
 
@@ -196,6 +230,26 @@ def test_a_resume_in_which_all_goes_well_leaves_nothing_undone(flow: model.Workf
     assert all(step.status == "success" or step.reason == SKIPPED_BY_WHEN for step in resumed.state.root.steps.values())
 
 
+@given(random_workflows(), st.integers(0, 1000), st.sampled_from([0.5, 2.0, 5.0, 20.0]), st.lists(st.integers(0, 10_000), max_size=4))
+@settings(max_examples=150, deadline=None)
+def test_spend_never_exceeds_the_budget_by_more_than_what_running_attempts_may_spend(
+    flow: model.Workflow, seed: int, budget_usd: float, cuts: list[int]
+) -> None:
+    run = spends(flow, seed, [], budget_usd).run()
+    for cut in cuts:
+        run = spends(flow, seed, run.journal[: 3 + cut % (len(run.journal) - 2)]).run()
+    _check_spend(run)
+
+
+@given(random_workflows(), st.integers(0, 1000), st.sampled_from([0.5, 2.0, 5.0]))
+@settings(max_examples=25, deadline=None)
+def test_from_every_prefix_of_a_journal_the_budget_holds_and_more_of_it_is_used(flow: model.Workflow, seed: int, budget_usd: float) -> None:
+    whole = spends(flow, seed, [], budget_usd).run()
+    for length in range(3, len(whole.journal)):
+        _check_spend(spends(flow, seed, whole.journal[:length]).run())
+        _check_spend(spends(flow, seed, whole.journal[:length], budget_usd + 3).run())
+
+
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=15), st.integers(0, 1000), st.integers(1, 4))
 @example(fan_in=[0, 1], seed=0, slots=1)
 @settings(max_examples=100, deadline=None)
@@ -223,6 +277,33 @@ def test_the_makespan_keeps_grahams_bound(fan_in: list[int], seed: int, slots: i
     work = sum(seconds(task) for task in run.state.tasks)
     assert run.now <= work / slots + max(path.values()) * (1 - 1 / slots) + 1e-9
     assert run.now >= max(max(path.values()), work / slots) - 1e-9
+
+
+def _check_spend(run: Simulation) -> None:
+    """At each start all that was spent and all that running attempts may spend is within every budget. So what is spent in the end is
+    more only by what agents spent beyond their caps, and by what attempts that were cut short have spent without saying so."""
+    state = State(run.plan)
+    beyond = 0.0
+    for event, at in run.journal:
+        state.apply(event, at)
+        if isinstance(event, events.AttemptStarted) and event.budget_usd is not None:
+            for frame in accounts(state.tasks[event.task].within):
+                account = frame.spending
+                assert account.limit_usd is None or account.spent_usd + account.held_usd <= account.limit_usd + 1e-6
+        elif isinstance(event, events.AttemptFinished):
+            allowed = state.tasks[event.task].attempts[-1].started.budget_usd or 0.0
+            known = event.cost_usd
+            beyond += allowed if known is None and event.error_kind in CUT_SHORT else max(0.0, (known or 0.0) - allowed)
+    limit = state.spending.limit_usd
+    assert limit is not None
+    spent = [_worst(attempt) for task in state.tasks.values() for attempt in task.attempts]
+    assert sum(spent) <= limit + beyond + 1e-6
+
+
+def _worst(attempt: Attempt) -> float:
+    """What an attempt may have spent: what it says, else all that it was allowed to."""
+    known = attempt.finished.cost_usd if attempt.finished else None
+    return known if known is not None else attempt.started.budget_usd or 0.0
 
 
 def _needs_were_met(step: StepState, at: float) -> bool:

@@ -114,7 +114,8 @@ class Ending:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentResult:
     """What came of an attempt. `kind` None is success, as far as the agent's own words prove it: whether the answer
-    fits the step is asked later. None where unknown: an unknown cost is not zero. `resets_at` is in seconds since the epoch.
+    fits the step is asked later. None where unknown: an unknown cost is not zero. `cost_at_least`: more was spent than `cost_usd`, or may
+    have been. `resets_at` is in seconds since the epoch.
 
     Texts are as the agent printed them: not masked, not cut.
     """
@@ -130,6 +131,7 @@ class AgentResult:
     model: str | None = None
     denials: tuple[str, ...] = ()
     resets_at: float | None = None
+    cost_at_least: bool = False
 
 
 class Reader(Protocol):

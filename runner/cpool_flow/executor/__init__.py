@@ -22,7 +22,8 @@ Deliver = Callable[[AttemptFinished | Exception], None]
 @dataclass(frozen=True, slots=True)
 class Assignment:
     """One attempt to execute. `scope`: the values that its texts may see. `timeout_seconds` covers it with its `verify`.
-    `resume`: the session in which the agent goes on. `item`: that of its fan-out, or of the nearest group around it."""
+    `resume`: the session in which the agent goes on. `item`: that of its fan-out, or of the nearest group around it.
+    `agent`: the step's own, or one that stands in for it. `budget_usd`: what it may spend of a budget, US dollars."""
 
     step: PlannedStep
     task: str
@@ -37,6 +38,8 @@ class Assignment:
     resume: str | None = None
     item: Any = None
     tree: str | None = None
+    agent: str | None = None
+    budget_usd: float | None = None
 
 
 class Executor(Protocol):

@@ -54,7 +54,8 @@ def _outcome(result: AgentResult, ended: Ended, assignment: Assignment, context:
     outcome = Outcome(
         exit_code=ended.exit.code,
         signal=ended.exit.signal,
-        cost_usd=result.cost_usd,
+        cost_usd=None if result.cost_at_least else result.cost_usd,
+        cost_at_least_usd=result.cost_usd if result.cost_at_least else None,
         turns=result.turns,
         session_id=_name(mask(result.session_id or assignment.session_id)),
         model=_name(mask(result.model or request.config.model or "")),
@@ -129,6 +130,7 @@ def _request(assignment: Assignment, context: RunContext) -> AgentRequest:
         files=str(files),
         session_id=assignment.session_id,
         resume=assignment.resume,
+        budget_usd=assignment.budget_usd,
         environment=context.public_environment,
         step_environment=context.step_variables(assignment),
         system_prompt=settings.system_prompt(shared, config),
@@ -153,7 +155,9 @@ def _prompt(assignment: Assignment, context: RunContext) -> str:
 def _config(assignment: Assignment, context: RunContext) -> AgentConfig:
     """The layers merged by the one rule, then their texts rendered."""
     merged = settings.merge(context.copy(assignment).layers(assignment.step.step, assignment.step.name)).config
-    agent = assignment.step.agent or merged.agent or "claude"
+    agent = assignment.agent or assignment.step.agent or "claude"
+    if agent != assignment.step.agent:
+        merged = merged.model_copy(update=dict.fromkeys(settings.OF_ONE_AGENT))
     values = context.values(merged.model_dump(exclude_none=True), assignment.scope)
     script = values.get("script")
     if script is not None:
