@@ -12,7 +12,7 @@ from cpool_flow.errors import nearest
 from cpool_flow.findings import Findings
 from cpool_flow.nodes import Path
 
-MOST_LISTED = 20
+MOST_LISTED = 24
 
 _PLACES: dict[type[BaseModel], str] = {
     model.Workflow: "workflow",

@@ -320,8 +320,12 @@ def _after_limit(plan: PlannedStep, task: Task, kind: events.AttemptKind, now: f
     """The same again, which costs no retry: at once with an agent that stands in, else when the first of them may be asked again."""
     agents = {agent: parked.get(agent, 0.0) for agent in (plan.agent, *plan.fallback) if agent is not None}
     free = next((agent for agent, until in agents.items() if until <= now), None)
-    reason = USAGE_LIMIT if free is None else f"{USAGE_LIMIT}, `{free}` takes over"
-    return events.RetryScheduled(task.id, kind, now if free is not None else min(agents.values()), reason, free=True)
+    if free is not None:
+        return events.RetryScheduled(task.id, kind, now, f"{USAGE_LIMIT}, `{free}` takes over", free=True)
+    finished = task.attempts[-1].finished
+    named = finished.resets_at if finished and not plan.fallback else None
+    at = named if named is not None and named > now else min(agents.values())
+    return events.RetryScheduled(task.id, kind, at, USAGE_LIMIT, free=True)
 
 
 def _retry(state: State, plan: PlannedStep, task: Task, finished: events.AttemptFinished, now: float) -> events.Event | None:
@@ -533,12 +537,17 @@ def _leave(state: State) -> Leave | None:
     if state.running:
         return None
     timed = [task for at, name in state.waits if (task := state.tasks.get(name)) and task.status == "waiting" and task.retry_at == at]
-    if not timed and not state.ready_steps:
+    if not timed and not any(_is_parked(state, state.steps[name].plan) for _, name in state.ready_steps):
         return Leave(_waits_for(state)) if state.asking or state.approvals else None
     if not state.parked or not all(task.last and task.last.finished and task.last.finished.error_kind == "rate_limited" for task in timed):
         return None
     since = min((state.limits[agent].since for agent in state.parked if agent in state.limits), default=state.started_at)
     return Leave(_waits_for(state), state.wake_at(), max(since, state.started_at))
+
+
+def _is_parked(state: State, plan: PlannedStep) -> bool:
+    """Whether all agents that could do a step are at their usage limit."""
+    return plan.executes and plan.agent is not None and all(agent in state.parked for agent in (plan.agent, *plan.fallback))
 
 
 def _waits_for(state: State) -> str:
