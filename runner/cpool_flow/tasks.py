@@ -6,6 +6,7 @@ loop. Records only: `state.py` changes them. Times are seconds since the epoch.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -239,6 +240,11 @@ def accounts(frame: Frame) -> Iterator[Frame]:
         around = workflow_frame(around)
         yield around
         around = around.owner.within if around.owner is not None else None
+
+
+def task_names(task: str, step: str) -> tuple[str, ...]:
+    """What a task may be called, the most exact first: its id (`part[0]/line`), the path of its step (`part/line`), the name of that."""
+    return (task, re.sub(r"\[\d+\]|#\d+", "", task), step)
 
 
 def workflow_frame(frame: Frame) -> Frame:
