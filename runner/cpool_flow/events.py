@@ -35,7 +35,8 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class RunCreated(Event):
-    """`budget_usd`: the most that the run may spend. `parent`: the folder of the run inside of which it was started."""
+    """`budget_usd`: the most that the run may spend. `parent`: the folder of the run inside of which it was started. `slots` is how many
+    there are, `slot_names` what they are called: empty is `slot-1`, `slot-2` …"""
 
     run_id: str
     name: str
@@ -49,6 +50,7 @@ class RunCreated(Event):
     tags: tuple[str, ...] = ()
     version: str = ""
     secrets: tuple[str, ...] = ()
+    slot_names: tuple[str, ...] = ()
     budget_usd: float | None = None
     allow_unpriced: bool = False
     parent: str = ""

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from cpool_flow import model, settings
+from cpool_flow.slots import NO_POOL, SlotPool
 
 _WRITING_MODES = frozenset({"acceptEdits", "bypassPermissions", "auto"})
 # Every other tool counts as one that writes: `Bash(git diff *)` can be made to write a file.
@@ -17,48 +18,57 @@ _READING_TOOLS = frozenset(
 )
 
 
-def may_write(step: model.Step, workflow: model.Workflow, skill: model.AgentConfig | None = None, instead: str | None = None) -> bool:
-    """Whether an agent task of this step (its own, or its recovery) may change files. False for a step without one.
+def may_write(
+    step: model.Step,
+    workflow: model.Workflow,
+    skill: model.AgentConfig | None = None,
+    instead: str | None = None,
+    pool: SlotPool = NO_POOL,
+) -> bool:
+    """Whether an agent task of this step (its own, or its recovery) may change files, in any of the slots that it may get. False for a
+    step without one.
 
     `skill`: the settings of the step's skill, where it is known. `instead`: the agent that stands in for every other.
     """
-    agents = agents_of(step, workflow, skill, instead)
+    agents = agents_of(step, workflow, skill, instead, pool)
     if any(agent != "claude" for agent in agents) and step.effects != "none":
         return True
-    return "claude" in agents and _claude_may_write(
-        settings.merge(settings.Layer("", config) for config in _layers(step, workflow, skill)).config
-    )
+    return "claude" in agents and any(_claude_may_write(merged.config) for merged in settings.possible(step, "", workflow, pool, skill))
 
 
 def agents_of(
-    step: model.Step, workflow: model.Workflow, skill: model.AgentConfig | None = None, instead: str | None = None
+    step: model.Step,
+    workflow: model.Workflow,
+    skill: model.AgentConfig | None = None,
+    instead: str | None = None,
+    pool: SlotPool = NO_POOL,
 ) -> tuple[str, ...]:
-    """The agent of a step, or of its recovery, then those that stand in at its usage limit; none where it has neither."""
+    """The agent of a step, or of its recovery, then those that stand in at its usage limit; none where it has neither. All slots that a
+    step may get have the same: `validate` sees to it."""
     if not step.is_agent and step.recovery_prompt is None:
         return ()
-    layers = _layers(step, workflow, skill)
-    return (instead,) if instead else tuple(dict.fromkeys((_last(layers, "agent") or "claude", *(_last(layers, "fallback") or ()))))
+    if instead:
+        return (instead,)
+    config = settings.possible(step, "", workflow, pool, skill)[0].config
+    return tuple(dict.fromkeys((config.agent or "claude", *(config.fallback or ()))))
 
 
-def agent_of(step: model.Step, workflow: model.Workflow, skill: model.AgentConfig | None = None, instead: str | None = None) -> str | None:
+def agent_of(
+    step: model.Step,
+    workflow: model.Workflow,
+    skill: model.AgentConfig | None = None,
+    instead: str | None = None,
+    pool: SlotPool = NO_POOL,
+) -> str | None:
     """The agent of a step, or of its recovery; None where it has neither."""
-    return next(iter(agents_of(step, workflow, skill, instead)), None)
+    return next(iter(agents_of(step, workflow, skill, instead, pool)), None)
 
 
-def cap_of(step: model.Step, workflow: model.Workflow, skill: model.AgentConfig | None = None) -> float | None:
-    """The most that one attempt may spend by its settings (`max_budget_usd`), in US dollars."""
-    cap: float | None = _last(_layers(step, workflow, skill), "max_budget_usd")
-    return cap
-
-
-def _last(layers: list[model.AgentConfig], key: str) -> Any:
-    """The value that the strongest layer gives; None where none gives any."""
-    return next((value for layer in reversed(layers) if (value := getattr(layer, key)) is not None), None)
-
-
-def _layers(step: model.Step, workflow: model.Workflow, skill: model.AgentConfig | None) -> list[model.AgentConfig]:
-    profile = workflow.profiles.get(step.profile or "")
-    return [config for config in (workflow.config, skill, profile, step.config) if config is not None]
+def cap_of(step: model.Step, workflow: model.Workflow, skill: model.AgentConfig | None = None, pool: SlotPool = NO_POOL) -> float | None:
+    """The most that one attempt may spend by its settings (`max_budget_usd`), in US dollars; the most that any slot allows."""
+    caps = [merged.config.max_budget_usd for merged in settings.possible(step, "", workflow, pool, skill)]
+    known = [cap for cap in caps if cap is not None]
+    return max(known) if len(known) == len(caps) else None
 
 
 def _claude_may_write(config: model.AgentConfig) -> bool:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from cpool_flow import __version__, agents, events, faults, inputs, library, model, run_folder, settings
+from cpool_flow import __version__, agents, events, faults, inputs, library, model, project_pool, run_folder
 from cpool_flow.arguments import read_arguments
 from cpool_flow.disclosed import Disclosed
 from cpool_flow.document import load
@@ -76,7 +76,7 @@ def prepare(
     Not `starting`, as for a plan: secrets and agents that are missing here are warnings.
     """
     found = library.find_workflow(workflow, Path.cwd(), places("workflow", project))
-    checked = check_file(found.path, project, places)
+    checked = check_file(found.path, project, places, slots=options.slots)
     flow = checked.workflow
     owned = Owned(found.path, checked, project, places)
     declared = tuple(dict.fromkeys(name for copy in owned.copies.values() for name in copy.workflow.secrets))
@@ -87,11 +87,12 @@ def prepare(
     given = Inputs(
         copies=owned.copies,
         args=values,
-        slots=options.slots or flow.slots or model.DEFAULT_SLOTS,
+        slots=options.slots,
         isolation="",
         directory=str(Path.cwd()),
         timeout_seconds=options.timeout_seconds or flow.timeout,
         agent=options.agent,
+        pool=owned.pool,
         budget_usd=options.budget_usd or flow.budget_usd,
         allow_unpriced=options.allow_unpriced,
     )
@@ -174,7 +175,8 @@ def _created(folder: RunFolder, prepared: Prepared) -> events.RunCreated:
         file=taken.main.file,
         directory=taken.directory,
         mark=f"{folder.run_id}-{os.urandom(4).hex()}",
-        slots=taken.slots,
+        slots=len(taken.slot_pool.slots),
+        slot_names=tuple(slot.name for slot in taken.slot_pool.slots),
         isolation=taken.isolation,
         timeout_seconds=taken.timeout_seconds,
         tags=prepared.tags,
@@ -197,7 +199,8 @@ def _undisclosed(given: Inputs, disclosed: Disclosed) -> Inputs:
         disclosed.refuse(copy.skills, "the skill")
         disclosed.refuse(copy.schemas, "the schema")
         copies[key] = replace(copy, source=disclosed.source(copy.source), data=disclosed.workflow(copy.data, copy.source))
-    return replace(given, copies=copies, args=disclosed.arguments(given.args))
+    pool = replace(given.pool, source=disclosed.source(given.pool.source), data=disclosed.pool(given.pool.data, given.pool.source))
+    return replace(given, copies=copies, args=disclosed.arguments(given.args), pool=pool)
 
 
 def _arguments(flow: model.Workflow, options: Options, secret_values: Mapping[str, str]) -> dict[str, Any]:
@@ -243,17 +246,20 @@ def _missing_agents(taken: Inputs, project: Path, places: Searched, environment:
         if step.agent is None:
             continue
         copy = taken.copies[step.source]
-        config = settings.merge(copy.layers(step.step, step.name)).config.model_copy(update={"agent": step.agent})
-        key = (step.agent, config.script, config.command)
-        if key in seen:
-            continue
-        seen.add(key)
-        if config.script is not None:
-            config = config.model_copy(update={"script": str(Lookup(Path(copy.file), project, places).path(config.script))})
-        try:
-            agents.adapter(step.agent).check(config, environment)
-        except InvalidInput as error:
-            problems += error.problems
+        for found in taken.possible_settings(step):
+            config = found.config.model_copy(update={"agent": step.agent})
+            key = (step.source, step.agent, config.script, config.command, "script" in found.pooled)
+            if key in seen:
+                continue
+            seen.add(key)
+            if config.script is not None:
+                beside = project_pool.file_beside(project, config.script) if "script" in found.pooled else None
+                path = beside or Lookup(Path(copy.file), project, places).path(config.script)
+                config = config.model_copy(update={"script": str(path)})
+            try:
+                agents.adapter(step.agent).check(config, environment)
+            except InvalidInput as error:
+                problems += error.problems
     return dict.fromkeys(problems)
 
 
