@@ -111,7 +111,8 @@ class AttemptStarted(Event):
 @dataclass(frozen=True, slots=True)
 class AttemptFinished(Event):
     """How an attempt ended. `error_kind` is None for success. `interrupted`: the coordinator died, the attempt is lost.
-    `cost_usd` is None where it is unknown: `cost_at_least_usd` is then what is known of it, where anything is."""
+    `cost_usd` is None where it is unknown: `cost_at_least_usd` is then what is known of it, where anything is.
+    Tokens are None where unknown; `cached_tokens` are those of the input that came from a cache, and count among it."""
 
     task: str
     number: int
@@ -125,6 +126,9 @@ class AttemptFinished(Event):
     variables: Stored | None = None
     cost_usd: float | None = None
     turns: int | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cached_tokens: int | None = None
     session_id: str | None = None
     model: str | None = None
     tree: str | None = None

@@ -34,8 +34,8 @@ DEFAULT_AGENT_RETRIES = 2
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 KINDS = ("run", "prompt", "skill", "workflow", "steps", "approve", "end")
-AGENTS = ("claude", "command", "scripted")
-LATER_AGENTS = ("codex", "gemini", "opencode", "replay")
+AGENTS = ("claude", "codex", "gemini", "opencode", "command", "scripted")
+LATER_AGENTS = ("replay",)
 
 # What `format.md` names and this version does not do yet. Refused by name, never ignored.
 LATER_KEYS: dict[str, frozenset[str]] = {
@@ -148,14 +148,16 @@ class Model(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, populate_by_name=False)
 
 
-AgentName = Literal["claude", "command", "scripted"]
+AgentName = Literal["claude", "codex", "gemini", "opencode", "command", "scripted"]
 Dollars = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class AgentConfig(Model):
     """Settings of an agent step. Every field unset means: what the layer below says."""
 
-    agent: Maybe[AgentName] = Field(None, description="Which agent: `claude` (default), `command`, `scripted`.")
+    agent: Maybe[AgentName] = Field(
+        None, description="Which agent: `claude` (default), `codex`, `gemini`, `opencode`, `command`, `scripted`."
+    )
     fallback: Maybe[ListOf[AgentName]] = Field(
         None, description="Agents that take over, in this order, while the step's own is at its usage limit."
     )

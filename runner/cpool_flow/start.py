@@ -27,7 +27,7 @@ from cpool_flow.json_value import BadJson, JsonValue, read_json
 from cpool_flow.lookup import Lookup, Searched, check_file
 from cpool_flow.owned import Owned
 from cpool_flow.run_folder import RunFolder
-from cpool_flow.run_place import Isolation, choose_isolation, our_git, plan_place
+from cpool_flow.run_place import Isolation, Root, choose_isolation, our_git, plan_place, worktree_root
 from cpool_flow.secrets import check_secrets, present_secrets
 from cpool_flow.validate import Checked
 from cpool_flow.values import Record, wrap
@@ -35,7 +35,8 @@ from cpool_flow.values import Record, wrap
 
 @dataclass(frozen=True)
 class Options:
-    """What the command line says of a run; None is "as the file says"."""
+    """What the command line says of a run; None is "as the file says". `worktrees`: where they are made, in place of what `cpool.yaml`
+    says."""
 
     arguments: tuple[str, ...] = ()
     args_file: str | None = None
@@ -47,6 +48,7 @@ class Options:
     isolation: str | None = None
     run_id: str | None = None
     tags: tuple[str, ...] = ()
+    worktrees: str | None = None
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,8 @@ def prepare(
     if missing and starting:
         raise InvalidInput(missing)
     public = {name: value for name, value in environment.items() if name not in secret_values}
-    isolation, place = asyncio.run(_place(taken, options, run_id, public))
+    root = worktree_root(public, options.worktrees or taken.pool.file.worktrees, project)
+    isolation, place = asyncio.run(_place(taken, options, run_id, public, root))
     _check_expect(checked, taken, isolation)
     _check_declared(checked, taken, place, run_folder.RunFolder(run_folder.runs_directory(project) / run_id))
     copies = {name: disclosed.script(content, name) for name, content in copies.items()}
@@ -263,9 +266,11 @@ def _missing_agents(taken: Inputs, project: Path, places: Searched, environment:
     return dict.fromkeys(problems)
 
 
-async def _place(taken: Inputs, options: Options, run_id: str, environment: Mapping[str, str]) -> tuple[Isolation, events.PlaceOpened]:
+async def _place(
+    taken: Inputs, options: Options, run_id: str, environment: Mapping[str, str], root: Root
+) -> tuple[Isolation, events.PlaceOpened]:
     git = our_git(environment)
     flow = taken.workflow
     directory = Path(taken.directory)
     isolation = await choose_isolation(git, directory, options.isolation or flow.isolation, flow.include_changes, taken.plan)
-    return isolation, await plan_place(git, isolation, flow, taken.main.name, run_id, directory, environment)
+    return isolation, await plan_place(git, isolation, flow, taken.main.name, run_id, directory, root)

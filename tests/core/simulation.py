@@ -77,6 +77,7 @@ class Simulation:
     def __post_init__(self) -> None:
         pool = slot_pool(slots=self.workflow.slots if isinstance(self.workflow.slots, tuple) else self.slots)
         self.slot_names = tuple(slot.name for slot in pool.slots)
+        self.slots = len(self.slot_names)
         self.plan = plan.build(self.workflow, find=lambda source, named: (named, self.children[named]), pool=pool)
         self.state = State(self.plan)
         self.ends: list[tuple[float, int, events.AttemptFinished]] = []
