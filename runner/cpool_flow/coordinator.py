@@ -19,6 +19,7 @@ from pathlib import Path
 from cpool_flow import events, faults
 from cpool_flow.engine import Engine, Follow
 from cpool_flow.executor.context import RunContext, declared_values, find_shell
+from cpool_flow.executor.cost import cost_in_log
 from cpool_flow.executor.local import LocalSlots
 from cpool_flow.executor.logs import clear_spools, salvage
 from cpool_flow.guardian import sweep
@@ -146,7 +147,11 @@ class _Coordinator:
             started = task.attempts[-1].started
             number = started.number
             salvage(self._folder.logs / started.log, started.slot)
-            engine.note(events.AttemptFinished(task.id, number, "lost", error=_LOST, reason=_LOST, interrupted=True))
+            engine.note(
+                events.AttemptFinished(
+                    task.id, number, "lost", error=_LOST, reason=_LOST, interrupted=True, cost_at_least_usd=self._seen_cost(started)
+                )
+            )
         clear_spools(self._folder.logs)
         reopen = not self._wishes.cancel and (state.status in ("failed", "cancelled") or state.stopping is not None)
         engine.note(events.RunResumed(reopen, mark, self._wishes.budget_usd))
@@ -158,6 +163,12 @@ class _Coordinator:
             # Its place went when the run ended: it is made again, and set up anew.
             engine.note(state.place)
         engine.flush()
+
+    def _seen_cost(self, started: events.AttemptStarted) -> float | None:
+        """What an agent's attempt that was lost with its coordinator had spent, as far as its log tells."""
+        if started.agent is None:
+            return None
+        return cost_in_log(self._folder.logs / started.log, started.agent, started.model, self._inputs.pool.file)
 
     async def _place(self, engine: Engine) -> RunPlace:
         state = engine.state

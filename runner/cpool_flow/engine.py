@@ -16,7 +16,7 @@ from typing import Protocol
 
 from cpool_flow import events, faults, policy
 from cpool_flow.budget import NOBODY, Others
-from cpool_flow.executor import Assignment, Executor
+from cpool_flow.executor import Assignment, Executor, Tokens
 from cpool_flow.journal import Journal, Recorded
 from cpool_flow.model import Session
 from cpool_flow.run_folder import RunFolder
@@ -306,6 +306,17 @@ class Engine:
         last = source.tasks[0].last if source is not None and source.tasks else None
         return (last.finished.session_id if last and last.finished else None) or (last.started.session_id if last else None)
 
+    def _tokens_before(self, task: Task) -> Tokens:
+        """What the session in which a task goes on had come to."""
+        session = self._resumed(task)
+        ended = [
+            finished
+            for each in (self.state.tasks.values() if session is not None else ())
+            for attempt in each.attempts
+            if (finished := attempt.finished) is not None and finished.session_id == session and finished.input_tokens is not None
+        ]
+        return max((Tokens(each.input_tokens or 0, each.output_tokens or 0, each.cached_tokens or 0) for each in ended), default=Tokens())
+
     def _assignment(self, start: policy.Start, tree: str | None, values: Values) -> Assignment:
         task = self.state.tasks[start.task]
         plan = self.state.steps[task.step].plan
@@ -326,4 +337,5 @@ class Engine:
             tree=tree,
             agent=start.agent,
             budget_usd=start.budget_usd,
+            tokens_before=self._tokens_before(task) if start.kind == "normal" else Tokens(),
         )

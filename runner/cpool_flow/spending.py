@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from cpool_flow import events
 
 DAY_SECONDS = 86_400
-# Attempts that did not come to the point at which an agent says what it has spent.
-CUT_SHORT = frozenset({"lost", "cancelled", "timeout"})
+# Attempts that did not come to the point at which an agent says what it has spent: stopped, or refused by the server.
+CUT_SHORT = frozenset({"lost", "cancelled", "timeout", "rate_limited", "overloaded", "auth", "invalid"})
 
 
 @dataclass(slots=True)

@@ -13,6 +13,7 @@ from cpool_flow.agents.protocol import AgentRequest, AgentResult, Ending, privat
 from cpool_flow.executor import Assignment
 from cpool_flow.executor.agent_lines import AgentLines
 from cpool_flow.executor.context import RunContext
+from cpool_flow.executor.cost import priced
 from cpool_flow.executor.logs import TAIL_BYTES, Log, collect, spools, tail
 from cpool_flow.executor.outcome import Outcome, seconds_text, with_output
 from cpool_flow.executor.work import Ended, Watch, Work
@@ -40,9 +41,14 @@ async def run_agent(assignment: Assignment, context: RunContext, work: Work) -> 
         ended = await work.run(command, lines, complaints, ladder=adapter.ladder, watch=watch)
         lines.end()
         complaints.end()
-    result = reader.finish(_ending(ended, tail(spool_err)))
+    result = _priced(reader.finish(_ending(ended, tail(spool_err))), assignment, context, request)
     collect(assignment.log, assignment.slot)
     return _outcome(result, ended, assignment, context, work, request)
+
+
+def _priced(result: AgentResult, assignment: Assignment, context: RunContext, request: AgentRequest) -> AgentResult:
+    agent = request.config.agent or "claude"
+    return priced(result, agent, request.config.model, context.inputs.pool.file, assignment.tokens_before)
 
 
 def _ending(ended: Ended, stderr: str) -> Ending:
