@@ -15,6 +15,7 @@ from cpool_flow.cli.summary import approve_command, spent, took
 from cpool_flow.errors import printable
 from cpool_flow.live.tree import Fitting, Row, fitting, rows
 from cpool_flow.model import duration_text
+from cpool_flow.spending import dollars
 from cpool_flow.state import State
 from cpool_flow.tasks import Task
 
@@ -132,7 +133,7 @@ def _whole(seconds: float) -> str:
 
 def _cost(tasks: list[Task]) -> str:
     usd = sum(attempt.finished.cost_usd or 0.0 for task in tasks for attempt in task.all_attempts() if attempt.finished is not None)
-    return f"${usd:.2f}" if usd else ""
+    return dollars(usd) if usd else ""
 
 
 def _counted(shown: Fitting) -> str:
