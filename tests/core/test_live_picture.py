@@ -180,6 +180,20 @@ def test_a_stop_is_told_until_the_run_has_ended() -> None:
     assert shown(simulation.state, 3.0).endswith("\nstopping · 0/1 steps · 1/2 slots busy · 3s")
 
 
+def test_an_agent_at_its_usage_limit_is_named_above_the_totals() -> None:
+    simulation = Simulation(workflow({"name": "ask", "prompt": "x"}), lasting({"ask": 60}))
+    simulation.run(until=2.0)
+    simulation.note(events.AgentParked("claude", 3600.0, named=True))
+    *_, limit, totals = shown(simulation.state, 3.0).split("\n")
+    assert limit.startswith("claude is at its usage limit: resumes ")
+    assert totals == "0/1 steps · 1/2 slots busy · 3s"
+
+
+def test_the_budget_stands_in_the_totals() -> None:
+    state = run({"name": "ask", "prompt": "x"}, until=2.0, outcome=lasting({"ask": 60}), budget_usd=5.0)
+    assert shown(state, 3.0).split("\n")[-1] == "0/1 steps · 1/2 slots busy · $0.00 of $5.00 · 3s"
+
+
 def test_text_of_others_is_one_line_of_data() -> None:
     state = many(1, until=0.5)
     said = "a\tb \x1b[31mred\x1b[0m [bold]x[/bold] \u202egnp.exe\u200d {{ y }}\nsecond"

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from rich.cells import cell_len
 from rich.text import Text
 
-from cpool_flow.cli.summary import approve_command, spent, took
+from cpool_flow.cli.summary import approve_command, clock_time, spent, took
 from cpool_flow.errors import printable
 from cpool_flow.live.tree import Fitting, Row, fitting, rows
 from cpool_flow.model import duration_text
@@ -40,13 +40,13 @@ Said = Callable[[Task], str]
 def picture(state: State, now: float, width: int, height: int, said: Said, *, last: bool = False) -> list[Text]:
     """At most `height` lines of at most `width` cells. `now` is in seconds since the epoch. `last`: nothing goes on any more, and the
     totals are said elsewhere."""
-    shown = fitting(rows(state), height - (not last))
+    below = [] if last else [*_limits(state, now), _totals(state, now)]
+    shown = fitting(rows(state), height - len(below))
     names = _name_width(shown, width)
     lines = [_line(row, names, state, now, said) for row in shown.rows]
     if shown.hidden:
         lines.append(Text(f"  … {_counted(shown)}", "dim"))
-    if not last:
-        lines.append(_totals(state, now))
+    lines += below
     for line in lines:
         line.truncate(width, overflow="ellipsis")
     return lines[-height:]
@@ -141,15 +141,21 @@ def _counted(shown: Fitting) -> str:
     return f"{shown.hidden.total()} more: {parts}"
 
 
+def _limits(state: State, now: float) -> list[Text]:
+    return [
+        Text(f"{agent} is at its usage limit: resumes {clock_time(until, now)}", STYLES["waiting"])
+        for agent, until in state.parked.items()
+    ]
+
+
 def _totals(state: State, now: float) -> Text:
     steps = state.root.steps.values()
     failed = sum(step.status == "failed" for step in steps)
-    slots = state.created.slots if state.created else 0
     parts = [
         "stopping" if state.stopping and not state.finished else "",
         f"{sum(step.ended for step in steps)}/{len(steps)} steps",
         f"{failed} failed" if failed else "",
-        f"{len(state.slots)}/{slots} slots busy",
+        f"{len(state.slots)}/{len(state.slot_order)} slots busy",
         *spent(state),
         _whole(now - state.started_at),
     ]
