@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from collections.abc import Mapping
 from typing import TextIO
 
@@ -22,6 +23,9 @@ _STATUS_COLOURS = {
     "interrupted": "yellow",
 }
 _STATUS_WORD = re.compile(rf"^(\s*(?:\S+\s+)?)({'|'.join(_STATUS_COLOURS)})(?![\w-])")
+_LABEL_COLOURS = {"error": "red", "warning": "yellow", "help": "cyan", "hint": "cyan"}
+_LABEL = re.compile(rf"^({'|'.join(_LABEL_COLOURS)})(?=: )", re.MULTILINE)
+_CARETS = re.compile(r"^( +\| +)(\^+.*)$", re.MULTILINE)
 # Terminals that take text and nothing else.
 _DUMB = ("dumb", "unknown")
 
@@ -52,3 +56,17 @@ def coloured(text: str, colour: str) -> str:
 def with_status(line: str) -> str:
     """A line with its status word coloured, where that is its first or second word."""
     return _STATUS_WORD.sub(lambda found: found[1] + coloured(found[2], _STATUS_COLOURS[found[2]]), line, count=1)
+
+
+def status_word(word: str) -> str:
+    """A status, with spaces around it or not, in its colour."""
+    colour = _STATUS_COLOURS.get(word.strip())
+    return coloured(word, colour) if colour else word
+
+
+def with_labels(problems: str, stream: TextIO | None = None) -> str:
+    """Problems as people read them, with their labels and marks coloured where the stream (stderr, if nothing is said) has colours."""
+    if not has_colour(stream or sys.stderr):
+        return problems
+    labelled = _LABEL.sub(lambda found: coloured(found[1], _LABEL_COLOURS[found[1]]), problems)
+    return _CARETS.sub(lambda found: found[1] + coloured(found[2], "red"), labelled)

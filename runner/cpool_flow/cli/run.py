@@ -215,10 +215,11 @@ def resume_command(
 
 def _warn(warnings: Sequence[Problem], quiet: bool) -> None:
     if warnings and not quiet:
+        from cpool_flow.cli.colour import with_labels
         from cpool_flow.cli.complain import sources
         from cpool_flow.errors import render_problems
 
-        print(render_problems(warnings, sources(tuple(warnings))), file=sys.stderr)
+        print(with_labels(render_problems(warnings, sources(tuple(warnings)))), file=sys.stderr)
 
 
 def _work(

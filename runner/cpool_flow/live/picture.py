@@ -143,8 +143,7 @@ def _counted(shown: Fitting) -> str:
 
 def _limits(state: State, now: float) -> list[Text]:
     return [
-        Text(f"{agent} is at its usage limit: resumes {clock_time(until, now)}", STYLES["waiting"])
-        for agent, until in state.parked.items()
+        Text(f"{agent} is at its usage limit: resumes {clock_time(until, now)}", STYLES["waiting"]) for agent, until in state.parked.items()
     ]
 
 
