@@ -82,8 +82,11 @@ class Logs:
     def print_new(self, recorded: Sequence[Recorded], *, last: bool) -> None:
         """Print what has come, now that this was recorded. `last`: nobody asks again."""
         self._open += [log for entry in recorded for log in self._begun(entry.event)]
-        for log in list(self._open):
-            self._print(log, last)
+        logs, self._open = self._open, []
+        for log in logs:
+            if not self._is_done(log, last):
+                self._open.append(log)
+        sys.stdout.flush()
 
     def _begun(self, event: events.Event) -> Iterator[_Log]:
         if isinstance(event, events.AttemptStarted) and self._is_meant(event.task):
@@ -98,23 +101,24 @@ class Logs:
         step = self._step
         return step is None or task == step or task.startswith((f"{step}[", f"{step}/", f"{step}#"))
 
-    def _print(self, log: _Log, last: bool) -> None:
-        """What has come of one log. While its attempt runs, stdout is shown as it comes; stderr follows when it has ended."""
+    def _is_done(self, log: _Log, last: bool) -> bool:
+        """Print what has come of one log; whether that is all. While its attempt runs, stdout is shown as it comes; stderr follows when
+        it has ended."""
         attempt = log.attempt
         runs = attempt is not None and attempt.finished is None
         path = spools(log.path, attempt.started.slot)[0] if attempt is not None and runs else log.path
         try:
             with open(path, "rb") as file:
                 if runs and not self._runs_still(attempt):
-                    return  # what was opened may be the next one's: a slot's attempts use one file in turn
+                    return False  # what was opened may be the next one's: a slot's attempts use one file in turn
                 file.seek(log.shown)
                 log.shown += self._page.print(log.title, _chunks(file), goes_on=log.shown > 0, whole=last or not runs)
         except FileNotFoundError:
             pass
         if not runs:
-            self._open.remove(log)
             for verify in self._verify_logs(log):
                 self._print_whole(verify)
+        return not runs
 
     def _runs_still(self, attempt: Attempt | None) -> bool:
         if self._run.has_more:
@@ -157,21 +161,20 @@ class Page:
                 self._begin(title, goes_on=goes_on)
                 self._print(data)
             printed, rest = printed + len(data), rest[len(data) :]
-        sys.stdout.flush()
         return printed
 
     def _begin(self, title: str, *, goes_on: bool) -> None:
         if title == self._title:
             return
         self._title = title
-        print(f"{'' if self._at_line_start else chr(10)}── {title}{' (continued)' if goes_on else ''}")
+        start = "" if self._at_line_start else "\n"
+        self._print(f"{start}── {title}{' (continued)' if goes_on else ''}\n".encode())
 
     def _print(self, data: bytes) -> None:
         if self._is_terminal:
             for line in data.decode("utf-8", "replace").splitlines():
                 print(printable(line.replace("\t", "    ")))
             return
-        sys.stdout.flush()
         sys.stdout.buffer.write(data)
         self._at_line_start = data.endswith(b"\n")
 
