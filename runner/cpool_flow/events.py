@@ -104,7 +104,8 @@ class AttemptStarted(Event):
 
 @dataclass(frozen=True, slots=True)
 class AttemptFinished(Event):
-    """How an attempt ended. `error_kind` is None for success. `interrupted`: the coordinator died, the attempt is lost."""
+    """How an attempt ended. `error_kind` is None for success. `interrupted`: the coordinator died, the attempt is lost.
+    Tokens are None where unknown; `cached_tokens` are those of the input that came from a cache, and count among it."""
 
     task: str
     number: int
@@ -118,6 +119,9 @@ class AttemptFinished(Event):
     variables: Stored | None = None
     cost_usd: float | None = None
     turns: int | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cached_tokens: int | None = None
     session_id: str | None = None
     model: str | None = None
     tree: str | None = None

@@ -34,8 +34,8 @@ DEFAULT_AGENT_RETRIES = 2
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 KINDS = ("run", "prompt", "skill", "workflow", "steps", "approve", "end")
-AGENTS = ("claude", "command", "scripted")
-LATER_AGENTS = ("codex", "gemini", "opencode", "replay")
+AGENTS = ("claude", "codex", "gemini", "opencode", "command", "scripted")
+LATER_AGENTS = ("replay",)
 
 # What `format.md` names and this version does not do yet. Refused by name, never ignored.
 LATER_KEYS: dict[str, frozenset[str]] = {
@@ -151,8 +151,8 @@ class Model(BaseModel):
 class AgentConfig(Model):
     """Settings of an agent step. Every field unset means: what the layer below says."""
 
-    agent: Maybe[Literal["claude", "command", "scripted"]] = Field(
-        None, description="Which agent: `claude` (default), `command`, `scripted`."
+    agent: Maybe[Literal["claude", "codex", "gemini", "opencode", "command", "scripted"]] = Field(
+        None, description="Which agent: `claude` (default), `codex`, `gemini`, `opencode`, `command`, `scripted`."
     )
     model: Maybe[NonEmpty] = Field(None, description="Model name, as the agent knows it.")
     fallback_model: Maybe[NonEmpty] = Field(None, description="Model that the agent takes when the first is overloaded.")

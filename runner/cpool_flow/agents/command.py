@@ -42,6 +42,7 @@ class Command:
 class CommandReader:
     tool_running = False
     turn_over = False
+    futile = False
 
     def __init__(self) -> None:
         self._answer = bytearray()
@@ -53,6 +54,9 @@ class CommandReader:
         if not self._too_long:
             self._answer += line + b"\n"
         return line[:200].decode("utf-8", "replace").strip() or None
+
+    def warn(self, line: bytes) -> None:
+        """Of stderr only the end is asked, when all is over."""
 
     def stopping(self, reason: StopReason) -> None:
         self._stopped = reason
