@@ -34,14 +34,14 @@ DEFAULT_AGENT_RETRIES = 2
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 KINDS = ("run", "prompt", "skill", "workflow", "steps", "approve", "end")
-AGENTS = ("claude", "codex", "gemini", "opencode", "command", "scripted")
-LATER_AGENTS = ("replay",)
+AGENTS = ("claude", "codex", "gemini", "opencode", "command", "scripted", "replay")
+LATER_AGENTS: tuple[str, ...] = ()
 
 # What `format.md` names and this version does not do yet. Refused by name, never ignored.
 LATER_KEYS: dict[str, frozenset[str]] = {
     "workflow": frozenset({"budget_usd", "concurrency"}),
     "step": frozenset({"merge", "setup", "isolation"}),
-    "config": frozenset({"fallback", "recording"}),
+    "config": frozenset({"fallback"}),
 }
 
 if TYPE_CHECKING:
@@ -151,8 +151,8 @@ class Model(BaseModel):
 class AgentConfig(Model):
     """Settings of an agent step. Every field unset means: what the layer below says."""
 
-    agent: Maybe[Literal["claude", "codex", "gemini", "opencode", "command", "scripted"]] = Field(
-        None, description="Which agent: `claude` (default), `codex`, `gemini`, `opencode`, `command`, `scripted`."
+    agent: Maybe[Literal["claude", "codex", "gemini", "opencode", "command", "scripted", "replay"]] = Field(
+        None, description="Which agent: `claude` (default), `codex`, `gemini`, `opencode`, `command`, `scripted`, `replay`."
     )
     model: Maybe[NonEmpty] = Field(None, description="Model name, as the agent knows it.")
     fallback_model: Maybe[NonEmpty] = Field(None, description="Model that the agent takes when the first is overloaded.")
@@ -177,6 +177,7 @@ class AgentConfig(Model):
         None, description="For `agent: command`: the program and its arguments; the prompt comes on its stdin."
     )
     script: Maybe[NonEmpty] = Field(None, description="For `agent: scripted`: a YAML file of answers, relative to this file.")
+    recording: Maybe[NonEmpty] = Field(None, description="For `agent: replay`: what `run --record` has kept, relative to this file.")
 
 
 MOST_SLOTS = 1000
