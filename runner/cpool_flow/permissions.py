@@ -5,6 +5,7 @@ Knows modes, and the tools of the agents that have them. Others may do anything,
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from cpool_flow import model, settings
@@ -12,6 +13,8 @@ from cpool_flow.slots import NO_POOL, SlotPool
 
 # The agents that have modes.
 _MODAL = frozenset({"claude", "codex", "gemini", "opencode"})
+# It does again what another agent did: where the settings of that one are known, they say what.
+_REPLAY = "replay"
 _WRITING_MODES = frozenset({"acceptEdits", "bypassPermissions", "auto"})
 # Every other tool counts as one that writes: `Bash(git diff *)` can be made to write a file.
 _READING_TOOLS = frozenset(
@@ -36,10 +39,10 @@ def may_write(
 
     `skill`: the settings of the step's skill, where it is known. `instead`: the agent that stands in for every other.
     """
-    agent = agent_of(step, workflow, skill, instead, pool)
+    agent = agent_of(step, workflow, skill, None if instead == _REPLAY else instead, pool)
     if agent is None:
         return False
-    if agent not in _MODAL:
+    if agent not in _MODAL and not (agent == _REPLAY and _has_mode(settings.possible(step, "", workflow, pool, skill))):
         return step.effects != "none"
     return any(_modal_may_write(agent, merged.config) for merged in settings.possible(step, "", workflow, pool, skill))
 
@@ -56,6 +59,10 @@ def agent_of(
     if not step.is_agent and step.recovery_prompt is None:
         return None
     return instead or settings.possible(step, "", workflow, pool, skill)[0].config.agent or "claude"
+
+
+def _has_mode(found: Iterable[settings.Settings]) -> bool:
+    return all(merged.config.permission_mode is not None for merged in found)
 
 
 def _modal_may_write(agent: str, config: model.AgentConfig) -> bool:
