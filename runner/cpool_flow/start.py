@@ -53,6 +53,11 @@ class Options:
     record: str | None = None
     recording: str | None = None
 
+    @property
+    def stand_in(self) -> str | None:
+        """The agent that stands in for every other."""
+        return self.agent or ("replay" if self.recording is not None else None)
+
 
 @dataclass(frozen=True)
 class Prepared:
@@ -81,7 +86,7 @@ def prepare(
     Not `starting`, as for a plan: secrets and agents that are missing here are warnings.
     """
     found = library.find_workflow(workflow, Path.cwd(), places("workflow", project))
-    checked = check_file(found.path, project, places, Wishes(options.slots, options.agent))
+    checked = check_file(found.path, project, places, Wishes(options.slots, options.stand_in))
     flow = checked.workflow
     owned = Owned(found.path, checked, project, places)
     declared = tuple(dict.fromkeys(name for copy in owned.copies.values() for name in copy.workflow.secrets))
@@ -96,7 +101,7 @@ def prepare(
         isolation="",
         directory=str(Path.cwd()),
         timeout_seconds=options.timeout_seconds or flow.timeout,
-        agent=options.agent or ("replay" if options.recording else None),
+        agent=options.stand_in,
         record=str(Path(options.record).resolve() / run_id) if options.record else None,
         recording=_RECORDING if options.recording else None,
         pool=owned.pool,
