@@ -20,7 +20,7 @@ from cpool_flow.slots import NO_SLOT, SlotPool
 from cpool_flow.template import is_template
 
 # The agents that need a setting of their own, and which.
-_NEEDS = {"command": "command", "scripted": "script"}
+_NEEDS = {"command": "command", "scripted": "script", "replay": "recording"}
 
 
 @dataclass(frozen=True, slots=True)

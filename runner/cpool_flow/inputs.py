@@ -92,7 +92,8 @@ class PoolCopy:
 @dataclass(frozen=True)
 class Inputs:
     """`copies`: the workflow files by key; the run's own has the key "". `slots`: how many the command line wants; None is "as the files
-    say". Times are seconds, money is US dollars."""
+    say". `record`: the folder in which the run is recorded; `recording`: the copy of one that the command line names. Times are seconds,
+    money is US dollars."""
 
     copies: Mapping[str, WorkflowCopy]
     args: Mapping[str, Any]
@@ -101,6 +102,8 @@ class Inputs:
     directory: str
     timeout_seconds: float | None = None
     agent: str | None = None
+    record: str | None = None
+    recording: str | None = None
     pool: PoolCopy = field(default_factory=PoolCopy)
     budget_usd: float | None = None
     allow_unpriced: bool = False
@@ -208,6 +211,11 @@ def hidden_values(inputs: Inputs, secrets: Mapping[str, str], environment: Mappi
     return {**present_secrets(names, environment), **secrets}
 
 
+def own_file(folder: RunFolder, name: str) -> Path:
+    """Where a file stands that the run owns."""
+    return folder.inputs / "files" / name
+
+
 def copy_path(folder: RunFolder, copy: WorkflowCopy | PoolCopy, named: str) -> Path:
     """Where the copy stands of a file that a workflow or `cpool.yaml` names."""
-    return folder.inputs / "files" / copy.files[named]
+    return own_file(folder, copy.files[named])

@@ -176,7 +176,7 @@ def _answered(copy: WorkflowCopy, commands: set[str], answers: Path) -> Workflow
 def _answered_step(step: dict[str, Any], commands: set[str], answers: Path, number: int) -> dict[str, Any]:
     changed = {key: value for key, value in step.items() if key != "config"}
     if "config" in step:
-        changed["config"] = {key: value for key, value in step["config"].items() if key not in ("agent", "script", "command")}
+        changed["config"] = {key: value for key, value in step["config"].items() if key not in ("agent", "script", "command", "recording")}
     if "steps" in step:
         changed["steps"] = [_answered_step(inside, commands, answers, each) for each, inside in enumerate(step["steps"], 1)]
     name = step.get("name", f"step_{number}")

@@ -15,6 +15,7 @@ ADAPTERS = {
     "opencode": ("opencode", "Opencode"),
     "command": ("command", "Command"),
     "scripted": ("scripted", "Scripted"),
+    "replay": ("replay", "Replay"),
 }
 
 

@@ -25,7 +25,7 @@ from cpool_flow.run_folder import RunFolder
 from cpool_flow.spending import dollars
 from cpool_flow.state import State
 
-LATER_OPTIONS = ("pool", "only", "record", "trust", "allow-untrusted-checkout")
+LATER_OPTIONS = ("pool", "only", "trust", "allow-untrusted-checkout")
 
 
 class Duration(click.ParamType[float]):
@@ -143,6 +143,8 @@ def _output_options(command: Any) -> Any:
 @click.option("--timeout", type=Duration(), metavar="T", help="Time of the whole run, such as 30m.")
 @click.option("--agent", type=Agent(), metavar="NAME", help="This agent in place of every other.")
 @click.option("--isolation", type=click.Choice(["none", "worktree"]), help="Where steps work.")
+@click.option("--record", metavar="DIR", help="Keep what agents and commands say and do, in a folder of the run's own there.")
+@click.option("--recording", metavar="DIR", help="Run with the agent `replay`, which answers from this recording.")
 @click.option("--run-id", metavar="ID", help="An id of your own.")
 @click.option("--tag", "tags", multiple=True, metavar="T", help="Kept with the run; may be given again.")
 @_output_options
@@ -170,6 +172,8 @@ def run_command(project: str | None, /, workflow: str, **options: Any) -> int:
         isolation=options["isolation"],
         run_id=options["run_id"],
         tags=options["tags"],
+        record=options["record"],
+        recording=options["recording"],
     )
     prepared = start.prepare(workflow, directory, places(directory), settings, os.environ)
     folder = start.create(prepared, directory)

@@ -16,9 +16,9 @@ from cpool_flow.executor.context import RunContext
 from cpool_flow.executor.cost import priced
 from cpool_flow.executor.logs import TAIL_BYTES, Log, collect, spools, tail
 from cpool_flow.executor.outcome import Outcome, seconds_text, with_output
-from cpool_flow.executor.work import Ended, Watch, Work
-from cpool_flow.inputs import copy_path
-from cpool_flow.model import DEFAULT_AGENT_IDLE_TIMEOUT_SECONDS, AgentConfig
+from cpool_flow.executor.work import Ended, How, Watch, Work
+from cpool_flow.inputs import copy_path, own_file
+from cpool_flow.model import DEFAULT_AGENT_IDLE_TIMEOUT_SECONDS, AgentConfig, ErrorKind
 from cpool_flow.outputs import BadOutput, read_output
 from cpool_flow.process import Command
 from cpool_flow.values import unwrap
@@ -31,6 +31,7 @@ async def run_agent(assignment: Assignment, context: RunContext, work: Work) -> 
     """Give one task to the agent. Raises RenderError, InvalidInput, ProcessNotStarted, OperationFailed."""
     request = _request(assignment, context)
     adapter = agents.adapter(request.config.agent or "claude")
+    before = await context.recorder.look() if context.recorder else None
     invocation = adapter.prepare(request)
     reader = adapter.reader(request)
     command = Command(invocation.argv, invocation.directory, invocation.environment, invocation.stdin)
@@ -43,12 +44,20 @@ async def run_agent(assignment: Assignment, context: RunContext, work: Work) -> 
         complaints.end()
     result = _priced(reader.finish(_ending(ended, tail(spool_err))), assignment, context, request)
     collect(assignment.log, assignment.slot)
+    if context.recorder and before:
+        await context.recorder.exchange(assignment, request, _judged(result, ended), before)
     return _outcome(result, ended, assignment, context, work, request)
 
 
 def _priced(result: AgentResult, assignment: Assignment, context: RunContext, request: AgentRequest) -> AgentResult:
     agent = request.config.agent or "claude"
     return priced(result, agent, request.config.model, context.inputs.pool.file, assignment.tokens_before)
+
+
+def _judged(result: AgentResult, ended: Ended) -> AgentResult:
+    """The result, where it was we who ended it before it was whole."""
+    kinds: dict[How, ErrorKind] = {"cancelled": "cancelled", "timeout": "timeout"}
+    return result if result.kind is None or ended.how not in kinds else replace(result, kind=kinds[ended.how])
 
 
 def _ending(ended: Ended, stderr: str) -> Ending:
@@ -166,13 +175,15 @@ def _prompt(assignment: Assignment, context: RunContext) -> str:
 def _config(assignment: Assignment, context: RunContext) -> AgentConfig:
     """The layers merged by the one rule, then their texts rendered. In `cpool.yaml` there is no template, so nothing of it changes."""
     merged = context.inputs.settings_of(assignment.step, context.asked_slot(assignment))
-    agent = assignment.agent or assignment.step.agent or "claude"
+    agent = assignment.agent or assignment.step.agent or merged.config.agent or "claude"
     config = merged.config
     if agent != assignment.step.agent:
         config = config.model_copy(update=dict.fromkeys(settings.OF_ONE_AGENT))
     values = context.values(config.model_dump(exclude_none=True), assignment.scope)
-    script = values.get("script")
-    if script is not None:
-        copy = context.inputs.pool if "script" in merged.pooled else context.copy(assignment)
-        values["script"] = str(copy_path(context.folder, copy, script))
+    for key in ("script", "recording"):
+        copy = context.inputs.pool if key in merged.pooled else context.copy(assignment)
+        if values.get(key) in copy.files:
+            values[key] = str(copy_path(context.folder, copy, values[key]))
+    if context.inputs.recording is not None:
+        values["recording"] = str(own_file(context.folder, context.inputs.recording))
     return AgentConfig.model_validate({**values, "agent": agent})
