@@ -42,7 +42,9 @@ def may_write(
     agent = agent_of(step, workflow, skill, None if instead == _REPLAY else instead, pool)
     if agent is None:
         return False
-    if agent not in _MODAL and not (agent == _REPLAY and _has_mode(settings.possible(step, "", workflow, pool, skill))):
+    own = pool.file.agents.get(agent)
+    modal = agent in _MODAL or (own is not None and "permission_mode" in own.options)
+    if not modal and not (agent == _REPLAY and _has_mode(settings.possible(step, "", workflow, pool, skill))):
         return step.effects != "none"
     return any(_modal_may_write(agent, merged.config) for merged in settings.possible(step, "", workflow, pool, skill))
 

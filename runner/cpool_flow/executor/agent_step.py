@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 
-from cpool_flow import agents, settings
+from cpool_flow import settings
 from cpool_flow.agents.protocol import AgentRequest, AgentResult, Ending, private_files
 from cpool_flow.executor import Assignment
 from cpool_flow.executor.agent_lines import AgentLines
@@ -29,7 +29,7 @@ REASON_CHARACTERS = 300
 async def run_agent(assignment: Assignment, context: RunContext, work: Work) -> Outcome:
     """Give one task to the agent. Raises RenderError, InvalidInput, ProcessNotStarted, OperationFailed."""
     request = _request(assignment, context)
-    adapter = agents.adapter(request.config.agent or "claude")
+    adapter = context.inputs.adapter(request.config.agent or "claude")
     before = await context.recorder.look() if context.recorder else None
     invocation = adapter.prepare(request)
     reader = adapter.reader(request)
