@@ -93,7 +93,8 @@ class PoolCopy:
 @dataclass(frozen=True)
 class Inputs:
     """`copies`: the workflow files by key; the run's own has the key "". `slots`: how many the command line wants; None is "as the files
-    say". `record`: the folder in which the run is recorded; `recording`: the copy of one that the command line names. Times are seconds."""
+    say". `record`: the folder in which the run is recorded; `recording`: the copy of one that the command line names. Times are seconds,
+    money is US dollars."""
 
     copies: Mapping[str, WorkflowCopy]
     args: Mapping[str, Any]
@@ -105,6 +106,8 @@ class Inputs:
     record: str | None = None
     recording: str | None = None
     pool: PoolCopy = field(default_factory=PoolCopy)
+    budget_usd: float | None = None
+    allow_unpriced: bool = False
 
     @property
     def main(self) -> WorkflowCopy:

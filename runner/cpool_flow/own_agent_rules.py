@@ -7,7 +7,7 @@ from collections import Counter
 from cpool_flow.errors import did_you_mean, listed
 from cpool_flow.findings import Findings
 from cpool_flow.keys import shown_name
-from cpool_flow.model import AGENTS
+from cpool_flow.model import AGENTS, AgentConfig
 from cpool_flow.nodes import Path
 from cpool_flow.outputs import path_keys
 from cpool_flow.own_agent import PROMPT, VALUE, Found, OwnAgent
@@ -21,6 +21,13 @@ def check_agent_name(path: Path, name: str | None, pool: PoolFile, findings: Fin
     hint = did_you_mean(name, pool.agent_names)
     help = None if hint else f"there is {listed(pool.agent_names)}; `agents:` of `{NAME}` may describe others"
     findings.error(path, f"unknown agent {shown_name(name)}", hint=hint, help=help, key=key)
+
+
+def check_agent_names(path: Path, config: AgentConfig, pool: PoolFile, findings: Findings) -> None:
+    """Note the agents in these settings that nobody knows."""
+    check_agent_name((*path, "agent"), config.agent, pool, findings)
+    for index, name in enumerate(config.fallback or ()):
+        check_agent_name((*path, "fallback", index), name, pool, findings)
 
 
 def check_own_agent(name: str, agent: OwnAgent, findings: Findings) -> None:

@@ -46,6 +46,8 @@ class Options:
     args_file: str | None = None
     slots: int | None = None
     timeout_seconds: float | None = None
+    budget_usd: float | None = None
+    allow_unpriced: bool = False
     agent: str | None = None
     isolation: str | None = None
     run_id: str | None = None
@@ -107,6 +109,8 @@ def prepare(
         record=str(Path(options.record).resolve() / run_id) if options.record else None,
         recording=_RECORDING if options.recording else None,
         pool=owned.pool,
+        budget_usd=options.budget_usd or flow.budget_usd,
+        allow_unpriced=options.allow_unpriced,
     )
     disclosed = Disclosed(inputs.hidden_values(given, secret_values, environment))
     disclosed.check_run_id(run_id)
@@ -219,6 +223,8 @@ def _created(folder: RunFolder, prepared: Prepared) -> events.RunCreated:
         tags=prepared.tags,
         version=__version__,
         secrets=taken.secrets,
+        budget_usd=taken.budget_usd,
+        allow_unpriced=taken.allow_unpriced,
     )
 
 

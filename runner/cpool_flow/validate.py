@@ -21,7 +21,7 @@ from cpool_flow.keys import shown_name
 from cpool_flow.lints import warn
 from cpool_flow.nodes import Document, Path
 from cpool_flow.order import Order, read_order
-from cpool_flow.own_agent_rules import check_agent_name
+from cpool_flow.own_agent_rules import check_agent_name, check_agent_names
 from cpool_flow.pool_rules import CheckedPool
 from cpool_flow.references import check_references
 from cpool_flow.requires import BadSpecifier, is_met
@@ -264,7 +264,7 @@ class _Check:
         """Note the agents that nobody knows; whether there is none."""
         before = len(self.findings.errors)
         for path, config in _configs(workflow, order):
-            check_agent_name((*path, "agent"), config.agent, pool.file, self.findings)
+            check_agent_names(path, config, pool.file, self.findings)
         for placed in order.all:
             skill = self.skills.get(placed.step.skill or "")
             if skill is not None:
