@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from cpool_flow import agents, document, model, nodes, plan, schema, settings
+from cpool_flow.agents.protocol import Adapter
 from cpool_flow.errors import InvalidInput, InvalidValue, OperationFailed
 from cpool_flow.plan import PlannedStep
 from cpool_flow.pool_file import NAME as POOL_NAME
@@ -131,6 +132,10 @@ class Inputs:
         """The slots of the run, and what `cpool.yaml` says."""
         return slot_pool(self.pool.file, self.workflow.slots, self.slots)
 
+    def adapter(self, agent: str) -> Adapter:
+        """How an agent is started and read."""
+        return agents.adapter_of(agent, self.pool.file.agents)
+
     def slot_named(self, name: str | None) -> NamedSlot | None:
         """The slot of that name."""
         return self._slots_by_name[name][1] if name in self._slots_by_name else None
@@ -207,7 +212,7 @@ def _source_path(folder: RunFolder, key: str) -> Path:
 
 def hidden_values(inputs: Inputs, secrets: Mapping[str, str], environment: Mapping[str, str]) -> dict[str, str]:
     """What no file of the run may hold: the declared `secrets`, and the credentials of the agents that this run uses."""
-    names = {name for step in inputs.plan.everything() if step.agent for name in agents.adapter(step.agent).credentials}
+    names = {name for step in inputs.plan.everything() if step.agent for name in inputs.adapter(step.agent).credentials}
     return {**present_secrets(names, environment), **secrets}
 
 

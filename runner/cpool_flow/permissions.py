@@ -40,8 +40,8 @@ def may_write(
     `skill`: the settings of the step's skill, where it is known. `instead`: the agent that stands in for every other.
     """
     agents = agents_of(step, workflow, skill, None if instead == _REPLAY else instead, pool)
-    possible = settings.possible(step, "", workflow, pool, skill) if agents else ()
-    modal = [agent for agent in agents if agent in _MODAL or (agent == _REPLAY and _has_mode(possible))]
+    possible = settings.possible(step, "", workflow, pool, skill) if agents else []
+    modal = [agent for agent in agents if _has_modes(agent, pool, possible)]
     if len(modal) < len(agents) and step.effects != "none":
         return True
     return any(_modal_may_write(agent, merged.config) for agent in modal for merged in possible)
@@ -82,8 +82,12 @@ def cap_of(step: model.Step, workflow: model.Workflow, skill: model.AgentConfig 
     return max(known) if len(known) == len(caps) else None
 
 
-def _has_mode(found: Iterable[settings.Settings]) -> bool:
-    return all(merged.config.permission_mode is not None for merged in found)
+def _has_modes(agent: str, pool: SlotPool, possible: Iterable[settings.Settings]) -> bool:
+    """Whether a mode says what the agent may do."""
+    own = pool.file.agents.get(agent)
+    if agent == _REPLAY:
+        return all(merged.config.permission_mode is not None for merged in possible)
+    return agent in _MODAL or (own is not None and "permission_mode" in own.options)
 
 
 def _modal_may_write(agent: str, config: model.AgentConfig) -> bool:

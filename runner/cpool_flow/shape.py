@@ -240,8 +240,7 @@ def _check_kind(step: Mapping[str, Any], path: Path, findings: Findings) -> None
 
 def _is_later(path: Path, value: object) -> bool:
     key = path[-1] if path else None
-    later = {"isolation": value == "clone", "agent": value in model.LATER_AGENTS} if isinstance(value, str) else {}
-    return bool(later.get(str(key)) or (path[-2:-1] == ("fallback",) and value in model.LATER_AGENTS))
+    return key == "isolation" and value == "clone"
 
 
 # Keys on which no name and no order hangs: without them, the references of all others can still be read.

@@ -15,15 +15,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from cpool_flow import __version__, agents, events, faults, inputs, library, model, project_pool, recording, run_folder
+from cpool_flow import __version__, events, faults, inputs, library, model, project_pool, recording, run_folder
 from cpool_flow.arguments import read_arguments
 from cpool_flow.disclosed import Disclosed
 from cpool_flow.document import load
-from cpool_flow.errors import InvalidInput, Problem
+from cpool_flow.errors import InvalidInput, Problem, did_you_mean, listed
 from cpool_flow.executor.context import NoValue, declared_values
 from cpool_flow.inputs import Inputs
 from cpool_flow.journal import Journal
 from cpool_flow.json_value import BadJson, JsonValue, read_json
+from cpool_flow.keys import shown_name
 from cpool_flow.lookup import Lookup, Searched, check_file
 from cpool_flow.owned import Owned
 from cpool_flow.run_folder import RunFolder
@@ -88,6 +89,7 @@ def prepare(
     Not `starting`, as for a plan: secrets and agents that are missing here are warnings.
     """
     found = library.find_workflow(workflow, Path.cwd(), places("workflow", project))
+    _check_stand_in(options.stand_in, project)
     checked = check_file(found.path, project, places, Wishes(options.slots, options.stand_in))
     flow = checked.workflow
     owned = Owned(found.path, checked, project, places)
@@ -133,6 +135,16 @@ def prepare(
         warnings.append(Problem(message, warning=True, help="run `git init`"))
     tags = disclosed.tags(options.tags)
     return Prepared(replace(taken, isolation=isolation.kind), copies, isolation, place, run_id, tags, tuple(warnings))
+
+
+def _check_stand_in(agent: str | None, project: Path) -> None:
+    """Raises InvalidInput for an agent of the command line that nobody knows."""
+    if agent is None or agent in model.AGENTS:
+        return
+    known = project_pool.read_pool(project).pool.agent_names
+    if agent not in known:
+        near = did_you_mean(agent, known)
+        raise InvalidInput(f"no agent {shown_name(agent)}{f', {near}' if near else ''}", help=None if near else f"there is {listed(known)}")
 
 
 def _check_expect(checked: Checked, taken: Inputs, isolation: Isolation) -> None:
@@ -291,7 +303,7 @@ def _missing_agents(taken: Inputs, options: Options, project: Path, places: Sear
             if options.recording:
                 config = config.model_copy(update={"recording": options.recording})
             try:
-                agents.adapter(step.agent).check(config, environment)
+                taken.adapter(step.agent).check(config, environment)
             except InvalidInput as error:
                 problems += error.problems
     return dict.fromkeys(problems)

@@ -163,6 +163,12 @@ def test_a_replay_may_be_recorded_and_replayed(records: Records) -> None:
     assert (document["status"], document["cost_usd"]) == ("success", 0.75)
 
 
+def test_a_replay_spends_nothing_of_a_budget(records: Records) -> None:
+    records.record()
+    document = records.replay("--budget", "0.10", "--json").json()
+    assert (document["status"], document["cost_usd"]) == ("success", 0.75), document["error"]
+
+
 def test_a_failure_is_replayed_with_its_kind(records: Records) -> None:
     records.session.file("answers.yaml", "steps:\n  plan: {error: auth, message: Not signed in}\n")
     assert records.record().code == 1

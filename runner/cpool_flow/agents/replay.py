@@ -44,7 +44,11 @@ class Replay:
         return fits(Invocation(argv, request.directory, agent_environment(request), json.dumps(task).encode()))
 
     def reader(self, request: AgentRequest) -> ReplayReader:
-        return ReplayReader(_exchange(request), request.allow_denials)
+        """Also of an attempt whose coordinator has died: then nobody knows its recording."""
+        return ReplayReader(_exchange(request) if request.config.recording else _NOTHING, request.allow_denials)
+
+
+_NOTHING = Exchange(task="", attempt=0, result={"kind": "lost", "error": "no recording", "cost_usd": 0.0})
 
 
 class ReplayReader:

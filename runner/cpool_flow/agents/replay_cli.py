@@ -13,6 +13,7 @@ import sys
 
 IDENTITY = ("-c", "user.name=replay agent", "-c", "user.email=replay@localhost", "-c", "commit.gpgSign=false")
 QUIET = ("-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false", "-c", "core.autocrlf=false")
+ATTEMPTS = 3
 FILE = re.compile(rb"^(?=diff --git )", re.MULTILINE)
 
 
@@ -25,7 +26,7 @@ def main() -> int:
             print(f"{os.getcwd()} is in no git repository: {words}", file=sys.stderr)
             return 1
         os.chdir(top.rstrip("\n"))
-        if patch and not apply_all(patch):
+        if patch and not apply(patch):
             return 1
         if task["commits"] and not commit(task["commits"][-1]):
             return 1
@@ -33,24 +34,19 @@ def main() -> int:
     return 0
 
 
-def apply_all(patch: bytes) -> bool:
-    """The whole at once where it fits; else file by file, so that all that does not fit is told."""
-    results = [apply(part) for part in ([patch] if fits(patch) else split(patch))]
-    return all(results)
-
-
 def apply(patch: bytes) -> bool:
-    """One file, or all of them. What stands there already, for another step of that moment has made it, is no matter."""
-    if not fits(patch) and fits(patch, "--reverse"):
-        return True
-    code, _, words = git("apply", "--whitespace=nowarn", "-", stdin=patch)
-    if code != 0:
-        print(words, file=sys.stderr)
-    return code == 0
-
-
-def fits(patch: bytes, *more: str) -> bool:
-    return git("apply", "--check", "--whitespace=nowarn", *more, "-", stdin=patch)[0] == 0
+    """Make the changes: all at once where they fit, else file by file. What stands there already is no matter, for another step of that
+    moment has made it, perhaps while we looked."""
+    words = ""
+    for _ in range(ATTEMPTS):
+        code, _, words = git("apply", "--whitespace=nowarn", "-", stdin=patch)
+        if code == 0 or git("apply", "--check", "--reverse", "--whitespace=nowarn", "-", stdin=patch)[0] == 0:
+            return True
+    files = split(patch)
+    if len(files) > 1:
+        return all(list(map(apply, files)))
+    print(words, file=sys.stderr)
+    return False
 
 
 def split(patch: bytes) -> list[bytes]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 
-from cpool_flow import agents, settings
+from cpool_flow import settings
 from cpool_flow.agents.protocol import AgentRequest, AgentResult, Ending, private_files
 from cpool_flow.executor import Assignment
 from cpool_flow.executor.agent_lines import AgentLines
@@ -30,7 +30,7 @@ REASON_CHARACTERS = 300
 async def run_agent(assignment: Assignment, context: RunContext, work: Work) -> Outcome:
     """Give one task to the agent. Raises RenderError, InvalidInput, ProcessNotStarted, OperationFailed."""
     request = _request(assignment, context)
-    adapter = agents.adapter(request.config.agent or "claude")
+    adapter = context.inputs.adapter(request.config.agent or "claude")
     before = await context.recorder.look() if context.recorder else None
     invocation = adapter.prepare(request)
     reader = adapter.reader(request)
@@ -49,15 +49,15 @@ async def run_agent(assignment: Assignment, context: RunContext, work: Work) -> 
     return _outcome(result, ended, assignment, context, work, request)
 
 
-def _priced(result: AgentResult, assignment: Assignment, context: RunContext, request: AgentRequest) -> AgentResult:
-    agent = request.config.agent or "claude"
-    return priced(result, agent, request.config.model, context.inputs.pool.file, assignment.tokens_before)
-
-
 def _judged(result: AgentResult, ended: Ended) -> AgentResult:
     """The result, where it was we who ended it before it was whole."""
     kinds: dict[How, ErrorKind] = {"cancelled": "cancelled", "timeout": "timeout"}
     return result if result.kind is None or ended.how not in kinds else replace(result, kind=kinds[ended.how])
+
+
+def _priced(result: AgentResult, assignment: Assignment, context: RunContext, request: AgentRequest) -> AgentResult:
+    agent = request.config.agent or "claude"
+    return priced(result, agent, request.config.model, context.inputs.pool.file, assignment.tokens_before)
 
 
 def _ending(ended: Ended, stderr: str) -> Ending:
@@ -175,7 +175,7 @@ def _prompt(assignment: Assignment, context: RunContext) -> str:
 def _config(assignment: Assignment, context: RunContext) -> AgentConfig:
     """The layers merged by the one rule, then their texts rendered. In `cpool.yaml` there is no template, so nothing of it changes."""
     merged = context.inputs.settings_of(assignment.step, context.asked_slot(assignment))
-    agent = assignment.agent or assignment.step.agent or merged.config.agent or "claude"
+    agent = assignment.agent or assignment.step.agent or "claude"
     config = merged.config
     if agent != assignment.step.agent:
         config = config.model_copy(update=dict.fromkeys(settings.OF_ONE_AGENT))
