@@ -14,6 +14,9 @@ from typing import Any
 from cpool_flow.model import AgentConfig, Step, Workflow
 from cpool_flow.slots import NamedSlot, SlotPool
 
+# Settings in the words of one agent: another one that stands in for it does not get them.
+OF_ONE_AGENT = ("model", "fallback_model", "effort")
+
 
 @dataclass(frozen=True, slots=True)
 class Layer:

@@ -42,6 +42,8 @@ class Options:
     args_file: str | None = None
     slots: int | None = None
     timeout_seconds: float | None = None
+    budget_usd: float | None = None
+    allow_unpriced: bool = False
     agent: str | None = None
     isolation: str | None = None
     run_id: str | None = None
@@ -93,6 +95,8 @@ def prepare(
         timeout_seconds=options.timeout_seconds or flow.timeout,
         agent=options.agent,
         pool=owned.pool,
+        budget_usd=options.budget_usd or flow.budget_usd,
+        allow_unpriced=options.allow_unpriced,
     )
     disclosed = Disclosed(inputs.hidden_values(given, secret_values, environment))
     disclosed.check_run_id(run_id)
@@ -181,6 +185,8 @@ def _created(folder: RunFolder, prepared: Prepared) -> events.RunCreated:
         tags=prepared.tags,
         version=__version__,
         secrets=taken.secrets,
+        budget_usd=taken.budget_usd,
+        allow_unpriced=taken.allow_unpriced,
     )
 
 
