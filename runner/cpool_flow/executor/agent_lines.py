@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Protocol
 
-from cpool_flow.agents.protocol import MAX_LINE_BYTES, Reader
+from cpool_flow.agents.protocol import MAX_LINE_BYTES
+
+
+class Feed(Protocol):
+    def feed(self, line: bytes) -> object: ...
 
 
 class AgentLines:
     """A sink of chunks. `end` hands over a last line that has no line feed. Of a line without end only its beginning is kept."""
 
-    def __init__(self, log: Callable[[bytes], object], reader: Reader) -> None:
+    def __init__(self, log: Callable[[bytes], object], reader: Feed) -> None:
         self._log = log
         self._reader = reader
         self._parts: list[bytes] = []

@@ -9,39 +9,46 @@ import time
 from dataclasses import replace
 
 from cpool_flow import agents, settings
-from cpool_flow.agents.protocol import AgentRequest, AgentResult, Ending, private_files
+from cpool_flow.agents.protocol import AgentRequest, AgentResult, Ending
 from cpool_flow.executor import Assignment
-from cpool_flow.executor.agent_lines import AgentLines
+from cpool_flow.executor.agent_process import AgentProcess
 from cpool_flow.executor.context import RunContext
 from cpool_flow.executor.logs import TAIL_BYTES, Log, collect, spools, tail
 from cpool_flow.executor.outcome import Outcome, seconds_text, with_output
-from cpool_flow.executor.work import Ended, Watch, Work
+from cpool_flow.executor.warm_process import WarmProcess
+from cpool_flow.executor.warm_slots import WarmSlots
+from cpool_flow.executor.work import Ended, Work
 from cpool_flow.inputs import copy_path
 from cpool_flow.model import DEFAULT_AGENT_IDLE_TIMEOUT_SECONDS, AgentConfig
 from cpool_flow.outputs import BadOutput, read_output
-from cpool_flow.process import Command
 from cpool_flow.values import unwrap
 
 NAME_CHARACTERS = 200
 REASON_CHARACTERS = 300
 
 
-async def run_agent(assignment: Assignment, context: RunContext, work: Work) -> Outcome:
+async def run_agent(assignment: Assignment, context: RunContext, work: Work, warm: WarmSlots) -> Outcome:
     """Give one task to the agent. Raises RenderError, InvalidInput, ProcessNotStarted, OperationFailed."""
     request = _request(assignment, context)
     adapter = agents.ADAPTERS[request.config.agent or "claude"]
-    invocation = adapter.prepare(request)
-    reader = adapter.reader(request)
-    command = Command(invocation.argv, invocation.directory, invocation.environment, invocation.stdin)
-    watch = Watch(_idle_seconds(assignment), lambda: reader.tool_running, lambda: reader.turn_over, reader.stopping)
     spool_out, spool_err = spools(assignment.log, assignment.slot)
-    with private_files(invocation), Log(spool_out, context.masker) as log, Log(spool_err, context.masker) as errors:
-        lines = AgentLines(log, reader)
-        ended = await work.run(command, lines, errors, ladder=adapter.ladder, watch=watch)
-        lines.end()
-    result = reader.finish(_ending(ended, tail(spool_err)))
+    with Log(spool_out, context.masker) as log, Log(spool_err, context.masker) as errors:
+        process = AgentProcess(adapter, request, assignment.slot, _idle_seconds(assignment), work, log, errors)
+        ran = await process.run(warm)
+    result = ran.reader.finish(_ending(ran.ended, tail(spool_err)))
     collect(assignment.log, assignment.slot)
-    return _outcome(result, ended, assignment, context, work, request)
+    await _hand_back(ran.warm, result, assignment, warm)
+    return _outcome(result, ran.ended, assignment, context, work, request)
+
+
+async def _hand_back(process: WarmProcess | None, result: AgentResult, assignment: Assignment, warm: WarmSlots) -> None:
+    """A process whose task went well may do the slot's next."""
+    if process is None or assignment.slot is None:
+        return
+    if result.kind is None:
+        warm.give(assignment.slot, process)
+    else:
+        await process.end()
 
 
 def _ending(ended: Ended, stderr: str) -> Ending:

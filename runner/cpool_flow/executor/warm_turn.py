@@ -1,0 +1,124 @@
+"""One task in a warm process: from its message to the end of its turn, or to the end of the process.
+
+Knows time limits and how such a process is stopped: it is asked to break off first, so that it says what was spent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from cpool_flow.agents.protocol import AgentRequest, Ladder, Reader
+from cpool_flow.executor.agent_lines import AgentLines
+from cpool_flow.executor.warm_process import LEAVE_SECONDS, WarmProcess
+from cpool_flow.executor.work import Ended, How, Watch, Work
+from cpool_flow.process import Exit
+
+BREAK_OFF_SECONDS = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Turned:
+    """What came of a turn. `kept`: the process lives, and may do more."""
+
+    ended: Ended
+    reader: Reader
+    kept: bool = False
+
+
+async def take_turn(
+    warm: WarmProcess, request: AgentRequest, work: Work, log: Callable[[bytes], object], errors: Callable[[bytes], object], *,
+    ladder: Ladder, idle_seconds: float,
+) -> Turned:  # fmt: skip
+    """Give the task to the process. Raises InvalidInput, OperationFailed."""
+    message, reader = warm.ask(request)
+    lines = AgentLines(log, reader)
+    turn = _Turn(warm, reader, work, idle_seconds)
+
+    def took(data: bytes) -> None:
+        lines(data)
+        if reader.turn_over:
+            turn.wake()
+
+    with warm.taken(took, errors):
+        with work.halted_by(turn.halt):
+            warm.process.write(message)
+            ended = await turn.run()
+        if ended is None and await warm.keeps():
+            # A process of its own would have ended so.
+            return Turned(Ended(Exit(0, None), ended_by_us=True), reader, kept=True)
+        if ended is None:
+            warm.process.close_stdin()
+            watch = Watch(idle_seconds, lambda: reader.tool_running, lambda: reader.turn_over, reader.stopping)
+            ended = await work.follow(warm.process, watch, ladder)
+        lines.end()
+        return Turned(ended, reader)
+
+
+class _Turn:
+    def __init__(self, warm: WarmProcess, reader: Reader, work: Work, idle_seconds: float) -> None:
+        self._process = warm.process
+        self._warm = warm
+        self._reader = reader
+        self._work = work
+        self._idle_seconds = idle_seconds
+        self._loop = asyncio.get_running_loop()
+        self._woken: asyncio.Future[None] = self._loop.create_future()
+
+    def wake(self) -> None:
+        if not self._woken.done():
+            self._woken.set_result(None)
+
+    def halt(self, *, first: bool, at_once: bool) -> None:
+        if first:
+            self._reader.stopping("cancelled")
+        if at_once:
+            self._process.kill()
+        self.wake()
+
+    async def run(self) -> Ended | None:
+        """Until the turn is over (None), or the process has ended."""
+        waiting = asyncio.ensure_future(self._process.wait())
+        try:
+            how = await self._until_something(waiting)
+            if self._reader.turn_over and not waiting.done():
+                return None
+            if not waiting.done():
+                await self._break_off(waiting, how)
+            exit = await waiting
+            return Ended(exit, "cancelled" if self._work.stopped is not None and how == "ended" else how)
+        finally:
+            waiting.cancel()
+
+    async def _until_something(self, waiting: asyncio.Future[Exit]) -> How:
+        pause = max(0.01, min(0.25, self._idle_seconds / 4))
+        quiet_since = self._loop.time()
+        while True:
+            await self._either(waiting, max(0.0, min(pause, self._work.remaining_seconds)))
+            now = self._loop.time()
+            quiet_since = now if self._reader.tool_running else max(quiet_since, self._process.last_output)
+            if waiting.done() or self._woken.done():
+                return "ended"
+            if now >= self._work.deadline:
+                return "timeout"
+            if now - quiet_since >= self._idle_seconds:
+                return "idle"
+
+    async def _break_off(self, waiting: asyncio.Future[Exit], how: How) -> None:
+        """Ask it to break off its turn, then end it: its session is half a task."""
+        if how != "ended":
+            self._reader.stopping("timeout")
+        self._woken = self._loop.create_future()
+        self._warm.interrupt()
+        await self._either(waiting, BREAK_OFF_SECONDS)
+        self._process.close_stdin()
+        await asyncio.wait([waiting], timeout=LEAVE_SECONDS)
+        if not waiting.done():
+            await self._warm.end()
+
+    async def _either(self, waiting: asyncio.Future[Exit], seconds: float) -> None:
+        """Until the process has ended, or something else has happened, or it is time."""
+        both: tuple[asyncio.Future[Any], ...] = (waiting, self._woken)
+        await asyncio.wait(both, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
