@@ -15,7 +15,6 @@ from cpool_flow.executor.agent_process import AgentProcess
 from cpool_flow.executor.context import RunContext
 from cpool_flow.executor.logs import TAIL_BYTES, Log, collect, spools, tail
 from cpool_flow.executor.outcome import Outcome, seconds_text, with_output
-from cpool_flow.executor.warm_process import WarmProcess
 from cpool_flow.executor.warm_slots import WarmSlots
 from cpool_flow.executor.work import Ended, Work
 from cpool_flow.inputs import copy_path
@@ -37,18 +36,9 @@ async def run_agent(assignment: Assignment, context: RunContext, work: Work, war
         ran = await process.run(warm)
     result = ran.reader.finish(_ending(ran.ended, tail(spool_err)))
     collect(assignment.log, assignment.slot)
-    await _hand_back(ran.warm, result, assignment, warm)
+    if ran.warm is not None and assignment.slot is not None:
+        await warm.give_back(assignment.slot, ran.warm, result.kind is None)
     return _outcome(result, ran.ended, assignment, context, work, request)
-
-
-async def _hand_back(process: WarmProcess | None, result: AgentResult, assignment: Assignment, warm: WarmSlots) -> None:
-    """A process whose task went well may do the slot's next."""
-    if process is None or assignment.slot is None:
-        return
-    if result.kind is None:
-        warm.give(assignment.slot, process)
-    else:
-        await process.end()
 
 
 def _ending(ended: Ended, stderr: str) -> Ending:

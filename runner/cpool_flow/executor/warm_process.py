@@ -11,6 +11,7 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 
 from cpool_flow import faults
 from cpool_flow.agents.protocol import AgentRequest, Reader, private_files
@@ -18,31 +19,43 @@ from cpool_flow.agents.warm import Station
 from cpool_flow.executor.agent_lines import AgentLines
 from cpool_flow.process import Command, Exit, Ladder, Process, Processes
 
-# A process that has grown beyond this is not used again (bytes). Claude Code holds 0.2 to 0.3 GB, however many small tasks it has done.
-MOST_BYTES = 768 * 1024 * 1024
-# For a clean session; for a last child to be gone; for the exit of a process that gets no more input.
-CLEAR_SECONDS = 5.0
-SETTLE_SECONDS = 0.5
-LEAVE_SECONDS = 2.0
+SETTLE_SECONDS = 0.5  # for the last child of a task to be gone
+LEAVE_SECONDS = 2.0  # for the exit of a process that gets no more input
 LADDER: Ladder = ((signal.SIGTERM, 2.0),)
 
 Take = Callable[[bytes], object]
 
 
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """When a process is not kept: it has had no task for so long, it holds more memory, it does not get to a clean session in time.
+
+    Claude Code holds 0.2 to 0.3 GB, however many small tasks it has done, and clears its session in 0.02 to 0.15 s.
+    """
+
+    idle_seconds: float = 300.0
+    most_bytes: int = 768 * 1024 * 1024
+    clear_seconds: float = 5.0
+
+
+LIMITS = Limits()
+
+
 class WarmProcess:
     """Runs from when it is made. One task at a time has it; between two of them `tidy`."""
 
-    def __init__(self, station: Station, processes: Processes) -> None:
+    def __init__(self, station: Station, processes: Processes, limits: Limits) -> None:
         """Raises ProcessNotStarted."""
         invocation = station.invocation
         self.key = station.key
         self.printed = False  # anything since it has the task that it has
         self._loop = asyncio.get_running_loop()
+        self._limits = limits
         self._talk = station.begin()
         self._out: Take = self._unasked
         self._err: Take = _nothing
         self._ready = False
-        self.idle_since = 0.0
+        self._idle_since = 0.0
         self._folder = invocation.directory
         with ExitStack() as files:
             files.enter_context(private_files(invocation))
@@ -58,6 +71,10 @@ class WarmProcess:
     def ready(self) -> bool:
         """Whether it waits for a task in a clean session, with nothing left of an earlier one. Cheap: `alone` is for the last moment."""
         return self._ready and self.process.running and not self.process.left_over() and _identity(self._folder) == self._place
+
+    @property
+    def idle_too_long(self) -> bool:
+        return self._loop.time() - self._idle_since >= self._limits.idle_seconds
 
     def alone(self) -> bool:
         """Whether nothing runs that it has started."""
@@ -95,8 +112,8 @@ class WarmProcess:
 
     async def tidy(self) -> None:
         """Make it ready for the next task. What cannot be made ready is ended."""
-        if await self._cleared() and self.process.resident_bytes <= MOST_BYTES:
-            self._ready, self.process.idle, self.idle_since = True, True, self._loop.time()
+        if await self._cleared() and self.process.resident_bytes <= self._limits.most_bytes:
+            self._ready, self.process.idle, self._idle_since = True, True, self._loop.time()
         else:
             await self.end()
 
@@ -120,7 +137,7 @@ class WarmProcess:
 
         with self.taken(took, _nothing):
             self.process.write(message)
-            await asyncio.wait([over, self._ending], timeout=CLEAR_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([over, self._ending], timeout=self._limits.clear_seconds, return_when=asyncio.FIRST_COMPLETED)
         over.cancel()
         return answer.clean and self.process.running
 

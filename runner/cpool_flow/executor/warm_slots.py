@@ -11,20 +11,19 @@ from collections.abc import Coroutine, Mapping
 from cpool_flow import agents
 from cpool_flow.agents.protocol import AgentRequest
 from cpool_flow.agents.warm import Station
-from cpool_flow.executor.warm_process import WarmProcess
+from cpool_flow.executor.warm_process import LIMITS, Limits, WarmProcess
 from cpool_flow.process import Processes
 
 SWITCH = "CPOOL_WARM"  # `off`: each task has a process of its own; `on`: whatever is called `claude` is taken for Claude Code
-# A process without work is ended after this long.
-IDLE_SECONDS = 300.0
 LOOK_SECONDS = 1.0
 
 
 class WarmSlots:
     """`environment` is the caller's."""
 
-    def __init__(self, processes: Processes, environment: Mapping[str, str]) -> None:
+    def __init__(self, processes: Processes, environment: Mapping[str, str], limits: Limits = LIMITS) -> None:
         self._processes = processes
+        self._limits = limits
         self._switch = environment.get(SWITCH, "").lower()
         self._held: dict[str, WarmProcess] = {}
         self._tidying: dict[str, asyncio.Task[object]] = {}
@@ -54,10 +53,13 @@ class WarmSlots:
 
     def start(self, station: Station) -> WarmProcess:
         """A new process. Raises ProcessNotStarted."""
-        return WarmProcess(station, self._processes)
+        return WarmProcess(station, self._processes, self._limits)
 
-    def give(self, slot: str, warm: WarmProcess) -> None:
-        """A task is done with it: it is made ready for the next, or ended."""
+    async def give_back(self, slot: str, warm: WarmProcess, well: bool) -> None:
+        """A task is done with it. Where all went `well` it is made ready for the next one meanwhile."""
+        if not well:
+            await warm.end()
+            return
         self._held[slot] = warm
         self._begin(slot, warm.tidy())
         if self._looking is None or self._looking.done():
@@ -80,9 +82,8 @@ class WarmSlots:
     async def _look(self) -> None:
         while self._held:
             await asyncio.sleep(LOOK_SECONDS)
-            now = asyncio.get_running_loop().time()
             for slot, warm in list(self._held.items()):
-                if slot not in self._tidying and (not warm.ready or now - warm.idle_since >= IDLE_SECONDS):
+                if slot not in self._tidying and (not warm.ready or warm.idle_too_long):
                     self._retire(slot)
 
     def _retire(self, slot: str) -> None:
