@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cpool_flow.agents import ADAPTERS
+from cpool_flow import agents
 from cpool_flow.agents.protocol import AgentRequest, AgentResult, Ending
 from cpool_flow.executor.agent_process import AgentProcess
 from cpool_flow.executor.warm_process import LIMITS, Limits
@@ -81,7 +81,7 @@ class Bench:
         )
         work = Work(self.processes, timeout_seconds)
         self.works.append(work)
-        process = AgentProcess(ADAPTERS["claude"], request, slot, idle_seconds, work, log.extend, errors.extend)
+        process = AgentProcess(agents.adapter("claude"), request, slot, idle_seconds, work, log.extend, errors.extend)
         ran = await process.run(self.slots)
         end = Ending(
             exit_code=ran.ended.exit.code,

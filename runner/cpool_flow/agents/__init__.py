@@ -1,17 +1,39 @@
-"""The agents of this version, by the name that a workflow file calls them."""
+"""The agents of this version, by the name that a workflow file calls them. An adapter is imported when a workflow asks for it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
+from importlib import import_module
 
-from cpool_flow.agents import claude_warm
-from cpool_flow.agents.claude import Claude
-from cpool_flow.agents.command import Command
 from cpool_flow.agents.protocol import Adapter, AgentRequest
-from cpool_flow.agents.scripted import Scripted
 from cpool_flow.agents.warm import Station
 
-ADAPTERS: dict[str, Adapter] = {adapter.name: adapter for adapter in (Claude(), Command(), Scripted())}
+# Where each adapter is: a module of this package, and its class there.
+ADAPTERS = {
+    "claude": ("claude", "Claude"),
+    "command": ("command", "Command"),
+    "scripted": ("scripted", "Scripted"),
+}
+# Those that can do one task after another in one process: a module, and its function that says in which.
+STATIONS = {"claude": ("claude_warm", "station")}
+# The flag: take any program of that name for the agent's own.
+FindStation = Callable[[AgentRequest, bool], Station | None]
 
-# Those that can do one task after another in one process. The flag: take any program of that name for the agent's own.
-STATIONS: dict[str, Callable[[AgentRequest, bool], Station | None]] = {"claude": claude_warm.station}
+
+@cache
+def adapter(name: str) -> Adapter:
+    """The adapter of an agent. Raises KeyError for a name that is none."""
+    module, kind = ADAPTERS[name]
+    found: Adapter = getattr(import_module(f"{__name__}.{module}"), kind)()
+    return found
+
+
+@cache
+def find_station(name: str) -> FindStation | None:
+    """How to find the station of a task for this agent, None where each task has a process of its own."""
+    if name not in STATIONS:
+        return None
+    module, function = STATIONS[name]
+    found: FindStation = getattr(import_module(f"{__name__}.{module}"), function)
+    return found

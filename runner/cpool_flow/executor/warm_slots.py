@@ -32,7 +32,7 @@ class WarmSlots:
 
     def station(self, agent: str, request: AgentRequest, slot: str | None) -> Station | None:
         """The process that the task could share with others, None where it needs one of its own. Raises InvalidInput."""
-        find = agents.STATIONS.get(agent)
+        find = agents.find_station(agent)
         if find is None or slot is None or self._switch == "off" or not self._processes.sees_descendants:
             return None
         station = find(request, self._switch == "on")
