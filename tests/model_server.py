@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import threading
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
@@ -42,8 +42,10 @@ class Reply:
 class ModelServer:
     """Answers from its own threads between `with` and its end; `asked` is set by the first main request."""
 
-    def __init__(self, replies: Sequence[Reply]) -> None:
+    def __init__(self, replies: Sequence[Reply] = (), answer: Callable[[dict[str, Any]], Reply] | None = None) -> None:
+        """`answer` says the reply to the body of a request, where the order of requests is not known."""
         self.replies = list(replies)
+        self._answer = answer
         self.requests: list[dict[str, Any]] = []
         self.asked = threading.Event()
         self.closing = threading.Event()
@@ -68,7 +70,7 @@ class ModelServer:
         if not body.get("tools"):
             return Reply("side")
         with self._lock:
-            reply = self.replies[min(len(self.requests), len(self.replies) - 1)]
+            reply = self._answer(body) if self._answer else self.replies[min(len(self.requests), len(self.replies) - 1)]
             self.requests.append(body)
         self.asked.set()
         return reply

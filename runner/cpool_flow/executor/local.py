@@ -48,6 +48,10 @@ class LocalSlots:
         if work is not None:
             work.stop(reason, at_once=at_once)
 
+    async def rest(self) -> None:
+        if self._warm is not None:
+            await self._warm.rest()
+
     async def close(self) -> None:
         for work in self._works.values():
             work.stop("the run ends", at_once=True)
