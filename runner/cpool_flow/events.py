@@ -15,6 +15,7 @@ VERSION = 1
 
 JsonValue = Any
 AttemptKind = Literal["normal", "recovery"]
+Fault = Literal["", "died", "hung", "not started"]
 StopCause = Literal["cancel", "sigterm", "timeout", "on_failure", "errored"]
 Choice = Literal["rerun", "skip", "fail"]
 
@@ -101,7 +102,8 @@ class AttemptStarted(Event):
 
 @dataclass(frozen=True, slots=True)
 class AttemptFinished(Event):
-    """How an attempt ended. `error_kind` is None for success. `interrupted`: the coordinator died, the attempt is lost."""
+    """How an attempt ended. `error_kind` is None for success. `interrupted`: the coordinator died, the attempt is lost.
+    `fault`: what the agent's process did, where that may be the slot's and not the task's."""
 
     task: str
     number: int
@@ -124,6 +126,17 @@ class AttemptFinished(Event):
     changed_files: tuple[str, ...] | None = None
     commit: str | None = None
     artifacts: tuple[str, ...] = ()
+    fault: Fault = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SlotQuarantined(Event):
+    """On this slot the agent does not work: until then its tasks go to others. `last`: there is no other, so it goes on."""
+
+    slot: str
+    reason: str
+    until: float
+    last: bool = False
 
 
 @dataclass(frozen=True, slots=True)

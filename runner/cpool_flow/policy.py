@@ -7,10 +7,11 @@ gives the same wishes. A wish becomes a fact only when the engine has recorded i
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
-from cpool_flow import events
+from cpool_flow import events, supervision
 from cpool_flow.model import DEFAULT_AGENT_RETRIES, Retry, duration_text
 from cpool_flow.plan import AGENT_RETRIED, NEVER_RETRIED, PlannedStep
 from cpool_flow.state import State
@@ -89,10 +90,10 @@ def decide(state: State, now: float) -> Decision:
     facts = tuple(_facts(state, now))
     if facts:
         return Decision(facts)
-    actions: list[Action] = [*_stops(state), *_starts(state)]
+    actions: list[Action] = [*_stops(state), *_starts(state, now)]
     if not actions and _stuck(state):
         return Decision((Leave(_waits_for(state)),))
-    return Decision(tuple(actions), _wake_at(state))
+    return Decision(tuple(actions), _wake_at(state, now))
 
 
 # ---- facts --------------------------------------------------------------------------------------------------
@@ -100,7 +101,7 @@ def decide(state: State, now: float) -> Decision:
 
 # Asked in this order; the first that has anything to say is recorded before the next is asked, for it may change it.
 def _facts(state: State, now: float) -> Iterator[Action]:
-    for rule in (_stopping, _failures, _fast_failures, _closings, _judgements, _openings, _beginnings):
+    for rule in (_stopping, _quarantines, _failures, _fast_failures, _closings, _judgements, _openings, _beginnings):
         found = False
         for action in rule(state, now):
             found = True
@@ -130,6 +131,12 @@ def _run_stopping(state: State, now: float) -> Iterator[Action]:
         yield Record(events.RunStopping("timeout", f"the run's time of {duration_text(_timeout(state))} is over"))
     elif state.setup and state.setup.error:
         yield Record(events.RunStopping("errored", f"setup failed: {state.setup.error}"))
+
+
+def _quarantines(state: State, now: float) -> Iterator[Action]:
+    if any(health.suspect for health in state.health.values()):
+        for event in supervision.quarantines(state.health, _slots(state), now):
+            yield Record(event)
 
 
 def _failures(state: State, now: float) -> Iterator[Action]:
@@ -390,13 +397,14 @@ def _stops(state: State) -> Iterator[Stop]:
             yield Stop(task.id, reason)
 
 
-def _starts(state: State) -> Iterator[Start]:
+def _starts(state: State, now: float) -> Iterator[Start]:
     """Oldest ready first, within a fan-out by item; a task that must be alone in its place waits for the others."""
     if state.place is None or state.setup is None:
         return
     if any(is_exclusive(state, task, task.attempts[-1].started.kind) for task in state.running.values()):
         return
     free = _free_slots(state)
+    resting = supervision.resting(state.health, now)
     busy = bool(state.running)
     for _, name in state.ready_steps:
         step = state.steps[name]
@@ -406,15 +414,30 @@ def _starts(state: State) -> Iterator[Start]:
             continue
         for task in _startable(state, step):
             needs_slot = step.plan.takes_slot or task.next_kind == "recovery"
-            if needs_slot and not free:
-                break
+            slot = _slot_for(state, task, free, resting) if needs_slot else None
+            if needs_slot and slot is None:
+                if all(one in resting for one in free):
+                    break
+                continue  # this one waits for another slot, the next may take what is free
             alone = is_exclusive(state, task, task.next_kind)
             if alone and busy:
                 return
             busy = True
-            yield Start(task.id, len(task.attempts) + 1, task.next_kind, free.pop(0) if needs_slot else None)
+            if slot is not None:
+                free.remove(slot)
+            yield Start(task.id, len(task.attempts) + 1, task.next_kind, slot)
             if alone:
                 return
+
+
+def _slot_for(state: State, task: Task, free: Sequence[str], resting: Collection[str]) -> str | None:
+    """The first free slot; an agent's attempt takes none on which agents do not work now."""
+    if not resting and not any(attempt.finished and attempt.finished.fault for attempt in task.counted):
+        return free[0] if free else None
+    if _agent_of(state.steps[task.step].plan, task) is None:
+        return next((slot for slot in free if slot in resting), free[0] if free else None)
+    faults = Counter(attempt.started.slot or "" for attempt in task.counted if attempt.finished and attempt.finished.fault)
+    return supervision.choose(_slots(state), free, resting, faults)
 
 
 def _startable(state: State, step: StepState) -> Iterator[Task]:
@@ -440,7 +463,11 @@ def _agent_of(plan: PlannedStep, task: Task) -> str | None:
 def _free_slots(state: State) -> list[str]:
     if state.created is None or len(state.slots) >= state.created.slots:
         return []
-    return [name for name in (f"slot-{number}" for number in range(1, state.created.slots + 1)) if name not in state.slots]
+    return [name for name in _slots(state) if name not in state.slots]
+
+
+def _slots(state: State) -> list[str]:
+    return [f"slot-{number}" for number in range(1, state.created.slots + 1)] if state.created else []
 
 
 # ---- time ---------------------------------------------------------------------------------------------------
@@ -455,8 +482,10 @@ def deadline(state: State) -> float | None:
     return state.started_at + _timeout(state) if _timeout(state) else None
 
 
-def _wake_at(state: State) -> float | None:
+def _wake_at(state: State, now: float) -> float | None:
     times = [state.wake_at()]
+    if state.ready_steps:
+        times += supervision.resting(state.health, now).values()
     if not state.stopping and not state.main_ended:
         times.append(deadline(state))
     times += [frame.deadline for frame in state.timed_frames.values() if not frame.stopping and not frame.main_ended]

@@ -48,7 +48,16 @@ class Result:
             "tags": list(created.tags) if created else [],
             "error": self._error(),
             "steps": [self._step(step) for step in state.root.steps.values()],
-        }
+        } | self._quarantined()
+
+    def _quarantined(self) -> JsonObject:
+        """The slots on which agents have not worked since they had to rest."""
+        found = [
+            {"slot": slot, "until": iso_time(health.until), "reason": health.reason}
+            for slot, health in sorted(self._state.health.items())
+            if health.rests
+        ]
+        return {"quarantined": found} if found else {}
 
     def _directory(self) -> str | None:
         closed = self._state.place_closed

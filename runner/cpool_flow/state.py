@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from cpool_flow import events
 from cpool_flow.plan import Plan
+from cpool_flow.supervision import Health
 from cpool_flow.tasks import (
     ENDED,
     NOT_NEEDED,
@@ -65,6 +66,8 @@ class State:
         # Tasks whose round has come to its end, which nobody has judged yet.
         self.rounds_due: dict[str, Task] = {}
         self.paused: dict[str, float] = {}
+        # How the agents fare on the slots.
+        self.health: dict[str, Health] = {}
         # Tasks that ended since the place was last committed.
         self.uncommitted: dict[str, None] = {}
         # Steps whose needs are met and which are not opened, and those where an item failed under `fail_fast`.
@@ -208,6 +211,8 @@ class State:
         attempt.finished, attempt.ended_at = event, at
         self._leave_slot(task, step, attempt)
         self._count_cost(attempt, event)
+        if attempt.started.agent and attempt.started.slot:
+            self.health.setdefault(attempt.started.slot, Health()).take(event)
         if event.changed_files is not None or event.commit:
             task.changed_files, task.commit = event.changed_files, event.commit
         self.uncommitted[task.id] = None
@@ -217,6 +222,9 @@ class State:
         else:
             self._set_status(task, "waiting")
             self.undecided[task.id] = task
+
+    def _slot_quarantined(self, event: events.SlotQuarantined, at: float) -> None:
+        self.health.setdefault(event.slot, Health()).rest(event)
 
     def _retry_scheduled(self, event: events.RetryScheduled, at: float) -> None:
         task = self.tasks[event.task]
@@ -331,6 +339,7 @@ class State:
         self.mark = event.mark or self.mark
         self.status, self.reason, self.ended_at = "running", "", None
         self.paused.clear()
+        self.health.clear()
         if event.reopen:
             self.outputs = None
             if self.setup and self.setup.error:
@@ -617,6 +626,7 @@ _HANDLERS: dict[type[events.Event], Callable[[State, Any, float], None]] = {
     events.StepClosed: State._step_closed,
     events.AttemptStarted: State._attempt_started,
     events.AttemptFinished: State._attempt_finished,
+    events.SlotQuarantined: State._slot_quarantined,
     events.RetryScheduled: State._retry_scheduled,
     events.TaskClosed: State._task_closed,
     events.RoundStarted: State._round_started,

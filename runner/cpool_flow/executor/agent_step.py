@@ -20,6 +20,7 @@ from cpool_flow.executor.work import Ended, Work
 from cpool_flow.inputs import copy_path
 from cpool_flow.model import DEFAULT_AGENT_IDLE_TIMEOUT_SECONDS, AgentConfig
 from cpool_flow.outputs import BadOutput, read_output
+from cpool_flow.process import ProcessNotStarted
 from cpool_flow.values import unwrap
 
 NAME_CHARACTERS = 200
@@ -27,13 +28,16 @@ REASON_CHARACTERS = 300
 
 
 async def run_agent(assignment: Assignment, context: RunContext, work: Work, warm: WarmSlots) -> Outcome:
-    """Give one task to the agent. Raises RenderError, InvalidInput, ProcessNotStarted, OperationFailed."""
+    """Give one task to the agent. Raises RenderError, InvalidInput, OperationFailed."""
     request = _request(assignment, context)
     adapter = agents.adapter(request.config.agent or "claude")
     spool_out, spool_err = spools(assignment.log, assignment.slot)
     with Log(spool_out, context.masker) as log, Log(spool_err, context.masker) as errors:
         process = AgentProcess(adapter, request, assignment.slot, _idle_seconds(assignment), work, log, errors)
-        ran = await process.run(warm)
+        try:
+            ran = await process.run(warm)
+        except ProcessNotStarted as error:
+            return Outcome("errored", str(error), fault="not started")
     result = ran.reader.finish(_ending(ran.ended, tail(spool_err)))
     collect(assignment.log, assignment.slot)
     if ran.warm is not None and assignment.slot is not None:
@@ -65,8 +69,11 @@ def _outcome(result: AgentResult, ended: Ended, assignment: Assignment, context:
     if ended.how == "timeout":
         return outcome.failed("timeout", f"did not end within {seconds_text(assignment.timeout_seconds)}")
     if ended.how == "idle":
-        return outcome.failed("timeout", f"was silent for {seconds_text(_idle_seconds(assignment))} (`idle_timeout`)")
+        hung = replace(outcome, fault="hung")
+        return hung.failed("timeout", f"was silent for {seconds_text(_idle_seconds(assignment))} (`idle_timeout`)")
     kept = replace(outcome, output=context.folder.keep(answer, f"{assignment.log.stem}.txt")) if answer else outcome
+    if result.kind == "lost":
+        kept = replace(kept, fault="died")
     reason, rest = _reason_and_tail(mask(result.error) or result.kind)
     return kept.failed(result.kind, reason, rest or _end_of(answer, reason))
 

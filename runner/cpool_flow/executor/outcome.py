@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from cpool_flow.events import AttemptFinished, Stored
+from cpool_flow.events import AttemptFinished, Fault, Stored
 from cpool_flow.executor import Assignment
 from cpool_flow.executor.context import RunContext
 from cpool_flow.executor.work import Ended
@@ -37,6 +37,7 @@ class Outcome:
     model: str | None = None
     resets_at: float | None = None
     artifacts: tuple[str, ...] = ()
+    fault: Fault = ""
 
     def failed(self, kind: str, reason: str, tail: str = "") -> Outcome:
         """The same outcome, failed after all."""
@@ -67,6 +68,7 @@ class Outcome:
             state=state,
             resets_at=self.resets_at,
             artifacts=self.artifacts,
+            fault=self.fault,
         )
 
     def _error(self, assignment: Assignment) -> str:
