@@ -7,6 +7,7 @@
     die, die-in-turn    ends with exit code 1, before any event or after its init
     grow                answers, and holds 64 MB more from then on
     tool NAME           answers after it used this tool
+    background          answers while a background task of it is open, which ends when it gets no more input
 
 FAKE_CLEAR says what `/clear` does wrong: `same` keeps the session, `moved` is in another folder afterwards, `silent` never answers, `spends` costs
 tokens. FAKE_VERSION is the version that it claims. FAKE_REFUSES: it knows no `--input-format` and answers in the old way.
@@ -82,6 +83,8 @@ def task(prompt: str) -> None:
         return
     if word == "tool":
         emit(type="assistant", message={"id": "m1", "content": [{"type": "tool_use", "id": "t1", "name": rest, "input": {}}]})
+    if word == "background":
+        emit(type="system", subtype="task_started", task_id="b1")
     if word == "child":
         subprocess.Popen(["sleep", "300"])
     if word == "daemon":

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from warm_bench import Bench, Done, exists
 
+from cpool_flow.errors import InvalidInput
 from cpool_flow.executor.warm_process import Limits
 from survivors import alive, survivors
 
@@ -174,6 +175,23 @@ def test_what_a_task_leaves_running_is_gone_when_the_task_is_over_and_so_is_the_
         assert (first.kind, first.pid) == (None, None)
         assert survivors(bench.mark) == []
         assert pid(await bench.task("answer", env=fake(bench))) != pid(first)
+
+    bench.run(story)
+
+
+def test_a_process_that_waits_for_a_background_task_gets_no_more_input_and_ends_as_any_other(bench: Bench) -> None:
+    async def story() -> None:
+        done = await bench.task("background", env=fake(bench))
+        assert (done.kind, done.ended.how, done.ended.exit.code, done.pid) == (None, "ended", 0, None)
+
+    bench.run(story)
+
+
+def test_an_empty_prompt_starts_nothing(bench: Bench) -> None:
+    async def story() -> None:
+        with pytest.raises(InvalidInput, match="the prompt is empty"):
+            await bench.task(" ", env=fake(bench))
+        assert not (bench.folder / "starts").exists()
 
     bench.run(story)
 

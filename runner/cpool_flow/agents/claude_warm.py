@@ -35,6 +35,7 @@ _CAP_PER_CONVERSATION = (2, 1, 330)
 def station(request: AgentRequest, anything: bool) -> Station | None:
     """The process for a task, None where it needs one of its own: it goes on in an earlier session, or has MCP servers, whose
     memory nobody can clear. A program that is not known to be Claude Code is taken for it with `anything` only. Raises InvalidInput."""
+    message(request.prompt)
     config = request.config
     if request.resume is not None or config.mcp_servers or config.strict_mcp_config is False:
         return None
@@ -68,6 +69,11 @@ class Talk:
         reader = Claude().reader(request, dollars_before=self._dollars)
         self._turn = reader
         return _line(message(request.prompt).decode()), TurnReader(reader, self._cleared)
+
+    @property
+    def only_tasks_left(self) -> bool:
+        seen = self._turn.transcript if self._turn else None
+        return seen is not None and seen.result is not None and not seen.in_turn and bool(seen.open_tasks)
 
     def keeps(self) -> bool:
         assert self._turn is not None

@@ -38,6 +38,10 @@ class Conversation(Protocol):
     def ask(self, request: AgentRequest) -> tuple[bytes, Reader]:
         """The bytes that give it this task, and the reader of its turn."""
 
+    @property
+    def only_tasks_left(self) -> bool:
+        """Whether the turn has its result and only background tasks keep it from being over. More input is then of no use."""
+
     def keeps(self) -> bool:
         """Whether the turn that is over has left nothing in the process that a clean session would not take away."""
 

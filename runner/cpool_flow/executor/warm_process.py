@@ -94,6 +94,11 @@ class WarmProcess:
         """What gives it the task, and the reader of what it then prints. Raises InvalidInput."""
         return self._talk.ask(request)
 
+    @property
+    def only_tasks_left(self) -> bool:
+        """Whether the turn waits for nothing but background tasks."""
+        return self._talk.only_tasks_left
+
     def interrupt(self) -> None:
         """Ask it to break off its turn."""
         self.process.write(self._talk.interrupt)

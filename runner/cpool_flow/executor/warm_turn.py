@@ -39,7 +39,7 @@ async def take_turn(
 
     def took(data: bytes) -> None:
         lines(data)
-        if reader.turn_over:
+        if turn.done:
             turn.wake()
 
     with warm.taken(took, errors):
@@ -67,6 +67,11 @@ class _Turn:
         self._loop = asyncio.get_running_loop()
         self._woken: asyncio.Future[None] = self._loop.create_future()
 
+    @property
+    def done(self) -> bool:
+        """Whether nothing more is to come that the process needs us for. With background tasks it ends like one that gets no more input."""
+        return self._reader.turn_over or (self._warm.only_tasks_left and self._work.stopped is None)
+
     def wake(self) -> None:
         if not self._woken.done():
             self._woken.set_result(None)
@@ -79,11 +84,11 @@ class _Turn:
         self.wake()
 
     async def run(self) -> Ended | None:
-        """Until the turn is over (None), or the process has ended."""
+        """Until the turn is done (None), or the process has ended."""
         waiting = asyncio.ensure_future(self._process.wait())
         try:
             how = await self._until_something(waiting)
-            if self._reader.turn_over and not waiting.done():
+            if self.done and not waiting.done():
                 return None
             if not waiting.done():
                 await self._break_off(waiting, how)
