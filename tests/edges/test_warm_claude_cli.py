@@ -130,6 +130,27 @@ def test_what_a_clean_session_leaves_in_the_process_goes_with_the_process(bench:
     assert "EARLIER" not in json.dumps(server.requests[-3:])
 
 
+def test_what_a_task_is_told_of_the_repository_is_true_when_it_begins(bench: Bench) -> None:
+    def git(*arguments: str) -> None:
+        subprocess.run(["git", "-c", "user.name=t", "-c", "user.email=t@t", *arguments], cwd=bench.place, check=True)
+
+    git("init", "-q")
+    git("commit", "-q", "--allow-empty", "-m", "FIRST-COMMIT")
+
+    async def story() -> None:
+        one = await bench.task("a", config=FREE)
+        await asyncio.sleep(0.3)  # most likely the process is clean by now
+        git("commit", "-q", "--allow-empty", "-m", "SECOND-COMMIT")
+        (bench.place / "untracked.txt").touch()
+        assert (await bench.task("b", config=FREE)).pid == one.pid is not None
+
+    with ModelServer([Reply("ok")]) as server:
+        play(bench, server, story)
+    assert "SECOND-COMMIT" not in json.dumps(server.requests[0])
+    assert "SECOND-COMMIT" in json.dumps(server.requests[1])
+    assert "untracked.txt" in json.dumps(server.requests[1])
+
+
 def test_what_a_command_leaves_running_does_not_outlive_its_task(bench: Bench) -> None:
     command = "(setsid nohup sleep 300 >/dev/null 2>&1 &) ; (sleep 300 >/dev/null 2>&1 &); sleep 0.1; echo ok"
 

@@ -32,7 +32,9 @@ class Done:
 
     @property
     def kind(self) -> str | None:
-        return self.result.kind
+        """What went wrong, as the executor tells it."""
+        stopped = {"cancelled": "cancelled", "timeout": "timeout", "idle": "timeout"}
+        return self.result.kind and stopped.get(self.ended.how, self.result.kind)
 
 
 @dataclass

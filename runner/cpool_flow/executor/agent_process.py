@@ -52,7 +52,9 @@ class AgentProcess:
         if station is None or self.slot is None:
             return None
         held = await slots.take(self.slot, station)
-        if held is not None:
+        if held is not None and self.work.not_begun():
+            await held.end()
+        elif held is not None:
             ran = await self._turn(held)
             if held.printed or not _ended_by_itself(ran.ended, self.work):
                 return ran
@@ -65,6 +67,7 @@ class AgentProcess:
         if started.printed or not _ended_by_itself(ran.ended, self.work) or ran.ended.exit.code is None:
             return ran
         slots.stays_cold(station)
+        await started.end()  # its files are gone then, which have the names of those of the next
         return None
 
     async def _turn(self, warm: WarmProcess) -> Ran:

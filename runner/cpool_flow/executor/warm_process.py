@@ -126,10 +126,10 @@ class WarmProcess:
         """End it in order, with all that it has started. Safe to call twice."""
         self._ready = False
         self.process.close_stdin()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(LEAVE_SECONDS):
-                return await self.process.wait()
-        return await self.process.stop(LADDER)
+        await asyncio.wait([self._ending], timeout=LEAVE_SECONDS)
+        exit = await self.process.stop(LADDER)
+        await asyncio.wait([self._ending])
+        return exit
 
     async def _cleared(self) -> bool:
         message, answer = self._talk.clear()

@@ -12,7 +12,7 @@ from typing import Any
 
 from cpool_flow.agents.protocol import AgentRequest, Ladder, Reader
 from cpool_flow.executor.agent_lines import AgentLines
-from cpool_flow.executor.warm_process import LEAVE_SECONDS, WarmProcess
+from cpool_flow.executor.warm_process import LADDER, WarmProcess
 from cpool_flow.executor.work import Ended, How, Watch, Work
 from cpool_flow.process import Exit
 
@@ -46,13 +46,12 @@ async def take_turn(
         with work.halted_by(turn.halt):
             warm.process.write(message)
             ended = await turn.run()
-        if ended is None and await warm.keeps():
+            kept = ended is None and await warm.keeps()
+        if kept:
             # A process of its own would have ended so.
             return Turned(Ended(Exit(0, None), ended_by_us=True), reader, kept=True)
         if ended is None:
-            warm.process.close_stdin()
-            watch = Watch(idle_seconds, lambda: reader.tool_running, lambda: reader.turn_over, reader.stopping)
-            ended = await work.follow(warm.process, watch, ladder)
+            ended = await turn.leave(ladder)
         lines.end()
         return Turned(ended, reader)
 
@@ -111,6 +110,15 @@ class _Turn:
             if now - quiet_since >= self._idle_seconds:
                 return "idle"
 
+    async def leave(self, ladder: Ladder) -> Ended:
+        """The turn is done, and the process is not kept: it ends as one does that gets no more input."""
+        self._process.close_stdin()
+        if self._work.stopped is not None:
+            return Ended(await self._process.stop(ladder), "cancelled")
+        reader = self._reader
+        watch = Watch(self._idle_seconds, lambda: reader.tool_running, lambda: reader.turn_over, reader.stopping)
+        return await self._work.follow(self._process, watch, ladder)
+
     async def _break_off(self, waiting: asyncio.Future[Exit], how: How) -> None:
         """Ask it to break off its turn, then end it: its session is half a task."""
         if how != "ended":
@@ -118,10 +126,10 @@ class _Turn:
         self._woken = self._loop.create_future()
         self._warm.interrupt()
         await self._either(waiting, BREAK_OFF_SECONDS)
-        self._process.close_stdin()
-        await asyncio.wait([waiting], timeout=LEAVE_SECONDS)
-        if not waiting.done():
+        if self._woken.done():
             await self._warm.end()
+        elif not waiting.done():
+            await self._process.stop(LADDER)
 
     async def _either(self, waiting: asyncio.Future[Exit], seconds: float) -> None:
         """Until the process has ended, or something else has happened, or it is time."""
