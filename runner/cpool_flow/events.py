@@ -36,6 +36,8 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class RunCreated(Event):
+    """`slots` is how many there are, `slot_names` what they are called: empty is `slot-1`, `slot-2` …"""
+
     run_id: str
     name: str
     workflow: str
@@ -48,6 +50,7 @@ class RunCreated(Event):
     tags: tuple[str, ...] = ()
     version: str = ""
     secrets: tuple[str, ...] = ()
+    slot_names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +106,7 @@ class AttemptStarted(Event):
 @dataclass(frozen=True, slots=True)
 class AttemptFinished(Event):
     """How an attempt ended. `error_kind` is None for success. `interrupted`: the coordinator died, the attempt is lost.
+    Tokens are None where unknown; `cached_tokens` are those of the input that came from a cache, and count among it.
     `fault`: what the agent's process did, where that may be the slot's and not the task's."""
 
     task: str
@@ -117,6 +121,9 @@ class AttemptFinished(Event):
     variables: Stored | None = None
     cost_usd: float | None = None
     turns: int | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cached_tokens: int | None = None
     session_id: str | None = None
     model: str | None = None
     tree: str | None = None

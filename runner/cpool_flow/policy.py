@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import zlib
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from cpool_flow import events, supervision
@@ -135,7 +135,7 @@ def _run_stopping(state: State, now: float) -> Iterator[Action]:
 
 def _quarantines(state: State, now: float) -> Iterator[Action]:
     if any(health.suspect for health in state.health.values()):
-        for event in supervision.quarantines(state.health, _slots(state), now):
+        for event in supervision.quarantines(state.health, state.slot_groups, now):
             yield Record(event)
 
 
@@ -201,7 +201,7 @@ def _beginnings(state: State, now: float) -> Iterator[Action]:
 def _idle_slots(state: State) -> int:
     """Slots for which nothing is ready. A task that needs none is counted as if it did: then one item more is opened later."""
     ready = sum(len(state.steps[name].ready) for _, name in state.ready_steps if state.steps[name].plan.executes)
-    return len(_free_slots(state)) - ready
+    return len(state.free_slots) - ready
 
 
 def halted(state: State, step: StepState) -> str | None:
@@ -403,41 +403,30 @@ def _starts(state: State, now: float) -> Iterator[Start]:
         return
     if any(is_exclusive(state, task, task.attempts[-1].started.kind) for task in state.running.values()):
         return
-    free = _free_slots(state)
     resting = supervision.resting(state.health, now)
+    free = _FreeSlots(state, resting)
     busy = bool(state.running)
     for _, name in state.ready_steps:
         step = state.steps[name]
-        if not free and not state.plan.has_slotless:
+        if not free.any and not state.plan.has_slotless:
             return
         if not step.plan.executes or ((state.stopping_frames or state.unneeded) and halted(state, step) is not None):
             continue
         for task in _startable(state, step):
             needs_slot = step.plan.takes_slot or task.next_kind == "recovery"
-            slot = _slot_for(state, task, free, resting) if needs_slot else None
+            slot = free.next_for(step.plan, task) if needs_slot else None
             if needs_slot and slot is None:
-                if all(one in resting for one in free):
-                    break
-                continue  # this one waits for another slot, the next may take what is free
+                if free.has_for(step.plan, task):
+                    continue  # this one waits for another slot, the next may take what is free
+                break
             alone = is_exclusive(state, task, task.next_kind)
             if alone and busy:
                 return
             busy = True
-            if slot is not None:
-                free.remove(slot)
+            free.take(slot)
             yield Start(task.id, len(task.attempts) + 1, task.next_kind, slot)
             if alone:
                 return
-
-
-def _slot_for(state: State, task: Task, free: Sequence[str], resting: Collection[str]) -> str | None:
-    """The first free slot; an agent's attempt takes none on which agents do not work now."""
-    if not resting and not any(attempt.finished and attempt.finished.fault for attempt in task.counted):
-        return free[0] if free else None
-    if _agent_of(state.steps[task.step].plan, task) is None:
-        return next((slot for slot in free if slot in resting), free[0] if free else None)
-    faults = Counter(attempt.started.slot or "" for attempt in task.counted if attempt.finished and attempt.finished.fault)
-    return supervision.choose(_slots(state), free, resting, faults)
 
 
 def _startable(state: State, step: StepState) -> Iterator[Task]:
@@ -460,14 +449,48 @@ def _agent_of(plan: PlannedStep, task: Task) -> str | None:
     return plan.agent if plan.step.is_agent or task.next_kind == "recovery" else None
 
 
-def _free_slots(state: State) -> list[str]:
-    if state.created is None or len(state.slots) >= state.created.slots:
-        return []
-    return [name for name in _slots(state) if name not in state.slots]
+class _FreeSlots:
+    """The slots that are free in one turn, as they are given away. A step that asks for slots never gets another, however many are free;
+    of those that answer it gets the first, an agent none of those that rest."""
 
+    def __init__(self, state: State, resting: Mapping[str, float]) -> None:
+        self._all = state.slot_order
+        self._free = {state.slot_order[rank]: None for rank in state.free_slots}
+        self._answering: dict[tuple[str, ...], list[str]] = {}
+        self._resting = resting
 
-def _slots(state: State) -> list[str]:
-    return [f"slot-{number}" for number in range(1, state.created.slots + 1)] if state.created else []
+    @property
+    def any(self) -> bool:
+        return bool(self._free)
+
+    def next_for(self, plan: PlannedStep, task: Task) -> str | None:
+        """The slot that the task would get; None where it has to wait."""
+        if self._resting or any(attempt.finished and attempt.finished.fault for attempt in task.counted):
+            return self._chosen(plan, task)
+        if plan.slots is None:
+            return next(iter(self._free), None)
+        answering = self._answering.get(plan.slots)
+        if answering is None:
+            answering = self._answering[plan.slots] = [name for name in reversed(plan.slots) if name in self._free]
+        while answering and answering[-1] not in self._free:
+            answering.pop()
+        return answering[-1] if answering else None
+
+    def has_for(self, plan: PlannedStep, task: Task) -> bool:
+        """Whether there is a slot that another task of the step could take."""
+        shell = _agent_of(plan, task) is None
+        return any(name in self._free and (shell or name not in self._resting) for name in plan.slots or self._all)
+
+    def take(self, slot: str | None) -> None:
+        self._free.pop(slot or "", None)
+
+    def _chosen(self, plan: PlannedStep, task: Task) -> str | None:
+        slots = plan.slots or self._all
+        if _agent_of(plan, task) is None:
+            free = [slot for slot in slots if slot in self._free]
+            return next((slot for slot in free if slot in self._resting), free[0] if free else None)
+        faults = Counter(attempt.started.slot or "" for attempt in task.counted if attempt.finished and attempt.finished.fault)
+        return supervision.choose(slots, self._free, self._resting, faults)
 
 
 # ---- time ---------------------------------------------------------------------------------------------------

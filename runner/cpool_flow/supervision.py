@@ -62,13 +62,13 @@ class Health:
         return f"the agent's process {_WORDS.get(self.kind, self.kind)} {times}: {self.reason}"
 
 
-def quarantines(health: Mapping[str, Health], slots: Sequence[str], now: float) -> Iterator[events.SlotQuarantined]:
-    """The next slot that has to rest; or to be told of, where it is the last that could work."""
-    for slot in slots:
-        found = health.get(slot)
-        if found is None or not found.suspect or found.until > now:
+def quarantines(health: Mapping[str, Health], groups: Sequence[Sequence[str]], now: float) -> Iterator[events.SlotQuarantined]:
+    """The next slot that has to rest; or to be told of, where it is the last that could work. `groups`: the slots that can do each
+    other's work."""
+    for slot, found in health.items():
+        if not found.suspect or found.until > now:
             continue
-        last = not any(other != slot and (other not in health or health[other].until <= now) for other in slots)
+        last = any(slot in group and all(_rests(health, other, now) for other in group if other != slot) for group in groups)
         if last and len(found.faults) < FAULTS:
             continue
         yield events.SlotQuarantined(slot, found.told, now if last else now + _rest_seconds(found.rests), last)
@@ -89,6 +89,10 @@ def choose(slots: Sequence[str], free: Collection[str], resting: Collection[str]
     if best is not None and faults.get(best, 0) >= FAULTS_OF_A_TASK and any(slot not in faults for slot in working):
         return None
     return best
+
+
+def _rests(health: Mapping[str, Health], slot: str, now: float) -> bool:
+    return slot in health and health[slot].until > now
 
 
 def _rest_seconds(rests: int) -> float:

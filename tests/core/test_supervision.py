@@ -121,6 +121,15 @@ def test_a_run_with_one_slot_waits_for_nothing():
     assert run.now == 3.0
 
 
+def test_the_only_slot_that_a_step_may_take_goes_on():
+    flow = workflow({**PROMPTS, "slot": "gpu"}, slots=[{"name": "gpu"}, {"count": 3}])
+    run = Simulation(flow, items={"a": 3})
+    run.outcome = dies_on("gpu")(run)
+    run.run()
+    assert quarantines(run) == []
+    assert [len(task.attempts) for task in run.state.tasks.values()] == [3, 3, 3]
+
+
 def test_shell_steps_take_a_slot_on_which_agents_do_not_work():
     flow = workflow({**PROMPTS, "needs": []}, {"name": "b", "run": "x", "foreach": [1], "needs": []})
     run = Simulation(flow, items={"a": 8, "b": 30}, slots=2)

@@ -12,6 +12,9 @@ from cpool_flow.agents.warm import Station
 # Where each adapter is: a module of this package, and its class there.
 ADAPTERS = {
     "claude": ("claude", "Claude"),
+    "codex": ("codex", "Codex"),
+    "gemini": ("gemini", "Gemini"),
+    "opencode": ("opencode", "Opencode"),
     "command": ("command", "Command"),
     "scripted": ("scripted", "Scripted"),
 }

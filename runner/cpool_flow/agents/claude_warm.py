@@ -123,6 +123,8 @@ class Talk:
 class TurnReader:
     """Reads the turn of one task. In another session than the one that was cleared for it, nothing that it says counts."""
 
+    futile = False
+
     def __init__(self, reader: ClaudeReader, session: str) -> None:
         self._reader = reader
         self._session = session
@@ -137,6 +139,9 @@ class TurnReader:
 
     def feed(self, line: bytes) -> str | None:
         return self._reader.feed(line)
+
+    def warn(self, line: bytes) -> None:
+        self._reader.warn(line)
 
     def stopping(self, reason: StopReason) -> None:
         self._reader.stopping(reason)

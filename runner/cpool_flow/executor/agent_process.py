@@ -13,8 +13,8 @@ from cpool_flow.agents.warm import Station
 from cpool_flow.executor.agent_lines import AgentLines
 from cpool_flow.executor.warm_process import WarmProcess
 from cpool_flow.executor.warm_slots import WarmSlots
-from cpool_flow.executor.warm_turn import Turned, take_turn
-from cpool_flow.executor.work import Ended, Watch, Work
+from cpool_flow.executor.warm_turn import Turned, take_turn, watch_of
+from cpool_flow.executor.work import Ended, Work
 from cpool_flow.process import Command
 
 Take = Callable[[bytes], None]
@@ -40,11 +40,12 @@ class AgentProcess:
         invocation = self.adapter.prepare(self.request)
         reader = self.adapter.reader(self.request)
         command = Command(invocation.argv, invocation.directory, invocation.environment, invocation.stdin)
-        watch = Watch(self.idle_seconds, lambda: reader.tool_running, lambda: reader.turn_over, reader.stopping)
-        lines = AgentLines(self.log, reader)
+        lines, complaints = AgentLines(self.log, reader.feed), AgentLines(self.errors, reader.warn)
         with private_files(invocation):
-            ended = await self.work.run(command, lines, self.errors, ladder=self.adapter.ladder, watch=watch)
+            watch = watch_of(reader, self.idle_seconds)
+            ended = await self.work.run(command, lines, complaints, ladder=self.adapter.ladder, watch=watch)
         lines.end()
+        complaints.end()
         return Ran(ended, reader)
 
     async def _warm(self, slots: WarmSlots) -> Ran | None:

@@ -133,7 +133,7 @@ class WarmProcess:
 
     async def _cleared(self) -> bool:
         message, answer = self._talk.clear()
-        lines, over = AgentLines(_nothing, answer), self._loop.create_future()
+        lines, over = AgentLines(_nothing, answer.feed), self._loop.create_future()
 
         def took(data: bytes) -> None:
             lines(data)

@@ -34,7 +34,7 @@ async def take_turn(
 ) -> Turned:  # fmt: skip
     """Give the task to the process. Raises InvalidInput, OperationFailed."""
     message, reader = warm.ask(request)
-    lines = AgentLines(log, reader)
+    lines, complaints = AgentLines(log, reader.feed), AgentLines(errors, reader.warn)
     turn = _Turn(warm, reader, work, idle_seconds)
 
     def took(data: bytes) -> None:
@@ -42,7 +42,7 @@ async def take_turn(
         if turn.done:
             turn.wake()
 
-    with warm.taken(took, errors):
+    with warm.taken(took, complaints):
         with work.halted_by(turn.halt):
             warm.process.write(message)
             ended = await turn.run()
@@ -53,7 +53,13 @@ async def take_turn(
         if ended is None:
             ended = await turn.leave(ladder)
         lines.end()
+        complaints.end()
         return Turned(ended, reader)
+
+
+def watch_of(reader: Reader, idle_seconds: float) -> Watch:
+    """What to look at while the process of an agent runs to its end."""
+    return Watch(idle_seconds, lambda: reader.tool_running, lambda: reader.turn_over, reader.stopping, lambda: reader.futile)
 
 
 class _Turn:
@@ -92,7 +98,8 @@ class _Turn:
             if not waiting.done():
                 await self._break_off(waiting, how)
             exit = await waiting
-            return Ended(exit, "cancelled" if self._work.stopped is not None and how == "ended" else how)
+            cancelled = self._work.stopped is not None and how == "ended"
+            return Ended(exit, "cancelled" if cancelled else how, ended_by_us=self._reader.futile and not cancelled)
         finally:
             waiting.cancel()
 
@@ -103,7 +110,7 @@ class _Turn:
             await self._either(waiting, max(0.0, min(pause, self._work.remaining_seconds)))
             now = self._loop.time()
             quiet_since = now if self._reader.tool_running else max(quiet_since, self._process.last_output)
-            if waiting.done() or self._woken.done():
+            if waiting.done() or self._woken.done() or self._reader.futile:
                 return "ended"
             if now >= self._work.deadline:
                 return "timeout"
@@ -115,9 +122,7 @@ class _Turn:
         self._process.close_stdin()
         if self._work.stopped is not None:
             return Ended(await self._process.stop(ladder), "cancelled")
-        reader = self._reader
-        watch = Watch(self._idle_seconds, lambda: reader.tool_running, lambda: reader.turn_over, reader.stopping)
-        return await self._work.follow(self._process, watch, ladder)
+        return await self._work.follow(self._process, watch_of(self._reader, self._idle_seconds), ladder)
 
     async def _break_off(self, waiting: asyncio.Future[Exit], how: How) -> None:
         """Ask it to break off its turn, then end it: its session is half a task."""
