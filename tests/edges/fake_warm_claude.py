@@ -5,6 +5,7 @@
     child, daemon       answers, and leaves a process: its child, or one in a session of its own
     late                answers, and says something that nobody asked for when it should wait for its next task
     die, die-in-turn    ends with exit code 1, before any event or after its init
+    die-after           answers, then ends with exit code 3
     grow                answers, and holds 64 MB more from then on
     tool NAME           answers after it used this tool
     background          answers while a background task of it is open, which ends when it gets no more input
@@ -91,6 +92,10 @@ def task(prompt: str) -> None:
         subprocess.Popen(["sh", "-c", "setsid sleep 300 </dev/null >/dev/null 2>&1 & exit 0"]).wait()
     if word == "grow":
         held.append(bytearray(os.urandom(1) * (64 << 20)))
+    if word == "die-after":
+        subprocess.Popen(["sleep", "0.2"])  # so that we are looked at a second time
+        result("a good answer")
+        sys.exit(3)
     talkative = word == "late"
     result(f"pid {os.getpid()}")
 

@@ -261,6 +261,14 @@ def test_a_process_that_dies_in_its_turn_is_lost_and_no_other_does_its_task(benc
     bench.run(story)
 
 
+def test_an_exit_code_after_a_good_answer_counts_as_that_of_any_other_process(bench: Bench) -> None:
+    async def story() -> None:
+        done = await bench.task("die-after", env=fake(bench))
+        assert (done.kind, done.ended.exit.code, done.pid) == ("failed", 3, None)
+
+    bench.run(story)
+
+
 def test_a_program_that_cannot_be_warm_does_each_task_in_a_process_of_its_own(bench: Bench) -> None:
     async def story() -> None:
         env = fake(bench, FAKE_REFUSES="1")

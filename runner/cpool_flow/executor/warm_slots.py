@@ -68,7 +68,10 @@ class WarmSlots:
     async def rest(self) -> None:
         """End those that have no task: for some time there will be none."""
         for slot in list(self._held):
-            await self._tidied(slot)
+            tidying = self._tidying.get(slot)
+            if tidying is not None:
+                tidying.cancel()
+                await asyncio.wait([tidying])
             self._retire(slot)
         if self._tidying:
             await asyncio.wait(list(self._tidying.values()))

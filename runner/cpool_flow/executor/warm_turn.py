@@ -46,7 +46,7 @@ async def take_turn(
         with work.halted_by(turn.halt):
             warm.process.write(message)
             ended = await turn.run()
-            kept = ended is None and await warm.keeps()
+            kept = ended is None and await warm.keeps() and warm.process.running and reader.turn_over
         if kept:
             # A process of its own would have ended so.
             return Turned(Ended(Exit(0, None), ended_by_us=True), reader, kept=True)
