@@ -16,7 +16,7 @@ VERSION = 1
 JsonValue = Any
 AttemptKind = Literal["normal", "recovery"]
 Fault = Literal["", "died", "hung", "not started"]
-StopCause = Literal["cancel", "sigterm", "timeout", "on_failure", "errored"]
+StopCause = Literal["cancel", "sigterm", "timeout", "on_failure", "errored", "budget"]
 Choice = Literal["rerun", "skip", "fail"]
 
 
@@ -36,7 +36,8 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class RunCreated(Event):
-    """`slots` is how many there are, `slot_names` what they are called: empty is `slot-1`, `slot-2` …"""
+    """`budget_usd`: the most that the run may spend. `parent`: the folder of the run inside of which it was started. `slots` is how many
+    there are, `slot_names` what they are called: empty is `slot-1`, `slot-2` …"""
 
     run_id: str
     name: str
@@ -51,6 +52,9 @@ class RunCreated(Event):
     version: str = ""
     secrets: tuple[str, ...] = ()
     slot_names: tuple[str, ...] = ()
+    budget_usd: float | None = None
+    allow_unpriced: bool = False
+    parent: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +94,8 @@ class StepClosed(Event):
 
 @dataclass(frozen=True, slots=True)
 class AttemptStarted(Event):
-    """Written before the process exists. `tree` is the state of the place, where it is under git."""
+    """Written before the process exists. `tree` is the state of the place, where it is under git. `budget_usd`: what the attempt may
+    spend of a budget; held back until it has ended."""
 
     task: str
     number: int
@@ -101,11 +106,13 @@ class AttemptStarted(Event):
     log: str = ""
     tree: str | None = None
     session_id: str | None = None
+    budget_usd: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class AttemptFinished(Event):
     """How an attempt ended. `error_kind` is None for success. `interrupted`: the coordinator died, the attempt is lost.
+    `cost_usd` is None where it is unknown: `cost_at_least_usd` is then what is known of it, where anything is.
     Tokens are None where unknown; `cached_tokens` are those of the input that came from a cache, and count among it.
     `fault`: what the agent's process did, where that may be the slot's and not the task's."""
 
@@ -133,6 +140,7 @@ class AttemptFinished(Event):
     changed_files: tuple[str, ...] | None = None
     commit: str | None = None
     artifacts: tuple[str, ...] = ()
+    cost_at_least_usd: float | None = None
     fault: Fault = ""
 
 
@@ -144,6 +152,16 @@ class SlotQuarantined(Event):
     reason: str
     until: float
     last: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class AgentParked(Event):
+    """The account of an agent is at its usage limit: none of its attempts starts before `until` (seconds since the epoch). `named`:
+    the agent said so itself; else it is asked again then."""
+
+    agent: str
+    until: float
+    named: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,7 +281,7 @@ class RunStopping(Event):
 
 @dataclass(frozen=True, slots=True)
 class RunWaiting(Event):
-    """The coordinator leaves; a person, or a later `resume`, goes on."""
+    """Nothing can go on but by a person, or when a usage limit is over. The coordinator stays or leaves."""
 
     reason: str
 
@@ -271,10 +289,11 @@ class RunWaiting(Event):
 @dataclass(frozen=True, slots=True)
 class RunResumed(Event):
     """Another coordinator goes on, whose processes carry `mark`. `reopen`: what had failed or was cancelled or skipped
-    for it runs again."""
+    for it runs again. `budget_usd`: the budget of the whole run from now on, where it is another."""
 
     reopen: bool = False
     mark: str = ""
+    budget_usd: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -322,14 +322,14 @@ def test_a_cap_of_dollars_holds_for_each_task_also_where_the_cli_counts_for_the_
         for version, processes in (("2.1.197", 2), ("2.1.330", 1)):
             env = fake(bench, FAKE_VERSION=version, FAKE_STARTS=str(bench.folder / version))
             for _ in range(2):
-                assert (await bench.task("answer", config={"max_budget_usd": 0.015}, env=env)).kind is None
+                assert (await bench.task("answer", config={"max_budget_usd": 0.015}, budget_usd=0.015, env=env)).kind is None
             assert len((bench.folder / version).read_text().split()) == processes
 
     bench.run(story)
 
 
 @pytest.mark.parametrize(
-    "alone", [{"resume": "d5f8a1f0-0000-4000-8000-000000000000"}, {"config": {"mcp_servers": {"db": {"command": "db"}}}}, {"config": {"strict_mcp_config": False}}]
+    "alone", [{"budget_usd": 0.4}, {"budget_usd": 0.4, "config": {"max_budget_usd": 0.5}}, {"resume": "d5f8a1f0-0000-4000-8000-000000000000"}, {"config": {"mcp_servers": {"db": {"command": "db"}}}}, {"config": {"strict_mcp_config": False}}]
 )  # fmt: skip
 def test_a_task_that_nobody_could_be_given_after_has_a_process_of_its_own(bench: Bench, alone: dict[str, Any]) -> None:
     async def story() -> None:

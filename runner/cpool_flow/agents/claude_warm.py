@@ -33,11 +33,14 @@ _CAP_PER_CONVERSATION = (2, 1, 330)
 
 
 def station(request: AgentRequest, anything: bool) -> Station | None:
-    """The process for a task, None where it needs one of its own: it goes on in an earlier session, or has MCP servers, whose
-    memory nobody can clear. A program that is not known to be Claude Code is taken for it with `anything` only. Raises InvalidInput."""
+    """The process for a task, None where it needs one of its own: it goes on in an earlier session; it has MCP servers, whose
+    memory nobody can clear; it may spend a share of a budget that no other task has the like of. A program that is not known to be Claude
+    Code is taken for it with `anything` only. Raises InvalidInput."""
     message(request.prompt)
     config = request.config
     if request.resume is not None or config.mcp_servers or config.strict_mcp_config is False:
+        return None
+    if request.budget_usd is not None and request.budget_usd != config.max_budget_usd:
         return None
     environment = process_environment(request)
     path = program(PROGRAM, environment, f"install it: {INSTALL}")

@@ -73,6 +73,7 @@ class AgentProcess:
 
     async def _turn(self, warm: WarmProcess) -> Ran:
         turned: Turned | None = None
+        self.work.began = True
         try:
             turned = await take_turn(
                 warm, self.request, self.work, self.log, self.errors, ladder=self.adapter.ladder, idle_seconds=self.idle_seconds

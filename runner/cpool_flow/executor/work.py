@@ -64,6 +64,7 @@ class Work:
         self.deadline = self._loop.time() + timeout_seconds
         self.stopped: str | None = None
         self._halt: Halt | None = None  # stops what runs now
+        self.began = False  # a process has begun with it
 
     @property
     def remaining_seconds(self) -> float:
@@ -99,6 +100,7 @@ class Work:
         faults.point("before-spawn")
         timeout = self.remaining_seconds if watch is None else None
         process = self._processes.spawn(command, stdout=stdout, stderr=stderr, timeout_seconds=timeout, ladder=ladder)
+        self.began = True
         faults.point("after-spawn")
 
         try:
