@@ -18,11 +18,12 @@ LAYERS = {
     "core": """positions scalars yaml_complaints nodes document json_value json_answer pattern schema_bundle schema_errors
         schema_keywords schema values template shell placeholders arguments settings permissions findings keys shape order
         visible references requires step_rules kind_rules lints skill_text skill plan validate tasks state policy fan_out
-        outputs scope result secrets disclosed cases drawing event_schema workflow_schema""",
+        outputs scope result secrets disclosed cases drawing step_summary
+        report event_schema workflow_schema""",
     "edges": """faults descendants streams orphans guardian process git workspace library catalog lookup inputs owned
-        run_folder journal history agents""",
+        run_folder written_file journal history agents""",
     "run": """run_place approval run_values executor engine setup coordinator start plan_document explain stand_in trial
-        recorded_case""",
+        recorded_case reported""",
     "faces": "cli __main__",
 }
 ONLY_IN = {
@@ -33,6 +34,7 @@ ONLY_IN = {
     "jsonschema": {"schema", "schema_keywords", "schema_errors"},
     "sqlite3": {"journal"},
     "click": {"cli"},
+    "markupsafe": {"report"},
 }
 # Clock, disk, chance, environment, processes: the core gets as values what they say.
 OUTSIDE = {"asyncio", "glob", "io", "multiprocessing", "os", "random", "secrets", "shutil", "signal", "socket", "subprocess"}
