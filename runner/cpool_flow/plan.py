@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from cpool_flow import model, template
-from cpool_flow.permissions import agent_of, may_write
+from cpool_flow.permissions import agents_of, cap_of, may_write
+from cpool_flow.slots import NO_SLOT, SlotPool, slot_pool
 
 if TYPE_CHECKING:
     import networkx
@@ -29,7 +30,8 @@ AGENT_RETRIED = frozenset({"overloaded", "lost"})
 @dataclass(frozen=True, slots=True)
 class PlannedStep:
     """A step with its place in the graph. Times are seconds. `source`: the file that it stands in, `path`: where in it. `inner`: the steps that it
-    holds, of a group or a sub-workflow; a loop over a single step holds that step."""
+    holds, of a group or a sub-workflow; a loop over a single step holds that step. `slots`: the names of those that it may take, None
+    where any will do."""
 
     name: str
     position: int
@@ -48,6 +50,10 @@ class PlannedStep:
     effects: Literal["none", "workspace", "external"]
     may_write: bool
     agent: str | None
+    slots: tuple[str, ...] | None
+    # Agents that stand in while `agent` is at its usage limit, in this order.
+    fallback: tuple[str, ...]
+    max_budget_usd: float | None
     max_parallel: int | None
     max_items: int
 
@@ -67,7 +73,12 @@ class PlannedStep:
 
     @property
     def takes_slot(self) -> bool:
-        return self.step.slot is None
+        return self.step.slot != NO_SLOT
+
+    @property
+    def has_agents(self) -> bool:
+        """Whether it, or anything in it, is an agent task."""
+        return self.step.is_agent or (self.inner is not None and self.inner.has_agents)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +91,7 @@ class Plan:
     steps: Mapping[str, PlannedStep]
     dependents: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     has_slotless: bool = False
+    has_agents: bool = False
 
     def __getitem__(self, name: str) -> PlannedStep:
         return self.steps[name]
@@ -127,10 +139,11 @@ def build(
     agent: str | None = None,
     find: FindChild | None = None,
     skills: Callable[[str], Skills] = lambda source: {},
+    pool: SlotPool | None = None,
 ) -> Plan:
     """The plan of a workflow that `validate` has passed. `agent` stands in for every agent that the files name; `find` gives
-    the sub-workflows, `skills` the settings of the skills that a file uses."""
-    return _Builder(agent, find or _no_children, skills).whole("", workflow)
+    the sub-workflows, `skills` the settings of the skills that a file uses, `pool` those of the project and of the slots."""
+    return _Builder(agent, find or _no_children, skills, pool or slot_pool(slots=workflow.slots)).whole("", workflow)
 
 
 def step_name(step: model.Step, position: int) -> str:
@@ -147,6 +160,7 @@ class _Builder:
     agent: str | None
     find: FindChild
     skills: Callable[[str], Skills]
+    pool: SlotPool
 
     def whole(self, source: str, workflow: model.Workflow) -> Plan:
         main = self._level(source, workflow, workflow.steps, ("steps",))
@@ -183,6 +197,7 @@ class _Builder:
         phase = phase or ("finally" if path[0] == "finally" and len(path) == 2 else "main")
         name = step_name(step, position)
         skill = self.skills(source).get(step.skill or "")
+        agent, *fallback = agents_of(step, workflow, skill, self.agent, self.pool) or (None,)
         return PlannedStep(
             name=name,
             position=position,
@@ -199,11 +214,18 @@ class _Builder:
             recoveries=(step.recoveries or 1) if step.recovery_prompt else 0,
             on_failure=step.on_failure or "fail",
             effects=step.effects or "workspace",
-            may_write=may_write(step, workflow, skill, self.agent),
-            agent=agent_of(step, workflow, skill, self.agent),
+            may_write=may_write(step, workflow, skill, self.agent, self.pool),
+            agent=agent,
+            fallback=tuple(fallback),
+            max_budget_usd=cap_of(step, workflow, skill, self.pool) if agent is not None else None,
+            slots=self._slots(step),
             max_parallel=step.max_parallel,
             max_items=DEFAULT_MAX_ITEMS if step.max_items is None else step.max_items,
         )
+
+    def _slots(self, step: model.Step) -> tuple[str, ...] | None:
+        slots = self.pool.for_step(step)
+        return None if slots is None else tuple(slot.name for slot in slots)
 
 
 # What a loop over one step asks once, not in each round.
@@ -236,6 +258,7 @@ def _joined(workflow: model.Workflow, source: str, steps: list[PlannedStep], *, 
         {step.name: step for step in steps},
         {name: tuple(after) for name, after in dependents.items()},
         has_slotless=any(not step.takes_slot or (step.inner is not None and step.inner.has_slotless) for step in steps),
+        has_agents=any(step.has_agents for step in steps),
     )
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from cpool_flow import __version__, agents, events, faults, inputs, library, model, run_folder, settings
+from cpool_flow import __version__, agents, events, faults, inputs, library, model, project_pool, run_folder
 from cpool_flow.arguments import read_arguments
 from cpool_flow.disclosed import Disclosed
 from cpool_flow.document import load
@@ -27,7 +27,7 @@ from cpool_flow.json_value import BadJson, JsonValue, read_json
 from cpool_flow.lookup import Lookup, Searched, check_file
 from cpool_flow.owned import Owned
 from cpool_flow.run_folder import RunFolder
-from cpool_flow.run_place import Isolation, choose_isolation, our_git, plan_place
+from cpool_flow.run_place import Isolation, Root, choose_isolation, our_git, plan_place, worktree_root
 from cpool_flow.secrets import check_secrets, present_secrets
 from cpool_flow.validate import Checked
 from cpool_flow.values import Record, wrap
@@ -35,16 +35,20 @@ from cpool_flow.values import Record, wrap
 
 @dataclass(frozen=True)
 class Options:
-    """What the command line says of a run; None is "as the file says"."""
+    """What the command line says of a run; None is "as the file says". `worktrees`: where they are made, in place of what `cpool.yaml`
+    says."""
 
     arguments: tuple[str, ...] = ()
     args_file: str | None = None
     slots: int | None = None
     timeout_seconds: float | None = None
+    budget_usd: float | None = None
+    allow_unpriced: bool = False
     agent: str | None = None
     isolation: str | None = None
     run_id: str | None = None
     tags: tuple[str, ...] = ()
+    worktrees: str | None = None
 
 
 @dataclass(frozen=True)
@@ -74,7 +78,7 @@ def prepare(
     Not `starting`, as for a plan: secrets and agents that are missing here are warnings.
     """
     found = library.find_workflow(workflow, Path.cwd(), places("workflow", project))
-    checked = check_file(found.path, project, places)
+    checked = check_file(found.path, project, places, slots=options.slots)
     flow = checked.workflow
     owned = Owned(found.path, checked, project, places)
     declared = tuple(dict.fromkeys(name for copy in owned.copies.values() for name in copy.workflow.secrets))
@@ -85,11 +89,14 @@ def prepare(
     given = Inputs(
         copies=owned.copies,
         args=values,
-        slots=options.slots or flow.slots or model.DEFAULT_SLOTS,
+        slots=options.slots,
         isolation="",
         directory=str(Path.cwd()),
         timeout_seconds=options.timeout_seconds or flow.timeout,
         agent=options.agent,
+        pool=owned.pool,
+        budget_usd=options.budget_usd or flow.budget_usd,
+        allow_unpriced=options.allow_unpriced,
     )
     disclosed = Disclosed(inputs.hidden_values(given, secret_values, environment))
     disclosed.check_run_id(run_id)
@@ -99,7 +106,8 @@ def prepare(
     if missing and starting:
         raise InvalidInput(missing)
     public = {name: value for name, value in environment.items() if name not in secret_values}
-    isolation, place = asyncio.run(_place(taken, options, run_id, public))
+    root = worktree_root(public, options.worktrees or taken.pool.file.worktrees, project)
+    isolation, place = asyncio.run(_place(taken, options, run_id, public, root))
     _check_expect(checked, taken, isolation)
     _check_declared(checked, taken, place, run_folder.RunFolder(run_folder.runs_directory(project) / run_id))
     copies = {name: disclosed.script(content, name) for name, content in copies.items()}
@@ -170,12 +178,15 @@ def _created(folder: RunFolder, prepared: Prepared) -> events.RunCreated:
         file=taken.main.file,
         directory=taken.directory,
         mark=f"{folder.run_id}-{os.urandom(4).hex()}",
-        slots=taken.slots,
+        slots=len(taken.slot_pool.slots),
+        slot_names=tuple(slot.name for slot in taken.slot_pool.slots),
         isolation=taken.isolation,
         timeout_seconds=taken.timeout_seconds,
         tags=prepared.tags,
         version=__version__,
         secrets=taken.secrets,
+        budget_usd=taken.budget_usd,
+        allow_unpriced=taken.allow_unpriced,
     )
 
 
@@ -191,7 +202,8 @@ def _undisclosed(given: Inputs, disclosed: Disclosed) -> Inputs:
         disclosed.refuse(copy.skills, "the skill")
         disclosed.refuse(copy.schemas, "the schema")
         copies[key] = replace(copy, source=disclosed.source(copy.source), data=disclosed.workflow(copy.data, copy.source))
-    return replace(given, copies=copies, args=disclosed.arguments(given.args))
+    pool = replace(given.pool, source=disclosed.source(given.pool.source), data=disclosed.pool(given.pool.data, given.pool.source))
+    return replace(given, copies=copies, args=disclosed.arguments(given.args), pool=pool)
 
 
 def _arguments(flow: model.Workflow, options: Options, secret_values: Mapping[str, str]) -> dict[str, Any]:
@@ -237,23 +249,28 @@ def _missing_agents(taken: Inputs, project: Path, places: Searched, environment:
         if step.agent is None:
             continue
         copy = taken.copies[step.source]
-        config = settings.merge(copy.layers(step.step, step.name)).config.model_copy(update={"agent": step.agent})
-        key = (step.agent, config.script, config.command)
-        if key in seen:
-            continue
-        seen.add(key)
-        if config.script is not None:
-            config = config.model_copy(update={"script": str(Lookup(Path(copy.file), project, places).path(config.script))})
-        try:
-            agents.adapter(step.agent).check(config, environment)
-        except InvalidInput as error:
-            problems += error.problems
+        for found in taken.possible_settings(step):
+            config = found.config.model_copy(update={"agent": step.agent})
+            key = (step.source, step.agent, config.script, config.command, "script" in found.pooled)
+            if key in seen:
+                continue
+            seen.add(key)
+            if config.script is not None:
+                beside = project_pool.file_beside(project, config.script) if "script" in found.pooled else None
+                path = beside or Lookup(Path(copy.file), project, places).path(config.script)
+                config = config.model_copy(update={"script": str(path)})
+            try:
+                agents.adapter(step.agent).check(config, environment)
+            except InvalidInput as error:
+                problems += error.problems
     return dict.fromkeys(problems)
 
 
-async def _place(taken: Inputs, options: Options, run_id: str, environment: Mapping[str, str]) -> tuple[Isolation, events.PlaceOpened]:
+async def _place(
+    taken: Inputs, options: Options, run_id: str, environment: Mapping[str, str], root: Root
+) -> tuple[Isolation, events.PlaceOpened]:
     git = our_git(environment)
     flow = taken.workflow
     directory = Path(taken.directory)
     isolation = await choose_isolation(git, directory, options.isolation or flow.isolation, flow.include_changes, taken.plan)
-    return isolation, await plan_place(git, isolation, flow, taken.main.name, run_id, directory, environment)
+    return isolation, await plan_place(git, isolation, flow, taken.main.name, run_id, directory, root)

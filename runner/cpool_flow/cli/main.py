@@ -28,7 +28,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "list": ("catalog", "Show which workflows and skills are found, and from where."),
     "show": ("catalog", "Show one workflow or skill: its arguments, what it overrides."),
     "init": ("init", "Write a first workflow file that runs without a key."),
-    "schema": ("schema", "Print the JSON Schema of workflow files, events or results."),
+    "schema": ("schema", "Print the JSON Schema of files, events or results."),
     "runs": ("history", "List the runs of this project."),
     "status": ("history", "Show one run."),
     "logs": ("history", "Print the output of a run's steps."),
@@ -47,8 +47,8 @@ Exit codes:
   0    succeeded
   1    a step failed
   2    file, arguments or usage wrong: nothing was started
-  3    the run's time ran out
-  4    waits for a person: `cpool-flow resume` goes on
+  3    the run's budget or time ran out
+  4    waits for a person, or for a usage limit past --wait-max: `cpool-flow resume` goes on
   5    our own error, or the disk failed: the run can be resumed
   130  cancelled by Ctrl-C or `cpool-flow cancel`; 143 by SIGTERM"""
 
