@@ -19,11 +19,12 @@ LAYERS = {
         schema_errors schema_keywords schema values template shell placeholders arguments slots settings permissions
         findings keys shape order visible references requires step_rules kind_rules asked agent_rules lints skill_text
         skill plan validate spending tasks supervision state budget policy fan_out outputs scope result secrets
-        disclosed cases drawing event_schema workflow_schema own_agent_rules pool_rules pool_schema""",
+        disclosed cases drawing step_summary report event_schema workflow_schema own_agent_rules pool_rules
+        pool_schema""",
     "edges": """faults descendants streams orphans guardian process git workspace library catalog project_pool lookup
-        inputs owned run_folder recording journal history agents""",
+        inputs owned run_folder written_file recording journal history agents""",
     "run": """run_place approval run_values executor engine setup coordinator start plan_document explain stand_in
-        trial recorded_case""",
+        trial recorded_case reported""",
     "faces": "cli __main__",
 }
 ONLY_IN = {
@@ -34,6 +35,7 @@ ONLY_IN = {
     "jsonschema": {"schema", "schema_keywords", "schema_errors"},
     "sqlite3": {"journal"},
     "click": {"cli"},
+    "markupsafe": {"report"},
 }
 # Clock, disk, chance, environment, processes: the core gets as values what they say.
 OUTSIDE = {"asyncio", "glob", "io", "multiprocessing", "os", "random", "secrets", "shutil", "signal", "socket", "subprocess"}
