@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -64,6 +65,10 @@ def _print_status(run: history.Run) -> None:
     print(f"run {run.folder.run_id} ({run_folder.short_name(run.folder.run_id)}) · {run.inputs.main.name} · {living_status(run)}")
     for line in _table(state.root.steps.values(), "  "):
         print(paint(line))
+    for slot, health in sorted(state.health.items()):
+        if health.until > time.time() and living_status(run) == "running":
+            until = time.strftime("%H:%M:%S", time.localtime(health.until))
+            print(_row("  ", slot, "quarantined", f"until {until}", printable(health.reason)))
     for line in summary_lines(state, alive=living_status(run) == "running", answered=run.answered):
         print(paint(printable(line)))
     if state.outputs:

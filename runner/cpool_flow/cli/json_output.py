@@ -9,9 +9,14 @@ from typing import Any, TextIO
 
 def print_json(document: Any, *, flush: bool = False, stream: TextIO | None = None) -> None:
     """Print one document on one line. On a terminal all but ASCII is escaped, so that no text in it steers the terminal."""
-    text = json.dumps(document, ensure_ascii=(stream or sys.stdout).isatty())
+    print(json_text(document, ascii_only=(stream or sys.stdout).isatty()), flush=flush, file=stream)
+
+
+def json_text(document: Any, *, ascii_only: bool = False) -> str:
+    """One document on one line, as UTF-8 can hold it."""
+    text = json.dumps(document, ensure_ascii=ascii_only)
     try:
         text.encode()
     except UnicodeEncodeError:  # the name of a file that is no UTF-8
         text = json.dumps(document)
-    print(text, flush=flush, file=stream)
+    return text

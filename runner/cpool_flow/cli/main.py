@@ -33,11 +33,12 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "status": ("history", "Show one run."),
     "logs": ("logs", "Print the output of a run's steps."),
     "events": ("history", "Print what a run's journal has recorded."),
+    "report": ("report", "Make a report of a run: Markdown, JSON or one HTML file."),
     "explain": ("explain", "Say why a step became what it is."),
     "doctor": ("doctor", "Say what is installed, what is missing, and how to get it."),
 }
 # Of the contract, and of later versions.
-LATER_COMMANDS = ("rerun", "diff", "merge", "clean", "report", "ui", "completion")
+LATER_COMMANDS = ("rerun", "diff", "merge", "clean", "ui", "completion")
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 SYSTEMS = ("linux", "darwin")

@@ -17,6 +17,7 @@ from cpool_flow.cli.colour import has_colour, with_status
 from cpool_flow.cli.summary import approve_command, clock_time, question_lines, summary_lines, took, totals
 from cpool_flow.errors import printable
 from cpool_flow.journal import Recorded
+from cpool_flow.model import duration_text
 from cpool_flow.spending import dollars
 from cpool_flow.state import State
 
@@ -89,6 +90,8 @@ class PlainProgress:
                 return _row(event.task, "started", event.slot or "", event.agent or "", how)
             case events.AttemptFinished():
                 return self._finished(event, state)
+            case events.SlotQuarantined():
+                return _quarantine(event, at)
             case events.AgentParked():
                 named = "" if event.named else "it does not say until when"
                 return _row(event.agent, "parked", "usage limit", f"resumes {clock_time(event.until, at)}", named)
@@ -133,6 +136,12 @@ class PlainProgress:
         if event.error_kind is None:
             return _row(event.task, "success" if attempt.started.kind == "normal" else "recovered", time, cost)
         return _row(event.task, event.error_kind, time, cost, event.reason)
+
+
+def _quarantine(event: events.SlotQuarantined, at: float) -> str:
+    if event.last:
+        return _row(event.slot, "suspect", event.reason, "no other slot is left, so it goes on")
+    return _row(event.slot, "quarantined", f"for {duration_text(event.until - at)}", event.reason)
 
 
 def _asked(event: events.ApprovalRequested, state: State) -> list[str]:
