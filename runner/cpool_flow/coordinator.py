@@ -42,7 +42,8 @@ class Wishes:
     """What a coordinator is told. `starting`: nobody has worked on the run yet. `decisions`: what a person has decided,
     by task. `cancel`: the run shall end, for this reason. `began` is called when the run is ours, before anything is done;
     `heartbeat` every `heartbeat_seconds` while it goes on. `patience_seconds`: how long it stays when only a person can go on;
-    `auto_approve`: it says yes itself; `listen` is given the way to hand on what a person at the terminal says."""
+    `auto_approve`: it says yes itself; `listen` is given the way to hand on what a person at the terminal says. `grace_seconds`: how long
+    what is stopped has to end by itself."""
 
     starting: bool = False
     decisions: Mapping[str, events.Choice] = field(default_factory=dict)
@@ -53,6 +54,7 @@ class Wishes:
     patience_seconds: float = 0.0
     auto_approve: bool = False
     listen: Callable[[Say], AbstractContextManager[None]] = lambda say: nullcontext()
+    grace_seconds: float = 10.0
 
 
 def coordinate(folder: RunFolder, inputs: Inputs, environment: Mapping[str, str], follow: Follow, wishes: Wishes) -> State:
@@ -177,6 +179,7 @@ class _Coordinator:
             environment=self._environment,
             secrets=self._secrets,
             default_shell=find_shell(self._environment),
+            grace_seconds=self._wishes.grace_seconds,
         )
         env, declared = declared_values(bare.workflow, fixed_values(bare, state), bare)
         return replace(bare, env=env, context=declared)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from cpool_flow import agents, document, model, nodes, plan, schema, settings
-from cpool_flow.errors import InvalidInput, InvalidValue, OperationFailed
+from cpool_flow.errors import InvalidInput, InvalidValue, Location, OperationFailed
 from cpool_flow.run_folder import RunFolder
 from cpool_flow.secrets import present_secrets
 from cpool_flow.skill import Skill, parse_skill
@@ -54,6 +54,10 @@ class WorkflowCopy:
                 if text == error.source:
                     return f"{error} ({document.location_in(inner, error.offset or 0)})"
         return f"{error} ({document.location((*path, *(error.key if isinstance(error, InvalidValue) else ())))})"
+
+    def location(self, path: nodes.Path) -> Location:
+        """Where something stands in the file."""
+        return self._document.location(path)
 
     @cached_property
     def _document(self) -> nodes.Document:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from cpool_flow.cli.json_output import print_json
+from cpool_flow.cli.runner_stream import is_read_by_the_runner
 from cpool_flow.errors import FlowError, InvalidInput, Problem, printable, render_problems
 
 MAX_SOURCE_BYTES = 16 * 1024 * 1024
@@ -19,6 +20,10 @@ def complain(error: FlowError, *, as_json: bool) -> int:
         print(render_problems(problems, sources(problems)), file=sys.stderr)
     else:
         print(f"error: {printable(str(error))}", file=sys.stderr)
+    if is_read_by_the_runner():
+        from cpool_flow.cli.actions import annotate
+
+        annotate(problems, sys.stderr)
     if as_json:
         print_json({"errors": [document(problem) for problem in problems]})
     return error.exit_code

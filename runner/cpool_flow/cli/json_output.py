@@ -6,6 +6,9 @@ import json
 import sys
 from typing import Any
 
+from cpool_flow.cli.runner_stream import is_read_by_the_runner
+from cpool_flow.workflow_commands import json_text
+
 
 def print_json(document: Any, *, flush: bool = False) -> None:
     """Print one document on one line. On a terminal all but ASCII is escaped, so that no text in it steers the terminal."""
@@ -14,4 +17,4 @@ def print_json(document: Any, *, flush: bool = False) -> None:
         text.encode()
     except UnicodeEncodeError:  # the name of a file that is no UTF-8
         text = json.dumps(document)
-    print(text, flush=flush)
+    print(json_text(text) if is_read_by_the_runner() else text, flush=flush)

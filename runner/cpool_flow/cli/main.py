@@ -144,6 +144,11 @@ def run_main(arguments: list[str]) -> int:
     from cpool_flow.errors import FlowError
 
     _open_what_is_closed()
+    if os.environ.get("GITHUB_ACTIONS") == "true":
+        from cpool_flow.cli.actions import in_actions, take_over_streams
+
+        if in_actions(os.environ):
+            take_over_streams()
     try:
         result: Any = main.main(arguments, prog_name="cpool-flow", standalone_mode=False)
         sys.stdout.flush()

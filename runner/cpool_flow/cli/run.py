@@ -6,10 +6,10 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from math import inf
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -18,11 +18,17 @@ from cpool_flow.cli.detached import start_detached_run
 from cpool_flow.cli.json_output import print_json
 from cpool_flow.cli.outcome import exit_code
 from cpool_flow.cli.project import find_run, places, project_directory
-from cpool_flow.errors import InvalidInput, OperationFailed, Problem, did_you_mean, printable
+from cpool_flow.cli.runner_stream import is_read_by_the_runner
+from cpool_flow.errors import InvalidInput, OperationFailed, Problem, did_you_mean, render_problem
 from cpool_flow.journal import Recorded
 from cpool_flow.model import AGENTS, LATER_AGENTS, parse_positive_duration
 from cpool_flow.run_folder import RunFolder
 from cpool_flow.state import State
+
+if TYPE_CHECKING:
+    from cpool_flow.cli.actions_run import ActionsRun
+    from cpool_flow.history import Run
+    from cpool_flow.inputs import Inputs
 
 LATER_OPTIONS = ("budget", "pool", "only", "record", "allow-unpriced", "trust", "allow-untrusted-checkout")
 
@@ -64,11 +70,22 @@ class Manner:
     wait_max: float | None
     auto_approve: bool
     stay: bool
+    left_alone: bool
 
     @property
     def has_person(self) -> bool:
         """Whether somebody sits at a terminal, and can be asked."""
         return sys.stdin.isatty() and sys.stderr.isatty() and not (self.as_json or self.as_events or self.quiet or os.environ.get("CI"))
+
+    @property
+    def has_document(self) -> bool:
+        """Whether stdout is for a program."""
+        return self.as_json or self.as_events or self.detach
+
+    @property
+    def in_actions(self) -> bool:
+        """Whether the runner of GitHub Actions reads what we print."""
+        return is_read_by_the_runner() and not self.left_alone
 
     @property
     def patience_seconds(self) -> float:
@@ -107,6 +124,7 @@ def _output_options(command: Any) -> Any:
         click.option("--wait-max", type=Duration(), metavar="T", help="How long to stay when only a person can go on."),
         click.option("--auto-approve", is_flag=True, help="Say yes to every step that asks for approval."),
         click.option("--stay", is_flag=True, hidden=True),
+        click.option("--left-alone", is_flag=True, hidden=True),
     ):
         command = option(command)
     return command
@@ -135,6 +153,7 @@ def run_command(project: str | None, /, workflow: str, **options: Any) -> int:
     from cpool_flow import start
 
     manner = _manner(options)
+    _meet_the_runner(manner)
     directory = project_directory(project)
     settings = start.Options(
         arguments=options["arguments"],
@@ -163,7 +182,19 @@ def resume_command(project: str | None, /, run: str, decisions: tuple[str, ...],
     A run that succeeded is left as it is. The arguments stay those that it was started with.
     """
     manner = _manner(options)
+    _meet_the_runner(manner)
     return _work(find_run(project, run), manner, starting=starting, decisions=decisions)
+
+
+def _meet_the_runner(manner: Manner) -> None:
+    """In GitHub Actions all goes to one stream, but what a program reads. Raises InvalidInput where outputs could not be handed on."""
+    if manner.in_actions:
+        from cpool_flow.cli import actions
+
+        if not manner.has_document:
+            actions.one_stream()
+        if not manner.detach:
+            actions.check_files(os.environ)
 
 
 def _warn(warnings: Sequence[Problem], quiet: bool) -> None:
@@ -172,6 +203,10 @@ def _warn(warnings: Sequence[Problem], quiet: bool) -> None:
         from cpool_flow.errors import render_problems
 
         print(render_problems(warnings, sources(tuple(warnings))), file=sys.stderr)
+        if is_read_by_the_runner():
+            from cpool_flow.cli.actions import annotate
+
+            annotate(warnings, sys.stderr)
 
 
 def _work(
@@ -186,13 +221,13 @@ def _work(
         # Where nothing is left to do, nothing is needed for it: no secret, no lock.
         if not manner.quiet:
             print(f"nothing to do: run {folder.run_id} has succeeded", file=sys.stderr)
-        _print_result(folder, run, manner)
-        return 0
+        return _finish(folder, run, manner, _told_to_the_runner(folder, run.inputs, manner))
     chosen = chosen_decisions(decisions, run.state)
     if manner.detach:
         warn()
         return start_detached_run(folder, starting, _handed_on(manner, decisions), manner.as_json)
-    progress = PlainProgress(quiet=manner.quiet)
+    progress = PlainProgress(sys.stderr, quiet=manner.quiet)
+    told = _told_to_the_runner(folder, run.inputs, manner)
     person = Person(folder) if manner.has_person else None
 
     def began(state: State) -> None:
@@ -205,6 +240,8 @@ def _work(
         if manner.as_events:
             _print_events(recorded)
         progress.follow(recorded, state)
+        if told is not None:
+            told.follow(recorded, state)
         if person is not None:
             person.follow(state)
 
@@ -217,17 +254,44 @@ def _work(
         auto_approve=manner.auto_approve,
         listen=person.listen if person is not None else nobody,
     )
+    if told is not None:
+        wishes = replace(wishes, grace_seconds=told.grace_seconds)
     try:
         state = coordinator.coordinate(folder, run.inputs, os.environ, follow, wishes)
     except OperationFailed as error:
-        print(f"error: {printable(str(error))}", file=sys.stderr)
-        print(
-            f"help: once that is mended, go on with `cpool-flow resume {folder.run_id}`; nothing that has finished is lost", file=sys.stderr
-        )
+        help = f"once that is mended, go on with `cpool-flow resume {folder.run_id}`; nothing that has finished is lost"
+        _complain([Problem(str(error), help=help)])
         return error.exit_code
     progress.summary(state)
-    _print_result(folder, history.Run(folder, run.inputs, state), manner)
-    return exit_code(state)
+    return _finish(folder, history.Run(folder, run.inputs, state), manner, told)
+
+
+def _finish(folder: RunFolder, run: Run, manner: Manner, told: ActionsRun | None) -> int:
+    """The results of a run that has been left, to whom they are for. The exit code."""
+    _print_result(folder, run, manner)
+    problems = told.end(run) if told is not None else []
+    _complain(problems)
+    return exit_code(run.state) or (5 if any(not problem.warning for problem in problems) else 0)
+
+
+def _complain(problems: Sequence[Problem]) -> None:
+    for problem in problems:
+        print(render_problem(problem, {}), file=sys.stderr)
+    if problems and is_read_by_the_runner():
+        from cpool_flow.cli.actions import annotate
+
+        annotate(problems, sys.stderr)
+
+
+def _told_to_the_runner(folder: RunFolder, inputs: Inputs, manner: Manner) -> ActionsRun | None:
+    """In GitHub Actions, who tells its runner of the run; the secrets are covered from here on."""
+    if not manner.in_actions:
+        return None
+    from cpool_flow.cli.actions_run import ActionsRun
+
+    told = ActionsRun(folder, inputs, sys.stderr, os.environ, quiet=manner.quiet)
+    told.mask()
+    return told
 
 
 def _print_events(recorded: Iterable[Recorded]) -> None:
@@ -241,13 +305,20 @@ def _print_events(recorded: Iterable[Recorded]) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _print_result(folder: RunFolder, run: Any, manner: Manner) -> None:
+def _print_result(folder: RunFolder, run: Run, manner: Manner) -> None:
     if manner.as_json:
         print_json(run.document())
     elif not manner.as_events and run.state.outputs:
-        from cpool_flow.cli.output_text import print_output
+        from cpool_flow.cli.output_text import output_lines, print_output
 
-        for name, value in json.loads(folder.load(run.state.outputs)).items():
+        outputs = json.loads(folder.load(run.state.outputs))
+        if manner.in_actions:
+            from cpool_flow.cli.actions import quoted
+            from cpool_flow.cli.runner_stream import put
+
+            put(sys.stdout, quoted([line for name, value in outputs.items() for line in output_lines(name, value)]))
+            return
+        for name, value in outputs.items():
             print_output(name, value)
 
 
@@ -256,4 +327,4 @@ def _handed_on(manner: Manner, decisions: tuple[str, ...]) -> list[str]:
     told otherwise."""
     waits = [] if manner.wait_max is None else ["--wait-max", f"{manner.wait_max:.3f}s"]
     approves = ["--auto-approve"] if manner.auto_approve else []
-    return [*(waits or ["--stay"]), *approves, *(word for decision in decisions for word in ("--decide", decision))]
+    return ["--left-alone", *(waits or ["--stay"]), *approves, *(word for decision in decisions for word in ("--decide", decision))]

@@ -46,11 +46,19 @@ class Watch:
     stopping: Callable[[Literal["cancelled", "timeout"]], None] = lambda reason: None
 
 
-class Work:
-    """What an attempt does, so that it can be stopped. `deadline` is by the loop's clock and covers all of it."""
+def within(ladder: Ladder, seconds: float) -> Ladder:
+    """The same signals in at most so much time together, each with its share."""
+    total = sum(each for _, each in ladder)
+    return ladder if total <= seconds else tuple((number, each * seconds / total) for number, each in ladder)
 
-    def __init__(self, processes: Processes, timeout_seconds: float) -> None:
+
+class Work:
+    """What an attempt does, so that it can be stopped. `deadline` is by the loop's clock and covers all of it; `grace_seconds` is how
+    long what is stopped has to end by itself."""
+
+    def __init__(self, processes: Processes, timeout_seconds: float, grace_seconds: float = 10.0) -> None:
         self._processes = processes
+        self._grace_seconds = grace_seconds
         self._loop = asyncio.get_running_loop()
         self.deadline = self._loop.time() + timeout_seconds
         self.stopped: str | None = None
@@ -69,7 +77,7 @@ class Work:
         if self._process is not None and (first or at_once):
             if first and self._watch:
                 self._watch.stopping("cancelled")
-            self._end(self._process, KILL_LADDER if at_once else self._ladder)
+            self._end(self._process, KILL_LADDER if at_once else within(self._ladder, self._grace_seconds))
 
     async def run(self, command: Command, stdout: Sink, stderr: Sink, *, ladder: Ladder = TERM_LADDER, watch: Watch | None = None) -> Ended:
         """Run one process to its end. Raises ProcessNotStarted, OperationFailed."""
