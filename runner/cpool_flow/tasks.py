@@ -24,6 +24,10 @@ Product = events.AttemptFinished | events.RoundFinished | events.ApprovalAnswere
 SKIPPED_BY_WHEN = "`when` is false"
 SKIPPED_BY_PERSON = "skipped by decision"
 UPSTREAM_FAILED = "upstream failed"
+# Of a need that `join: any` with `fail_fast` gives up, because another has ended well.
+NOT_NEEDED = "not needed any more"
+PART_NOT_NEEDED = "what this is part of is not needed any more"
+_ON_PURPOSE = frozenset({SKIPPED_BY_WHEN, SKIPPED_BY_PERSON, NOT_NEEDED})
 
 
 @dataclass(slots=True)
@@ -146,15 +150,17 @@ class StepState:
 
     @property
     def ended_well(self) -> bool:
-        """Whether dependents may run: success, skipped on purpose, or a failure that is let pass."""
+        """Whether dependents may run: success, left out on purpose, or a failure that is let pass."""
         if self.status == "failed":
             return self.plan.on_failure == "continue"
-        return self.status == "success" or (self.status == "skipped" and self.reason in (SKIPPED_BY_WHEN, SKIPPED_BY_PERSON))
+        if self.status == "cancelled":
+            return self.reason == NOT_NEEDED
+        return self.status == "success" or (self.status == "skipped" and self.reason in _ON_PURPOSE)
 
     @property
     def went_wrong(self) -> bool:
         """Whether a resume has to do it again."""
-        return self.status in ("failed", "cancelled") or (self.status == "skipped" and not self.ended_well)
+        return self.status == "failed" or (self.status in ("cancelled", "skipped") and not self.ended_well)
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,14 +231,15 @@ def workflow_frame(frame: Frame) -> Frame:
 
 def outcome_of(frame: Frame) -> Literal["success", "failed", "cancelled"]:
     """What all steps of a frame together have come to, by one rule: stopped by a person is cancelled; a failure that counts is
-    failed; what an early end has cut off does not count."""
+    failed; what its own early end has cut off does not count, what something outside has cut off does."""
     stopping = frame.stopping
     if stopping is not None and stopping.cause != "end":
         return stopping.status
     bad = {step.status for step in frame.bad_steps()}
     if stopping is not None:
         return "failed" if "failed" in bad else stopping.status
-    return "failed" if "failed" in bad else "cancelled" if bad else "success"
+    cut = any(step.status == "skipped" and not step.ended_well for step in frame.steps.values())
+    return "failed" if "failed" in bad else "cancelled" if bad or cut else "success"
 
 
 def step_outcome(step: StepState) -> tuple[Status, str]:
@@ -241,12 +248,11 @@ def step_outcome(step: StepState) -> tuple[Status, str]:
     alone = step.tasks[0].reason if len(step.tasks) == 1 else ""
     if counts["failed"]:
         return "failed", alone or f"{counts['failed']} of {len(step.tasks)} items failed"
-    if counts["cancelled"]:
-        return "cancelled", alone
-    if counts["success"]:
-        return "success", alone
-    reasons = {task.reason for task in step.tasks}
-    return "skipped", reasons.pop() if len(reasons) == 1 else ""
+    cut = {task.reason for task in step.tasks if task.status in ("cancelled", "skipped") and task.reason != SKIPPED_BY_PERSON}
+    why = cut.pop() if len(cut) == 1 else ""
+    if counts["cancelled"] or (counts["success"] and why):
+        return "cancelled", why
+    return ("success", alone) if counts["success"] else ("skipped", why or alone or SKIPPED_BY_PERSON)
 
 
 def seen(frame: Frame, name: str) -> StepState | None:

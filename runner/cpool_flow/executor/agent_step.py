@@ -29,7 +29,7 @@ REASON_CHARACTERS = 300
 async def run_agent(assignment: Assignment, context: RunContext, work: Work) -> Outcome:
     """Give one task to the agent. Raises RenderError, InvalidInput, ProcessNotStarted, OperationFailed."""
     request = _request(assignment, context)
-    adapter = agents.ADAPTERS[request.config.agent or "claude"]
+    adapter = agents.adapter(request.config.agent or "claude")
     invocation = adapter.prepare(request)
     reader = adapter.reader(request)
     command = Command(invocation.argv, invocation.directory, invocation.environment, invocation.stdin)
