@@ -6,6 +6,7 @@ loop. Records only: `state.py` changes them. Times are seconds since the epoch.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -220,6 +221,11 @@ class Frame:
     def bad_steps(self) -> list[StepState]:
         """The steps that ended badly, and whose failure is not let pass."""
         return [step for step in self.steps.values() if step.status in ("failed", "cancelled") and not step.ended_well]
+
+
+def task_names(task: str, step: str) -> tuple[str, ...]:
+    """What a task may be called, the most exact first: its id (`part[0]/line`), the path of its step (`part/line`), the name of that."""
+    return (task, re.sub(r"\[\d+\]|#\d+", "", task), step)
 
 
 def workflow_frame(frame: Frame) -> Frame:

@@ -228,7 +228,7 @@ def _work(
         return start_detached_run(folder, starting, _handed_on(manner, decisions), manner.as_json)
     progress = PlainProgress(sys.stderr, quiet=manner.quiet)
     told = _told_to_the_runner(folder, run.inputs, manner)
-    person = Person(folder) if manner.has_person else None
+    person = Person(folder, run.inputs) if manner.has_person else None
 
     def began(state: State) -> None:
         progress.head(state, resumed=not starting)

@@ -135,6 +135,7 @@ def _request(assignment: Assignment, context: RunContext) -> AgentRequest:
         schema=schema.document if schema else None,
         allow_denials=bool(step.allow_denials),
         step=assignment.step.name,
+        task=assignment.task,
         attempt=assignment.number,
         item=assignment.item,
         round_number=int(str(scope.get("iteration", 1))),

@@ -89,7 +89,7 @@ class RunContext:
 
     def shell_environment(self, assignment: Assignment) -> dict[str, str]:
         """The caller's environment, less the declared secrets that the step does not name."""
-        return {**self.public_environment, **self.step_variables(assignment)}
+        return {**self.public_environment, **self.step_variables(assignment), "CPOOL_STEP": assignment.task}
 
     @property
     def public_environment(self) -> dict[str, str]:
