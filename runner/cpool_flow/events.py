@@ -35,6 +35,8 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class RunCreated(Event):
+    """`trusted`: the commit from which the workflow and what agents are told was read, where that is not the checkout."""
+
     run_id: str
     name: str
     workflow: str
@@ -47,6 +49,7 @@ class RunCreated(Event):
     tags: tuple[str, ...] = ()
     version: str = ""
     secrets: tuple[str, ...] = ()
+    trusted: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,9 @@ import asyncio
 import os
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from cpool_flow import __version__, agents, events, faults, inputs, library, mod
 from cpool_flow.arguments import read_arguments
 from cpool_flow.disclosed import Disclosed
 from cpool_flow.document import load
-from cpool_flow.errors import InvalidInput, Problem
+from cpool_flow.errors import InvalidInput, OperationFailed, Problem
 from cpool_flow.executor.context import NoValue, declared_values
 from cpool_flow.inputs import Inputs
 from cpool_flow.journal import Journal
@@ -29,8 +29,11 @@ from cpool_flow.owned import Owned
 from cpool_flow.run_folder import RunFolder
 from cpool_flow.run_place import Isolation, choose_isolation, our_git, plan_place
 from cpool_flow.secrets import check_secrets, present_secrets
+from cpool_flow.trust import Event, Trust, by_hand
+from cpool_flow.trusted import INCLUDE, Trusted, read_trusted, refuse_foreign, unpacked
 from cpool_flow.validate import Checked
 from cpool_flow.values import Record, wrap
+from cpool_flow.workspace import save_agent_files, survey
 
 
 @dataclass(frozen=True)
@@ -45,11 +48,19 @@ class Options:
     isolation: str | None = None
     run_id: str | None = None
     tags: tuple[str, ...] = ()
+    # Whether the project was given by hand, and the folders in which names are looked up in another one.
+    project_named: bool = False
+    places_of: Callable[[Path], Searched] | None = None
+    trust: str | None = None
+    allow_untrusted_checkout: bool = False
+    # The event of GitHub Actions for which this is done.
+    event: Event | None = None
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A run that could start: nothing of it exists yet. `copies`: files that it will own, by their name in its folder."""
+    """A run that could start: nothing of it exists yet. `copies`: files that it will own, by their name in its folder. `trusted`: what
+    it takes from a trusted commit. `sources`: texts of files that `warnings` name, where they do not stand in the files themselves."""
 
     inputs: Inputs
     copies: Mapping[str, bytes]
@@ -58,6 +69,8 @@ class Prepared:
     run_id: str
     tags: tuple[str, ...] = ()
     warnings: tuple[Problem, ...] = ()
+    trusted: Trusted | None = None
+    sources: Mapping[str, str] = field(default_factory=dict)
 
 
 def prepare(
@@ -73,6 +86,33 @@ def prepare(
 
     Not `starting`, as for a plan: secrets and agents that are missing here are warnings.
     """
+    trust, foreign = _trust_of(options)
+    if trust is None and foreign is None:
+        return _prepare(workflow, project, places, options, environment, None, starting=starting)
+    with unpacked() as tree:
+        trusted = asyncio.run(_trusted(trust, foreign, environment, tree, fetch=starting))
+        try:
+            return _prepare(workflow, project, places, options, environment, trusted, starting=starting)
+        except InvalidInput as error:
+            raise (error if trusted is None else trusted.told(error)) from None
+
+
+def _prepare(
+    workflow: str,
+    project: Path,
+    places: Searched,
+    options: Options,
+    environment: Mapping[str, str],
+    trusted: Trusted | None,
+    *,
+    starting: bool,
+) -> Prepared:
+    runs = project
+    if trusted is not None:
+        project = trusted.project(project, Path.cwd(), named=options.project_named)
+        places = trusted.places(options.places_of(project) if options.places_of is not None else places)
+        if "/" in workflow or "." in workflow:
+            workflow = str(trusted.at(Path.cwd() / workflow))
     found = library.find_workflow(workflow, Path.cwd(), places("workflow", project))
     checked = check_file(found.path, project, places)
     flow = checked.workflow
@@ -99,15 +139,44 @@ def prepare(
     if missing and starting:
         raise InvalidInput(missing)
     public = {name: value for name, value in environment.items() if name not in secret_values}
-    isolation, place = asyncio.run(_place(taken, options, run_id, public))
+    folder = run_folder.RunFolder(run_folder.runs_directory(runs) / run_id)
+    isolation, place = asyncio.run(_place(taken, options, run_id, public, folder, trusted))
     _check_expect(checked, taken, isolation)
-    _check_declared(checked, taken, place, run_folder.RunFolder(run_folder.runs_directory(project) / run_id))
+    _check_declared(checked, taken, place, folder)
     copies = {name: disclosed.script(content, name) for name, content in copies.items()}
     warnings = [*checked.warnings, *disclosed.warnings, *(replace(problem, warning=True) for problem in missing)]
     if isolation.warning and flow.isolation != "none":  # else `validate` has said it, with its place
         warnings.append(Problem(isolation.warning, warning=True, help="set `isolation: worktree` in a git repository"))
     tags = disclosed.tags(options.tags)
-    return Prepared(replace(taken, isolation=isolation.kind), copies, isolation, place, run_id, tags, tuple(warnings))
+    ready = Prepared(replace(taken, isolation=isolation.kind), copies, isolation, place, run_id, tags, tuple(warnings), trusted)
+    return ready if trusted is None else _as_known(ready, trusted)
+
+
+def _trust_of(options: Options) -> tuple[Trust | None, Event | None]:
+    """What is trusted, where that is not the checkout; and the event, where its checkout must be looked at."""
+    event = options.event
+    trust = by_hand(options.trust) if options.trust is not None else event.trust if event is not None else None
+    return trust, event if event is not None and event.foreign and not options.allow_untrusted_checkout else None
+
+
+async def _trusted(
+    trust: Trust | None, foreign: Event | None, environment: Mapping[str, str], tree: Path, *, fetch: bool
+) -> Trusted | None:
+    """The files of the commit that is trusted. Raises InvalidInput for a checkout that nobody trusts."""
+    git = our_git(environment)
+    directory = Path.cwd()
+    repository = await survey(git, directory)
+    if foreign is not None:
+        await refuse_foreign(git, repository, foreign)
+    return await read_trusted(git, repository, trust, tree, directory, fetch=fetch) if trust is not None else None
+
+
+def _as_known(prepared: Prepared, trusted: Trusted) -> Prepared:
+    """The same with the paths that people know, in place of those where it was read."""
+    copies = {key: replace(copy, file=trusted.original(copy.file)) for key, copy in prepared.inputs.copies.items()}
+    shown = tuple(trusted.shown(problem) for problem in prepared.warnings)
+    sources = trusted.sources(prepared.warnings)
+    return replace(prepared, inputs=replace(prepared.inputs, copies=copies), warnings=shown, sources=sources)
 
 
 def _check_expect(checked: Checked, taken: Inputs, isolation: Isolation) -> None:
@@ -151,6 +220,8 @@ def create(prepared: Prepared, project: Path) -> RunFolder:
     faults.point("before-create")
     folder = run_folder.create(project, prepared.run_id)
     inputs.save(folder, prepared.inputs, prepared.copies)
+    if prepared.trusted is not None:
+        _save_trusted(folder, prepared.trusted)
     journal = Journal.create(folder.path)
     try:
         now = time.time()
@@ -159,6 +230,15 @@ def create(prepared: Prepared, project: Path) -> RunFolder:
         journal.close()
     faults.point("after-create")
     return folder
+
+
+def _save_trusted(folder: RunFolder, trusted: Trusted) -> None:
+    try:
+        folder.trusted.mkdir()
+        save_agent_files(trusted.agent_files, folder.trusted / "agents")
+        (folder.trusted / INCLUDE).write_bytes(trusted.include_text)
+    except OSError as error:
+        raise OperationFailed(f"cannot write `{folder.trusted}`: {error.strerror}") from error
 
 
 def _created(folder: RunFolder, prepared: Prepared) -> events.RunCreated:
@@ -176,6 +256,7 @@ def _created(folder: RunFolder, prepared: Prepared) -> events.RunCreated:
         tags=prepared.tags,
         version=__version__,
         secrets=taken.secrets,
+        trusted=prepared.trusted.commit if prepared.trusted is not None else "",
     )
 
 
@@ -251,9 +332,12 @@ def _missing_agents(taken: Inputs, project: Path, places: Searched, environment:
     return dict.fromkeys(problems)
 
 
-async def _place(taken: Inputs, options: Options, run_id: str, environment: Mapping[str, str]) -> tuple[Isolation, events.PlaceOpened]:
+async def _place(
+    taken: Inputs, options: Options, run_id: str, environment: Mapping[str, str], folder: RunFolder, trusted: Trusted | None
+) -> tuple[Isolation, events.PlaceOpened]:
     git = our_git(environment)
     flow = taken.workflow
     directory = Path(taken.directory)
-    isolation = await choose_isolation(git, directory, options.isolation or flow.isolation, flow.include_changes, taken.plan)
-    return isolation, await plan_place(git, isolation, flow, taken.main.name, run_id, directory, environment)
+    isolation = await choose_isolation(git, directory, options.isolation or flow.isolation, flow.include_changes, taken.plan, trusted)
+    where = str(folder.trusted) if trusted is not None else ""
+    return isolation, await plan_place(git, isolation, flow, taken.main.name, run_id, directory, environment, where, trusted)

@@ -17,7 +17,7 @@ def complain(error: FlowError, *, as_json: bool) -> int:
     """Print the error and return its exit code. `as_json`: a document was promised on stdout, so this is it."""
     problems = error.problems if isinstance(error, InvalidInput) else (Problem(str(error)),)
     if isinstance(error, InvalidInput):
-        print(render_problems(problems, sources(problems)), file=sys.stderr)
+        print(render_problems(problems, {**sources(problems), **error.sources}), file=sys.stderr)
     else:
         print(f"error: {printable(str(error))}", file=sys.stderr)
     if is_read_by_the_runner():

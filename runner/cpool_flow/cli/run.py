@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from math import inf
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from cpool_flow.history import Run
     from cpool_flow.inputs import Inputs
 
-LATER_OPTIONS = ("budget", "pool", "only", "record", "allow-unpriced", "trust", "allow-untrusted-checkout")
+LATER_OPTIONS = ("budget", "pool", "only", "record", "allow-unpriced")
 
 
 class Duration(click.ParamType[float]):
@@ -110,7 +110,7 @@ def _refuse_later(ctx: click.Context, param: click.Parameter, value: Any) -> Non
 def _later(command: Any) -> Any:
     """Options of later versions are refused by name, never unknown."""
     for name in LATER_OPTIONS:
-        flag = name in ("allow-unpriced", "allow-untrusted-checkout")
+        flag = name == "allow-unpriced"
         command = click.option(f"--{name}", hidden=True, is_flag=flag, callback=_refuse_later, expose_value=False, default=None)(command)
     return command
 
@@ -140,6 +140,8 @@ def _output_options(command: Any) -> Any:
 @click.option("--isolation", type=click.Choice(["none", "worktree"]), help="Where steps work.")
 @click.option("--run-id", metavar="ID", help="An id of your own.")
 @click.option("--tag", "tags", multiple=True, metavar="T", help="Kept with the run; may be given again.")
+@click.option("--trust", metavar="REF", help="Read what runs, and what agents are told, from this branch, tag or commit.")
+@click.option("--allow-untrusted-checkout", is_flag=True, help="Work on the head of a fork although the job has secrets.")
 @_output_options
 @_later
 @click.pass_obj
@@ -151,6 +153,7 @@ def run_command(project: str | None, /, workflow: str, **options: Any) -> int:
     cpool-flow run review.yaml --arg pr=42 --arg depth=deep
     """
     from cpool_flow import start
+    from cpool_flow.github_event import current_event
 
     manner = _manner(options)
     _meet_the_runner(manner)
@@ -164,10 +167,15 @@ def run_command(project: str | None, /, workflow: str, **options: Any) -> int:
         isolation=options["isolation"],
         run_id=options["run_id"],
         tags=options["tags"],
+        project_named=project is not None,
+        places_of=places,
+        trust=options["trust"],
+        allow_untrusted_checkout=options["allow_untrusted_checkout"],
+        event=current_event(os.environ),
     )
     prepared = start.prepare(workflow, directory, places(directory), settings, os.environ)
     folder = start.create(prepared, directory)
-    return _work(folder, manner, starting=True, warn=partial(_warn, prepared.warnings, manner.quiet))
+    return _work(folder, manner, starting=True, warn=partial(_warn, prepared.warnings, manner.quiet, prepared.sources))
 
 
 @click.command("resume", short_help="Go on with a run after a crash, a cancel or a failure.")
@@ -197,12 +205,12 @@ def _meet_the_runner(manner: Manner) -> None:
             actions.check_files(os.environ)
 
 
-def _warn(warnings: Sequence[Problem], quiet: bool) -> None:
+def _warn(warnings: Sequence[Problem], quiet: bool, texts: Mapping[str, str] | None = None) -> None:
     if warnings and not quiet:
         from cpool_flow.cli.complain import sources
         from cpool_flow.errors import render_problems
 
-        print(render_problems(warnings, sources(tuple(warnings))), file=sys.stderr)
+        print(render_problems(warnings, {**sources(tuple(warnings)), **(texts or {})}), file=sys.stderr)
         if is_read_by_the_runner():
             from cpool_flow.cli.actions import annotate
 

@@ -14,8 +14,9 @@ from pathlib import Path
 
 from ..errors import OperationFailed
 from ..git import Git
+from .agent_files import Exchange
 from .branch import RunBranch
-from .checkout import Checkout, Snapshot
+from .checkout import Checkout, Snapshot, hide
 from .inside import folder_inside, unmatched_patterns
 from .place import Closed, Commit, Keep
 from .record import WorktreeRecord
@@ -27,8 +28,11 @@ from .view import View
 class Worktree:
     """A place of isolation `worktree`. `fresh` says that `setup` has not run here; `notes` what had to be repaired."""
 
-    def __init__(self, record: WorktreeRecord, view: View, *, fresh: bool, notes: Sequence[str] = ()) -> None:
+    def __init__(
+        self, record: WorktreeRecord, view: View, *, fresh: bool, notes: Sequence[str] = (), exchange: Exchange | None = None
+    ) -> None:
         self.record, self.fresh, self.notes = record, fresh, tuple(notes)
+        self._exchange = exchange or Exchange({})
         self._view = view
         self._run_branch = RunBranch(record, view)
         self._alone = asyncio.Lock()
@@ -60,6 +64,17 @@ class Worktree:
 
     async def changed_files(self, since: str) -> tuple[str, ...]:
         return await self._checkout().changed_files(since, await self.tree())
+
+    async def protect(self) -> None:
+        if not self._exchange:
+            return
+        async with self._alone:
+            await asyncio.to_thread(self._exchange.make, self.record.top_level)
+            admin = admin_directory(self.record)
+            if admin is not None:
+                git = self._view.of(admin, self.record.top_level)
+                tracked = {os.fsdecode(name) for name in (await git.output("ls-files", "-z")).split(b"\0")}
+                await hide(git, [name for name in self._exchange.standing(self.record.top_level) if name in tracked])
 
     def damage(self) -> str | None:
         return damage(self.record) if self.record.top_level.is_dir() else "the run's worktree is gone"
@@ -100,7 +115,9 @@ class Worktree:
     def _checkout(self) -> Checkout:
         index = (admin_directory(self.record) or self.record.private) / "index"
         tip = self._run_branch.tip
-        return Checkout(self._view, self.record.top_level, index, self.record.private, tip, nested="own files", hidden=True)
+        return Checkout(
+            self._view, self.record.top_level, index, self.record.private, tip, nested="own files", hidden=True, exchange=self._exchange
+        )
 
     async def _repair(self) -> tuple[Git, str | None]:
         """git for the worktree, and a sentence if a step had damaged it."""
