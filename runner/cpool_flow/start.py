@@ -29,8 +29,8 @@ from cpool_flow.owned import Owned
 from cpool_flow.run_folder import RunFolder
 from cpool_flow.run_place import Isolation, choose_isolation, our_git, plan_place
 from cpool_flow.secrets import check_secrets, present_secrets
-from cpool_flow.trust import Event, Trust, by_hand
-from cpool_flow.trusted import INCLUDE, Trusted, read_trusted, refuse_foreign, unpacked
+from cpool_flow.trust import Event, Trust, by_hand, is_write_token
+from cpool_flow.trusted import INCLUDE, Trusted, read_trusted, refuse_committed, refuse_foreign, unpacked
 from cpool_flow.validate import Checked
 from cpool_flow.values import Record, wrap
 from cpool_flow.workspace import save_agent_files, survey
@@ -145,11 +145,18 @@ def _prepare(
     _check_declared(checked, taken, place, folder)
     copies = {name: disclosed.script(content, name) for name, content in copies.items()}
     warnings = [*checked.warnings, *disclosed.warnings, *(replace(problem, warning=True) for problem in missing)]
+    warnings += _open_tokens(taken, environment)
     if isolation.warning and flow.isolation != "none":  # else `validate` has said it, with its place
         warnings.append(Problem(isolation.warning, warning=True, help="set `isolation: worktree` in a git repository"))
     tags = disclosed.tags(options.tags)
     ready = Prepared(replace(taken, isolation=isolation.kind), copies, isolation, place, run_id, tags, tuple(warnings), trusted)
     return ready if trusted is None else _as_known(ready, trusted)
+
+
+def check_resumed(folder: RunFolder, event: Event | None, environment: Mapping[str, str]) -> None:
+    """Raises InvalidInput for a run that a pull request may have brought along."""
+    if event is not None and (event.trust is not None or event.foreign):
+        asyncio.run(refuse_committed(our_git(environment), folder.path))
 
 
 def _trust_of(options: Options) -> tuple[Trust | None, Event | None]:
@@ -308,6 +315,18 @@ def _missing_secrets(declared: Iterable[str], environment: Mapping[str, str]) ->
     except InvalidInput as error:
         return error.problems
     return ()
+
+
+def _open_tokens(taken: Inputs, environment: Mapping[str, str]) -> list[Problem]:
+    """In GitHub Actions, tokens that commands see which no step has named, where an agent may have written what they run."""
+    if environment.get("GITHUB_ACTIONS") != "true" or not any(step.may_write for step in taken.plan.everything()):
+        return []
+    found = [name for name in environment if is_write_token(name) and not name.startswith("ACTIONS_") and name not in taken.secrets]
+    help = "declare it, `secrets: [{0}]`, and name it in the steps that need it"
+    return [
+        Problem(f"every command of the run sees `{name}`, also code that an agent has written", help=help.format(name), warning=True)
+        for name in sorted(found)
+    ]
 
 
 def _missing_agents(taken: Inputs, project: Path, places: Searched, environment: Mapping[str, str]) -> Iterable[Problem]:

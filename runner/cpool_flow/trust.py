@@ -14,6 +14,8 @@ from cpool_flow.errors import InvalidInput
 
 # These run with the secrets and the write token of the repository, whoever has written the pull request.
 PRIVILEGED = ("pull_request_target", "workflow_run")
+# What GitHub gives a job to act with. An agent gets it only from a step that names it in `secrets`.
+_WRITE_TOKEN = re.compile(r"(?:GITHUB|GH)(?:_ENTERPRISE)?_(?:TOKEN|PAT)|ACTIONS_\w+")
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 
@@ -47,6 +49,11 @@ def read_event(name: str, payload: Mapping[str, Any], sha: str = "", base_ref: s
     if name == "workflow_run":
         return _workflow_run(name, payload, sha)
     return Event(name)
+
+
+def is_write_token(name: str) -> bool:
+    """Whether an environment variable of this name may hold a token that can write to the repository."""
+    return _WRITE_TOKEN.fullmatch(name) is not None
 
 
 def by_hand(ref: str) -> Trust:

@@ -17,7 +17,7 @@ from cpool_flow.git import Git, is_object_id
 from cpool_flow.library import MAX_FILE_BYTES, Place
 from cpool_flow.lookup import Searched, shown_path
 from cpool_flow.trust import Event, Trust
-from cpool_flow.workspace import AgentFile, Repository, is_agent_file
+from cpool_flow.workspace import AgentFile, Repository, is_agent_file, survey
 from cpool_flow.workspace.repository import QUIET
 
 INCLUDE = ".worktreeinclude"
@@ -137,6 +137,18 @@ async def refuse_foreign(git: Git, repository: Repository | None, event: Event) 
         "may come from a fork: nothing is run there",
         help="let a job on `pull_request` work there and hand on data; if all of it is known to be safe, --allow-untrusted-checkout",
     )
+
+
+async def refuse_committed(git: Git, folder: Path) -> None:
+    """Raises InvalidInput where the folder of a run came with the checkout: whoever has written that has written the run."""
+    repository = await survey(git, folder)
+    if repository is None or repository.bare:
+        return
+    if await git.at(folder).output(*QUIET, "ls-files", "-z", "--", "."):
+        raise InvalidInput(
+            f"run `{folder.name}` is part of the checkout, which is not trusted: it is not gone on with",
+            help="take it from an artifact of a job that you trust, into a checkout without it",
+        )
 
 
 # ---- the commit ---------------------------------------------------------------------------------------------

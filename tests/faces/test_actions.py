@@ -306,3 +306,17 @@ def test_a_cancelled_job_leaves_journal_branch_outputs_and_no_process(job: Sessi
     assert job.git("show", f"{result['branch']}:made") == "work\n"
     assert given(job)["status"] == "cancelled"
     assert "**cancelled**" in (job.home / "summary").read_text()
+
+
+def test_a_token_that_every_command_sees_is_warned_of_where_an_agent_may_have_written_the_command(job: Session) -> None:
+    job.file("answers.yaml", "steps: {a: {answer: hi}}\n")
+    flow = "config: {agent: scripted, script: answers.yaml}\nsteps: [{name: a, prompt: Hi.}]\n"
+    job.file("flow.yaml", flow)
+    job.file("declared.yaml", f"secrets: [GITHUB_TOKEN]\n{flow}")
+    ended = job.flow("run", "flow.yaml", GITHUB_TOKEN="a-token-of-it")
+    warnings = [warning.data for warning in read(ended.out).of("warning")]
+    assert any(
+        each.startswith("every command of the run sees `GITHUB_TOKEN`, also code that an agent has written; declare it")
+        for each in warnings
+    )
+    assert "GITHUB_TOKEN" not in job.flow("run", "declared.yaml", GITHUB_TOKEN="a-token-of-it").out

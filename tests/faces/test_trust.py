@@ -312,3 +312,14 @@ def test_a_ref_by_hand_that_names_no_commit_is_refused(session: Session) -> None
     for ref in ("nope", "--help", ":/first", ""):
         ended = session.flow("run", "flow.yaml", "--trust", ref)
         assert (ended.code, f"--trust {ref} names no commit of this repository" in ended.err) == (2, True)
+
+
+def test_a_run_that_came_with_the_checkout_is_not_resumed(pull: PullRequest) -> None:
+    pull.open({"flow.yaml": "steps: [{name: a, run: 'touch ran; exit 3'}]\n"}, {"other": "x"})
+    assert pull.session.flow("run", "flow.yaml", "--run-id", "r1").code == 1
+    assert pull.session.flow("resume", "r1", **pull.event()).code == 1
+    pull.session.git("add", "-f", ".cpool")
+    pull.session.git("commit", "-q", "-m", "a run")
+    ended = pull.session.flow("resume", "r1", **pull.event())
+    assert (ended.code, "run `r1` is part of the checkout, which is not trusted" in ended.out) == (2, True)
+    assert pull.session.flow("resume", "r1").code == 1

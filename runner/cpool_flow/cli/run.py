@@ -191,7 +191,13 @@ def resume_command(project: str | None, /, run: str, decisions: tuple[str, ...],
     """
     manner = _manner(options)
     _meet_the_runner(manner)
-    return _work(find_run(project, run), manner, starting=starting, decisions=decisions)
+    folder = find_run(project, run)
+    if not starting and os.environ.get("GITHUB_ACTIONS") == "true":
+        from cpool_flow import start
+        from cpool_flow.github_event import current_event
+
+        start.check_resumed(folder, current_event(os.environ), os.environ)
+    return _work(folder, manner, starting=starting, decisions=decisions)
 
 
 def _meet_the_runner(manner: Manner) -> None:
