@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
+from math import inf
 from pathlib import Path
 
 from cpool_flow import events, faults
@@ -41,7 +42,8 @@ Say = Callable[[str, Mapping[str, str]], None]
 class Wishes:
     """What a coordinator is told. `starting`: nobody has worked on the run yet. `decisions`: what a person has decided,
     by task. `cancel`: the run shall end, for this reason. `began` is called when the run is ours, before anything is done;
-    `heartbeat` every `heartbeat_seconds` while it goes on. `patience_seconds`: how long it stays when only a person can go on;
+    `heartbeat` every `heartbeat_seconds` while it goes on. `patience_seconds`: how long it stays when only a person can go on,
+    `limit_patience_seconds`: for a usage limit;
     `auto_approve`: it says yes itself; `listen` is given the way to hand on what a person at the terminal says. `grace_seconds`: how long
     what is stopped has to end by itself."""
 
@@ -52,6 +54,7 @@ class Wishes:
     heartbeat: Callable[[State], None] = lambda state: None
     heartbeat_seconds: float = 5.0
     patience_seconds: float = 0.0
+    limit_patience_seconds: float = inf
     auto_approve: bool = False
     listen: Callable[[Say], AbstractContextManager[None]] = lambda say: nullcontext()
     grace_seconds: float = 10.0
@@ -111,6 +114,7 @@ class _Coordinator:
                 time.time,
                 self._since,
                 patience_seconds=self._wishes.patience_seconds,
+                limit_patience_seconds=self._wishes.limit_patience_seconds,
                 auto_approve=self._wishes.auto_approve,
             )
             with _signals(engine), self._wishes.listen(engine.say):

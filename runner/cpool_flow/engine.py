@@ -11,12 +11,14 @@ import signal
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from math import inf
 from typing import Protocol
 
 from cpool_flow import events, faults, policy
 from cpool_flow.executor import Assignment, Executor
 from cpool_flow.journal import Journal, Recorded
 from cpool_flow.model import Session
+from cpool_flow.result import iso_time
 from cpool_flow.run_folder import RunFolder
 from cpool_flow.state import State
 from cpool_flow.tasks import Task, seen
@@ -74,10 +76,11 @@ class Engine:
         since: float = 0.0,
         *,
         patience_seconds: float = 0.0,
+        limit_patience_seconds: float = inf,
         auto_approve: bool = False,
     ) -> None:
         """`since`: a cancel that was asked for before is not meant for us. `patience_seconds`: how long to stay when only a person can
-        go on. `auto_approve`: every question is answered with yes."""
+        go on, `limit_patience_seconds`: for a usage limit. `auto_approve`: every question is answered with yes."""
         self.state = state
         self._journal = journal
         self._folder = folder
@@ -89,6 +92,8 @@ class Engine:
         self._woken = asyncio.Event()
         self._next_poll = 0.0
         self._patience_seconds = patience_seconds
+        self._limit_patience_seconds = limit_patience_seconds
+        self._limited_since: float | None = None
         self._auto_approve = auto_approve
         self._waiting_since: float | None = None
         self._taken = 0  # the number of the last request that was looked at
@@ -140,6 +145,9 @@ class Engine:
                 self.flush()
                 if not self._said:  # who was told of a question may have answered at once
                     return False
+            if decision.limited_until is not None and self._is_too_long(decision.limited_until):
+                self.flush()
+                return False
             await self._act(decision.actions, place, values, executor)
             await self._wait(decision.wake_at)
         await self._commit(place)
@@ -179,6 +187,14 @@ class Engine:
             self._waiting_since = self._clock()
         return self._clock() - (self._waiting_since or 0.0) >= self._patience_seconds
 
+    def _is_too_long(self, until: float) -> bool:
+        """Whether to leave, for a usage limit lasts longer than we stay. Attempts that only find that it still holds are counted in."""
+        self._limited_since = self._clock() if self._limited_since is None else self._limited_since
+        if until - self._limited_since <= self._limit_patience_seconds:
+            return False
+        self.note(events.RunWaiting(f"waits for a usage limit, until {iso_time(until)}"))
+        return True
+
     # ---- a turn of the loop ---------------------------------------------------------------------------------
 
     def _take_results(self) -> None:
@@ -187,6 +203,8 @@ class Engine:
             if isinstance(result, Exception):
                 raise result
             faults.point("before-result")
+            if result.error_kind != "rate_limited":
+                self._limited_since = None
             self._committed = False
             self.note(self._as_stopped(result))
 

@@ -78,10 +78,12 @@ Action = Open | Begin | Judge | Start | Stop | Record | Leave
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """The actions of one turn, and when to ask again if nothing happens (seconds since the epoch)."""
+    """The actions of one turn, and when to ask again if nothing happens (seconds since the epoch). `limited_until`: nothing goes on
+    before a usage limit is over, then."""
 
     actions: tuple[Action, ...]
     wake_at: float | None = None
+    limited_until: float | None = None
 
 
 def decide(state: State, now: float) -> Decision:
@@ -92,7 +94,7 @@ def decide(state: State, now: float) -> Decision:
     actions: list[Action] = [*_stops(state), *_starts(state)]
     if not actions and _stuck(state):
         return Decision((Leave(_waits_for(state)),))
-    return Decision(tuple(actions), _wake_at(state))
+    return Decision(tuple(actions), _wake_at(state), None if actions else _limited_until(state))
 
 
 # ---- facts --------------------------------------------------------------------------------------------------
@@ -461,6 +463,16 @@ def _wake_at(state: State) -> float | None:
         times.append(deadline(state))
     times += [frame.deadline for frame in state.timed_frames.values() if not frame.stopping and not frame.main_ended]
     return min((at for at in times if at is not None), default=None)
+
+
+def _limited_until(state: State) -> float | None:
+    """When the usage limit ends for which all of the run waits; None where something else goes on, or comes before."""
+    first = state.wake_at()
+    if first is None or state.running or state.stopping:
+        return None
+    waiting = [state.tasks[name] for at, name in state.waits if at == first and name in state.tasks]
+    last = [task.last.finished for task in waiting if task.retry_at == first and task.last is not None]
+    return first if all(finished is not None and finished.error_kind == "rate_limited" for finished in last) else None
 
 
 def _stuck(state: State) -> bool:

@@ -121,7 +121,9 @@ def _output_options(command: Any) -> Any:
         click.option("--events", "as_events", is_flag=True, help="Events as JSON lines on stdout."),
         click.option("--json", "as_json", is_flag=True, help="The result as one JSON document on stdout."),
         click.option("--detach", is_flag=True, help="Start, print the run's id, and leave it running."),
-        click.option("--wait-max", type=Duration(), metavar="T", help="How long to stay when only a person can go on."),
+        click.option(
+            "--wait-max", type=Duration(), metavar="T", help="How long to stay when only a person can go on, or for a usage limit."
+        ),
         click.option("--auto-approve", is_flag=True, help="Say yes to every step that asks for approval."),
         click.option("--stay", is_flag=True, hidden=True),
         click.option("--left-alone", is_flag=True, hidden=True),
@@ -265,6 +267,7 @@ def _work(
         began=began,
         heartbeat=progress.heartbeat,
         patience_seconds=manner.patience_seconds,
+        limit_patience_seconds=inf if manner.wait_max is None else manner.wait_max,
         auto_approve=manner.auto_approve,
         listen=person.listen if person is not None else nobody,
     )
