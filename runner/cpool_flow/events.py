@@ -35,7 +35,8 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class RunCreated(Event):
-    """`trusted`: the commit from which the workflow and what agents are told was read, where that is not the checkout."""
+    """`slots` is how many there are, `slot_names` what they are called: empty is `slot-1`, `slot-2` … `trusted`: the commit from which the
+    workflow and what agents are told was read, where that is not the checkout."""
 
     run_id: str
     name: str
@@ -50,6 +51,7 @@ class RunCreated(Event):
     version: str = ""
     secrets: tuple[str, ...] = ()
     trusted: str = ""
+    slot_names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +106,8 @@ class AttemptStarted(Event):
 
 @dataclass(frozen=True, slots=True)
 class AttemptFinished(Event):
-    """How an attempt ended. `error_kind` is None for success. `interrupted`: the coordinator died, the attempt is lost."""
+    """How an attempt ended. `error_kind` is None for success. `interrupted`: the coordinator died, the attempt is lost.
+    Tokens are None where unknown; `cached_tokens` are those of the input that came from a cache, and count among it."""
 
     task: str
     number: int
@@ -118,6 +121,9 @@ class AttemptFinished(Event):
     variables: Stored | None = None
     cost_usd: float | None = None
     turns: int | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cached_tokens: int | None = None
     session_id: str | None = None
     model: str | None = None
     tree: str | None = None

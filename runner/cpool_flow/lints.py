@@ -16,13 +16,16 @@ from cpool_flow.json_value import shown
 from cpool_flow.nodes import Path
 from cpool_flow.order import Order, Placed
 from cpool_flow.permissions import may_write
+from cpool_flow.slots import SlotPool
 from cpool_flow.trust import is_write_token
 
 Skills = Mapping[str, model.AgentConfig]
 
 
-def warn(workflow: model.Workflow, order: Order, used_arguments: frozenset[str], skills: Skills, findings: Findings) -> None:
-    """Note the warnings of a valid workflow. `skills`: the settings of the skills that it uses."""
+def warn(
+    workflow: model.Workflow, order: Order, used_arguments: frozenset[str], skills: Skills, findings: Findings, pool: SlotPool
+) -> None:
+    """Note the warnings of a valid workflow. `skills`: the settings of the skills that it uses, `pool`: those of the project."""
     for name, declaration in workflow.args.items():
         if name not in used_arguments:
             findings.error(("args", name), f"argument `{name}` is not used", key=True, warning=True)
@@ -30,7 +33,7 @@ def warn(workflow: model.Workflow, order: Order, used_arguments: frozenset[str],
             if meant := misspelt_keyword(keyword):
                 hint = f"did you mean `{meant}`?"
                 findings.error(("args", name, keyword), f"`{keyword}` means nothing to JSON Schema", key=True, hint=hint, warning=True)
-    writers = [placed for placed in order.all if may_write(placed.step, workflow, skills.get(placed.step.skill or ""))]
+    writers = [placed for placed in order.all if may_write(placed.step, workflow, skills.get(placed.step.skill or ""), pool=pool)]
     if workflow.isolation == "none" and writers:
         message = f"step `{writers[0].name}` may change files, and `isolation: none` lets it work in your checkout"
         findings.error(("isolation",), message, help="`isolation: worktree` gives the run a place and a branch of its own", warning=True)

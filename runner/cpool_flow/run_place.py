@@ -17,6 +17,7 @@ from cpool_flow import events, model
 from cpool_flow.errors import InvalidInput, OperationFailed
 from cpool_flow.git import Git, safe_git
 from cpool_flow.plan import Plan
+from cpool_flow.pool_file import NAME as POOL_NAME
 from cpool_flow.process import Command, Completed, run_to_end
 from cpool_flow.secrets import Masker
 from cpool_flow.trusted import Trusted
@@ -110,12 +111,28 @@ def _unseen(repository: Repository, include_changes: bool) -> str:
     return f"; takes along {files}" if include_changes else f"; does not see {files} (`include_changes: true` takes them along)"
 
 
-def worktree_root(environment: Mapping[str, str]) -> Path:
-    """Where worktrees live: outside of every repository."""
+@dataclass(frozen=True, slots=True)
+class Root:
+    """The folder in which worktrees are made, and what says so."""
+
+    folder: Path
+    setting: str
+
+
+def worktree_root(environment: Mapping[str, str], asked: str | None = None, project: Path | None = None) -> Root:
+    """Where worktrees live: where `worktrees` of the project's `cpool.yaml` says (`asked`), else outside of every repository."""
+    if asked is None:
+        return Root(_state_home(environment) / "cpool-flow" / "worktrees", "XDG_STATE_HOME")
+    home = environment.get("HOME") or os.path.expanduser("~")
+    path = home + asked[1:] if asked == "~" or asked.startswith("~/") else asked
+    return Root((project or Path.cwd()) / path, f"`worktrees` in `{POOL_NAME}`")
+
+
+def _state_home(environment: Mapping[str, str]) -> Path:
     state = environment.get("XDG_STATE_HOME", "")
     if not os.path.isabs(state):  # the XDG rules: what is relative is ignored
         state = os.path.join(environment.get("HOME") or os.path.expanduser("~"), ".local", "state")
-    return Path(state) / "cpool-flow" / "worktrees"
+    return Path(state)
 
 
 async def plan_place(
@@ -125,7 +142,7 @@ async def plan_place(
     name: str,
     run_id: str,
     directory: Path,
-    environment: Mapping[str, str],
+    root: Root,
     trusted_folder: str = "",
     trusted: Trusted | None = None,
 ) -> events.PlaceOpened:
@@ -139,7 +156,8 @@ async def plan_place(
         isolation.repository,
         run_id=run_id,
         workflow=name,
-        root=worktree_root(environment),
+        root=root.folder,
+        root_setting=root.setting,
         base=workflow.base or "HEAD",
         include_changes=workflow.include_changes,
         trusted=trusted_folder,

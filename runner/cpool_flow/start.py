@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from cpool_flow import __version__, agents, events, faults, inputs, library, model, run_folder, settings
+from cpool_flow import __version__, agents, events, faults, inputs, library, model, project_pool, run_folder
 from cpool_flow.arguments import read_arguments
 from cpool_flow.disclosed import Disclosed
 from cpool_flow.document import load
@@ -27,7 +27,7 @@ from cpool_flow.json_value import BadJson, JsonValue, read_json
 from cpool_flow.lookup import Lookup, Searched, check_file
 from cpool_flow.owned import Owned
 from cpool_flow.run_folder import RunFolder
-from cpool_flow.run_place import Isolation, choose_isolation, our_git, plan_place
+from cpool_flow.run_place import Isolation, Root, choose_isolation, our_git, plan_place, worktree_root
 from cpool_flow.secrets import check_secrets, present_secrets
 from cpool_flow.trust import Event, Trust, by_hand, is_write_token
 from cpool_flow.trusted import INCLUDE, Trusted, read_trusted, refuse_committed, refuse_foreign, unpacked
@@ -38,7 +38,8 @@ from cpool_flow.workspace import save_agent_files, survey
 
 @dataclass(frozen=True)
 class Options:
-    """What the command line says of a run; None is "as the file says"."""
+    """What the command line says of a run; None is "as the file says". `worktrees`: where they are made, in place of what `cpool.yaml`
+    says."""
 
     arguments: tuple[str, ...] = ()
     args_file: str | None = None
@@ -55,6 +56,7 @@ class Options:
     allow_untrusted_checkout: bool = False
     # The event of GitHub Actions for which this is done.
     event: Event | None = None
+    worktrees: str | None = None
 
 
 @dataclass(frozen=True)
@@ -114,7 +116,7 @@ def _prepare(
         if "/" in workflow or "." in workflow:
             workflow = str(trusted.at(Path.cwd() / workflow))
     found = library.find_workflow(workflow, Path.cwd(), places("workflow", project))
-    checked = check_file(found.path, project, places)
+    checked = check_file(found.path, project, places, slots=options.slots)
     flow = checked.workflow
     owned = Owned(found.path, checked, project, places)
     declared = tuple(dict.fromkeys(name for copy in owned.copies.values() for name in copy.workflow.secrets))
@@ -125,11 +127,12 @@ def _prepare(
     given = Inputs(
         copies=owned.copies,
         args=values,
-        slots=options.slots or flow.slots or model.DEFAULT_SLOTS,
+        slots=options.slots,
         isolation="",
         directory=str(Path.cwd()),
         timeout_seconds=options.timeout_seconds or flow.timeout,
         agent=options.agent,
+        pool=owned.pool,
     )
     disclosed = Disclosed(inputs.hidden_values(given, secret_values, environment))
     disclosed.check_run_id(run_id)
@@ -140,7 +143,9 @@ def _prepare(
         raise InvalidInput(missing)
     public = {name: value for name, value in environment.items() if name not in secret_values}
     folder = run_folder.RunFolder(run_folder.runs_directory(runs) / run_id)
-    isolation, place = asyncio.run(_place(taken, options, run_id, public, folder, trusted))
+    beside = project if trusted is None else Path(trusted.original(str(project)))
+    root = worktree_root(public, options.worktrees or taken.pool.file.worktrees, beside)
+    isolation, place = asyncio.run(_place(taken, options, run_id, public, root, folder, trusted))
     _check_expect(checked, taken, isolation)
     _check_declared(checked, taken, place, folder)
     copies = {name: disclosed.script(content, name) for name, content in copies.items()}
@@ -257,7 +262,8 @@ def _created(folder: RunFolder, prepared: Prepared) -> events.RunCreated:
         file=taken.main.file,
         directory=taken.directory,
         mark=f"{folder.run_id}-{os.urandom(4).hex()}",
-        slots=taken.slots,
+        slots=len(taken.slot_pool.slots),
+        slot_names=tuple(slot.name for slot in taken.slot_pool.slots),
         isolation=taken.isolation,
         timeout_seconds=taken.timeout_seconds,
         tags=prepared.tags,
@@ -279,7 +285,8 @@ def _undisclosed(given: Inputs, disclosed: Disclosed) -> Inputs:
         disclosed.refuse(copy.skills, "the skill")
         disclosed.refuse(copy.schemas, "the schema")
         copies[key] = replace(copy, source=disclosed.source(copy.source), data=disclosed.workflow(copy.data, copy.source))
-    return replace(given, copies=copies, args=disclosed.arguments(given.args))
+    pool = replace(given.pool, source=disclosed.source(given.pool.source), data=disclosed.pool(given.pool.data, given.pool.source))
+    return replace(given, copies=copies, args=disclosed.arguments(given.args), pool=pool)
 
 
 def _arguments(flow: model.Workflow, options: Options, secret_values: Mapping[str, str]) -> dict[str, Any]:
@@ -337,26 +344,29 @@ def _missing_agents(taken: Inputs, project: Path, places: Searched, environment:
         if step.agent is None:
             continue
         copy = taken.copies[step.source]
-        config = settings.merge(copy.layers(step.step, step.name)).config.model_copy(update={"agent": step.agent})
-        key = (step.agent, config.script, config.command)
-        if key in seen:
-            continue
-        seen.add(key)
-        if config.script is not None:
-            config = config.model_copy(update={"script": str(Lookup(Path(copy.file), project, places).path(config.script))})
-        try:
-            agents.adapter(step.agent).check(config, environment)
-        except InvalidInput as error:
-            problems += error.problems
+        for found in taken.possible_settings(step):
+            config = found.config.model_copy(update={"agent": step.agent})
+            key = (step.source, step.agent, config.script, config.command, "script" in found.pooled)
+            if key in seen:
+                continue
+            seen.add(key)
+            if config.script is not None:
+                beside = project_pool.file_beside(project, config.script) if "script" in found.pooled else None
+                path = beside or Lookup(Path(copy.file), project, places).path(config.script)
+                config = config.model_copy(update={"script": str(path)})
+            try:
+                agents.adapter(step.agent).check(config, environment)
+            except InvalidInput as error:
+                problems += error.problems
     return dict.fromkeys(problems)
 
 
 async def _place(
-    taken: Inputs, options: Options, run_id: str, environment: Mapping[str, str], folder: RunFolder, trusted: Trusted | None
+    taken: Inputs, options: Options, run_id: str, environment: Mapping[str, str], root: Root, folder: RunFolder, trusted: Trusted | None
 ) -> tuple[Isolation, events.PlaceOpened]:
     git = our_git(environment)
     flow = taken.workflow
     directory = Path(taken.directory)
     isolation = await choose_isolation(git, directory, options.isolation or flow.isolation, flow.include_changes, taken.plan, trusted)
     where = str(folder.trusted) if trusted is not None else ""
-    return isolation, await plan_place(git, isolation, flow, taken.main.name, run_id, directory, environment, where, trusted)
+    return isolation, await plan_place(git, isolation, flow, taken.main.name, run_id, directory, root, where, trusted)

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from cpool_flow.errors import InvalidInput, OperationFailed, Problem
 from cpool_flow.git import Git, is_object_id
-from cpool_flow.library import MAX_FILE_BYTES, Place
-from cpool_flow.lookup import Searched, shown_path
+from cpool_flow.library import MAX_FILE_BYTES, Place, shown_path
+from cpool_flow.lookup import Searched
 from cpool_flow.trust import Event, Trust
 from cpool_flow.workspace import AgentFile, Repository, is_agent_file, survey
 from cpool_flow.workspace.repository import QUIET

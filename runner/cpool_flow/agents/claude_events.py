@@ -31,6 +31,7 @@ class Transcript:
     reported_turns: int = 0
     input_tokens: int = 0
     output_tokens: int = 0
+    cached_tokens: int = 0
     cost_usd: float | None = 0.0
     denials: dict[str, str] = field(default_factory=dict)  # tool by id of its use
     resets_at: float | None = None
@@ -127,6 +128,7 @@ class Transcript:
         spent = _tokens(event.get("usage"))
         spent = spent if any(spent) else self._message_tokens
         self.input_tokens, self.output_tokens = _added((self.input_tokens, self.output_tokens), spent)
+        self.cached_tokens += _count(_mapping(event.get("usage")).get("cache_read_input_tokens"))
         self._message_tokens = (0, 0)
         for number, denial in enumerate(map(_mapping, _list(event.get("permission_denials")))):
             self.denials[_text(denial.get("tool_use_id")) or str(number)] = _text(denial.get("tool_name")) or "a tool"

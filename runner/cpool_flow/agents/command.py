@@ -9,13 +9,14 @@ import signal
 from collections.abc import Mapping
 
 from cpool_flow.agents.environment import agent_environment, fits, program, prompt_bytes
-from cpool_flow.agents.protocol import MAX_LINE_BYTES, AgentRequest, AgentResult, Ending, Invocation, Ladder, StopReason
+from cpool_flow.agents.protocol import MAX_LINE_BYTES, AgentRequest, AgentResult, Capabilities, Ending, Invocation, Ladder, StopReason
 from cpool_flow.errors import InvalidInput
 from cpool_flow.model import AgentConfig
 
 
 class Command:
     name = "command"
+    capabilities = Capabilities(keys=frozenset({"system_prompt"}))
     credentials: tuple[str, ...] = ()
     ladder: Ladder = ((signal.SIGTERM, 10.0),)
 
@@ -36,6 +37,7 @@ class Command:
 class CommandReader:
     tool_running = False
     turn_over = False
+    futile = False
 
     def __init__(self) -> None:
         self._answer = bytearray()
@@ -47,6 +49,9 @@ class CommandReader:
         if not self._too_long:
             self._answer += line + b"\n"
         return line[:200].decode("utf-8", "replace").strip() or None
+
+    def warn(self, line: bytes) -> None:
+        """Of stderr only the end is asked, when all is over."""
 
     def stopping(self, reason: StopReason) -> None:
         self._stopped = reason

@@ -34,12 +34,13 @@ async def run_agent(assignment: Assignment, context: RunContext, work: Work) -> 
     invocation = adapter.prepare(request)
     reader = adapter.reader(request)
     command = Command(invocation.argv, invocation.directory, invocation.environment, invocation.stdin)
-    watch = Watch(_idle_seconds(assignment), lambda: reader.tool_running, lambda: reader.turn_over, reader.stopping)
+    watch = Watch(_idle_seconds(assignment), lambda: reader.tool_running, lambda: reader.turn_over, reader.stopping, lambda: reader.futile)
     spool_out, spool_err = spools(assignment.log, assignment.slot)
     with private_files(invocation), Log(spool_out, context.masker) as log, Log(spool_err, context.masker) as errors:
-        lines = AgentLines(log, reader)
-        ended = await work.run(command, lines, errors, ladder=adapter.ladder, watch=watch)
+        lines, complaints = AgentLines(log, reader.feed), AgentLines(errors, reader.warn)
+        ended = await work.run(command, lines, complaints, ladder=adapter.ladder, watch=watch)
         lines.end()
+        complaints.end()
     result = reader.finish(_ending(ended, tail(spool_err)))
     collect(assignment.log, assignment.slot)
     return _outcome(result, ended, assignment, context, work, request)
@@ -57,6 +58,9 @@ def _outcome(result: AgentResult, ended: Ended, assignment: Assignment, context:
         signal=ended.exit.signal,
         cost_usd=result.cost_usd,
         turns=result.turns,
+        input_tokens=result.input_tokens,
+        output_tokens=result.output_tokens,
+        cached_tokens=result.cached_tokens,
         session_id=_name(mask(result.session_id or assignment.session_id)),
         model=_name(mask(result.model or request.config.model or "")),
         resets_at=result.resets_at,
@@ -68,7 +72,7 @@ def _outcome(result: AgentResult, ended: Ended, assignment: Assignment, context:
         return outcome.failed("cancelled", work.stopped or "cancelled")
     if ended.how == "timeout":
         return outcome.failed("timeout", f"did not end within {seconds_text(assignment.timeout_seconds)}")
-    if ended.how == "idle":
+    if ended.how == "idle" and result.kind == "timeout":  # else the agent's adapter knows better what it waited for
         return outcome.failed("timeout", f"was silent for {seconds_text(_idle_seconds(assignment))} (`idle_timeout`)")
     kept = replace(outcome, output=context.folder.keep(answer, f"{assignment.log.stem}.txt")) if answer else outcome
     reason, rest = _reason_and_tail(mask(result.error) or result.kind)
@@ -132,7 +136,7 @@ def _request(assignment: Assignment, context: RunContext) -> AgentRequest:
         resume=assignment.resume,
         environment=context.public_environment,
         step_environment=context.step_variables(assignment),
-        system_prompt=settings.system_prompt(shared, config),
+        system_prompt=settings.system_prompt(shared, config, context.asked_slot(assignment)),
         schema=schema.document if schema else None,
         allow_denials=bool(step.allow_denials),
         step=assignment.step.name,
@@ -153,11 +157,12 @@ def _prompt(assignment: Assignment, context: RunContext) -> str:
 
 
 def _config(assignment: Assignment, context: RunContext) -> AgentConfig:
-    """The layers merged by the one rule, then their texts rendered."""
-    merged = settings.merge(context.copy(assignment).layers(assignment.step.step, assignment.step.name)).config
-    agent = assignment.step.agent or merged.agent or "claude"
-    values = context.values(merged.model_dump(exclude_none=True), assignment.scope)
+    """The layers merged by the one rule, then their texts rendered. In `cpool.yaml` there is no template, so nothing of it changes."""
+    merged = context.inputs.settings_of(assignment.step, context.asked_slot(assignment))
+    agent = assignment.step.agent or merged.config.agent or "claude"
+    values = context.values(merged.config.model_dump(exclude_none=True), assignment.scope)
     script = values.get("script")
     if script is not None:
-        values["script"] = str(copy_path(context.folder, context.copy(assignment), script))
+        copy = context.inputs.pool if "script" in merged.pooled else context.copy(assignment)
+        values["script"] = str(copy_path(context.folder, copy, script))
     return AgentConfig.model_validate({**values, "agent": agent})

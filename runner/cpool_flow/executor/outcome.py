@@ -33,6 +33,9 @@ class Outcome:
     answer: str = ""
     cost_usd: float | None = None
     turns: int | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cached_tokens: int | None = None
     session_id: str | None = None
     model: str | None = None
     resets_at: float | None = None
@@ -61,6 +64,9 @@ class Outcome:
             variables=self.variables,
             cost_usd=self.cost_usd,
             turns=self.turns,
+            input_tokens=self.input_tokens,
+            output_tokens=self.output_tokens,
+            cached_tokens=self.cached_tokens,
             session_id=self.session_id,
             model=self.model,
             tree=tree,

@@ -38,12 +38,14 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """What to look at while a process runs. `busy`: silence is normal now; `over`: nothing more is to come of it."""
+    """What to look at while a process runs. `busy`: silence is normal now; `over`: nothing more is to come of it; `futile`: nothing
+    good is, it shall end now."""
 
     idle_seconds: float | None = None
     busy: Callable[[], bool] = lambda: False
     over: Callable[[], bool] = lambda: False
     stopping: Callable[[Literal["cancelled", "timeout"]], None] = lambda reason: None
+    futile: Callable[[], bool] = lambda: False
 
 
 def within(ladder: Ladder, seconds: float) -> Ladder:
@@ -119,6 +121,9 @@ class Work:
                 if now - over_since >= RESULT_GRACE_SECONDS:
                     by_us = True
                     self._end(process, ladder)
+            elif watch.futile():
+                by_us = True
+                self._end(process, ladder)
             elif now >= self.deadline:
                 how = "timeout"
             elif watch.idle_seconds is not None and now - quiet_since >= watch.idle_seconds:
