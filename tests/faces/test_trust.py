@@ -99,6 +99,7 @@ def test_so_is_all_that_it_names_wherever_it_is_called_from(pull: PullRequest) -
         "workflows/schema.json": '{"properties": {"who": {"const": "WHO"}}}\n',
         "more/inner.yaml": "steps: [{name: a, run: echo WHO}]\noutputs: {said: '{{ steps.a.output }}'}\n",
         ".claude/skills/asks/SKILL.md": "---\nname: asks\ndescription: Asks WHO.\n---\nWHO asks\n",
+        "cpool.yaml": "config: {system_prompt: WHO prompt}\n",
         "here/empty": "",
     }
     pull.open(
@@ -109,7 +110,8 @@ def test_so_is_all_that_it_names_wherever_it_is_called_from(pull: PullRequest) -
     wanted = {"inner": "trusted", "ask": {"who": "trusted"}}
     assert ok(pull.session.flow("run", "top", "--json", **environment)) == wanted
     run = pull.session.last_run()
-    assert "trusted asks" in (run / "inputs" / "inputs.json").read_text()
+    owned = (run / "inputs" / "inputs.json").read_text()
+    assert ("trusted asks" in owned, "trusted prompt" in owned, "evil" in owned) == (True, True, False)
     there = pull.session.program(
         *pull.session.command("run", "../workflows/top.yaml", "--json"), cwd=pull.session.path / "here", **environment
     )

@@ -28,7 +28,6 @@ REASON_CHARACTERS = 300
 
 async def run_agent(assignment: Assignment, context: RunContext, work: Work) -> Outcome:
     """Give one task to the agent. Raises RenderError, InvalidInput, ProcessNotStarted, OperationFailed."""
-    await context.place.protect()
     request = _request(assignment, context)
     adapter = agents.adapter(request.config.agent or "claude")
     invocation = adapter.prepare(request)

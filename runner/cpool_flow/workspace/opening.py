@@ -128,8 +128,8 @@ async def _make(view: View, record: WorktreeRecord, last_commit: str | None, not
     skipped = await include_files(view, _source(view, record), record.top_level, record.include_file)
     _make_folder(record)
     branch.leave_at(await branch.settled_tip())
-    worktree = Worktree(record, view, fresh=True, notes=[*(notes or ()), *skipped], exchange=await _exchange(view, record, branch))
-    await worktree.protect()
+    worktree = Worktree(record, view, fresh=True, notes=[*(notes or ()), *skipped])
+    await worktree.exchange_agent_files()
     _being_made(record).unlink()
     return worktree
 

@@ -54,10 +54,6 @@ class Place(Protocol):
         """Files that differ now from a tree or commit; None outside git."""
         ...
 
-    async def protect(self) -> None:
-        """Before an agent works: the trusted versions of the files that tell agents what to do, where the place has others."""
-        ...
-
     def damage(self) -> str | None:
         """What a step took from the place that git needs, as a sentence: that step has failed."""
         ...

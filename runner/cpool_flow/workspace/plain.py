@@ -47,9 +47,6 @@ class PlainPlace:
         tree = await self.tree()
         return None if self.checkout is None or tree is None else await self.checkout.changed_files(since, tree)
 
-    async def protect(self) -> None:
-        """Nobody's checkout is touched."""
-
     def damage(self) -> str | None:
         return None
 
