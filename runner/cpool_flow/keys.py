@@ -16,7 +16,7 @@ from cpool_flow.errors import nearest
 from cpool_flow.findings import Findings
 from cpool_flow.nodes import Path
 
-MOST_LISTED = 20
+MOST_LISTED = 24
 
 # What a mapping is called in a message, and the name of those in which keys of a later version may stand.
 _IN: dict[type[BaseModel], str] = {

@@ -36,12 +36,29 @@ def may_write(
 
     `skill`: the settings of the step's skill, where it is known. `instead`: the agent that stands in for every other.
     """
-    agent = agent_of(step, workflow, skill, instead, pool)
-    if agent is None:
-        return False
-    if agent not in _MODAL:
-        return step.effects != "none"
-    return any(_modal_may_write(agent, merged.config) for merged in settings.possible(step, "", workflow, pool, skill))
+    agents = agents_of(step, workflow, skill, instead, pool)
+    if any(agent not in _MODAL for agent in agents) and step.effects != "none":
+        return True
+    modal = [agent for agent in agents if agent in _MODAL]
+    possible = settings.possible(step, "", workflow, pool, skill) if modal else ()
+    return any(_modal_may_write(agent, merged.config) for agent in modal for merged in possible)
+
+
+def agents_of(
+    step: model.Step,
+    workflow: model.Workflow,
+    skill: model.AgentConfig | None = None,
+    instead: str | None = None,
+    pool: SlotPool = NO_POOL,
+) -> tuple[str, ...]:
+    """The agent of a step, or of its recovery, then those that stand in at its usage limit; none where it has neither. All slots that a
+    step may get have the same: `validate` sees to it."""
+    if not step.is_agent and step.recovery_prompt is None:
+        return ()
+    if instead:
+        return (instead,)
+    config = settings.possible(step, "", workflow, pool, skill)[0].config
+    return tuple(dict.fromkeys((config.agent or "claude", *(config.fallback or ()))))
 
 
 def agent_of(
@@ -51,11 +68,15 @@ def agent_of(
     instead: str | None = None,
     pool: SlotPool = NO_POOL,
 ) -> str | None:
-    """The agent of a step, or of its recovery; None where it has neither. All slots that a step may get have the same: `validate`
-    sees to it."""
-    if not step.is_agent and step.recovery_prompt is None:
-        return None
-    return instead or settings.possible(step, "", workflow, pool, skill)[0].config.agent or "claude"
+    """The agent of a step, or of its recovery; None where it has neither."""
+    return next(iter(agents_of(step, workflow, skill, instead, pool)), None)
+
+
+def cap_of(step: model.Step, workflow: model.Workflow, skill: model.AgentConfig | None = None, pool: SlotPool = NO_POOL) -> float | None:
+    """The most that one attempt may spend by its settings (`max_budget_usd`), in US dollars; the most that any slot allows."""
+    caps = [merged.config.max_budget_usd for merged in settings.possible(step, "", workflow, pool, skill)]
+    known = [cap for cap in caps if cap is not None]
+    return max(known) if len(known) == len(caps) else None
 
 
 def _modal_may_write(agent: str, config: model.AgentConfig) -> bool:

@@ -31,7 +31,7 @@ from cpool_flow.run_place import Isolation, Root, choose_isolation, our_git, pla
 from cpool_flow.secrets import check_secrets, present_secrets
 from cpool_flow.trust import Event, Trust, by_hand, is_write_token
 from cpool_flow.trusted import INCLUDE, Trusted, read_trusted, refuse_committed, refuse_foreign, unpacked
-from cpool_flow.validate import Checked
+from cpool_flow.validate import Checked, Wishes
 from cpool_flow.values import Record, wrap
 from cpool_flow.workspace import save_agent_files, survey
 
@@ -45,6 +45,8 @@ class Options:
     args_file: str | None = None
     slots: int | None = None
     timeout_seconds: float | None = None
+    budget_usd: float | None = None
+    allow_unpriced: bool = False
     agent: str | None = None
     isolation: str | None = None
     run_id: str | None = None
@@ -116,7 +118,7 @@ def _prepare(
         if "/" in workflow or "." in workflow:
             workflow = str(trusted.at(Path.cwd() / workflow))
     found = library.find_workflow(workflow, Path.cwd(), places("workflow", project))
-    checked = check_file(found.path, project, places, slots=options.slots)
+    checked = check_file(found.path, project, places, Wishes(options.slots, options.agent))
     flow = checked.workflow
     owned = Owned(found.path, checked, project, places)
     declared = tuple(dict.fromkeys(name for copy in owned.copies.values() for name in copy.workflow.secrets))
@@ -133,6 +135,8 @@ def _prepare(
         timeout_seconds=options.timeout_seconds or flow.timeout,
         agent=options.agent,
         pool=owned.pool,
+        budget_usd=options.budget_usd or flow.budget_usd,
+        allow_unpriced=options.allow_unpriced,
     )
     disclosed = Disclosed(inputs.hidden_values(given, secret_values, environment))
     disclosed.check_run_id(run_id)
@@ -270,6 +274,8 @@ def _created(folder: RunFolder, prepared: Prepared) -> events.RunCreated:
         version=__version__,
         secrets=taken.secrets,
         trusted=prepared.trusted.commit if prepared.trusted is not None else "",
+        budget_usd=taken.budget_usd,
+        allow_unpriced=taken.allow_unpriced,
     )
 
 

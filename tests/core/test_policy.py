@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 from simulation import Outcome, Simulation, finished, workflow
 
-from cpool_flow import events, policy
+from cpool_flow import events
 
 
 def fails(*tasks: str, kind: str = "failed", times: int = 1000) -> Outcome:
@@ -194,21 +194,6 @@ def test_a_usage_limit_costs_no_retry_and_pauses_the_agent():
     assert run.state.status == "success"
     assert run.state.tasks["b"].attempts[0].started_at >= 100.0
     assert run.state.tasks["c"].attempts[0].started_at < 3.0
-
-
-@pytest.mark.parametrize(("now", "until"), [(3.0, None), (20.0, None), (50.0, 100.0)])
-def test_a_run_that_waits_only_for_a_usage_limit_says_until_when(now, until):
-    """Not while another step runs (3), nor while its retry comes before (20)."""
-    retry = {"delay": "30s", "jitter": False}
-    flow = workflow({"name": "a", "prompt": "x"}, {"name": "b", "run": "x", "needs": [], "retries": 1, "retry": retry})
-
-    def outcome(started):
-        if started.task == "a":
-            return 1.0, finished(started.task, started.number, "rate_limited", resets_at=100.0)
-        return 5.0, finished(started.task, started.number, "failed" if started.number == 1 else None)
-
-    run = Simulation(flow, outcome).run(until=now)
-    assert policy.decide(run.state, now).limited_until == until
 
 
 def test_recovery_runs_once_after_the_last_retry_and_its_answer_is_the_step():

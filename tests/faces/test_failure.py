@@ -337,7 +337,6 @@ def test_a_usage_limit_that_lasts_longer_than_wait_max_ends_the_coordinator_and_
     session.file("flow.yaml", flow)
     ended = session.flow("run", "flow.yaml", "--run-id", "r1", "--wait-max", "1h")
     assert ended.code == 4, ended.err
-    assert "waits for a usage limit, until 20" in ended.err
     result = session.status("r1")
     assert (result["status"], [step["status"] for step in result["steps"]]) == ("waiting", ["waiting", "success"])
     assert session.flow("status", "r1", "--exit-status").code == 4

@@ -55,6 +55,11 @@ class Transcript:
         take = _EVENTS.get(kind) if isinstance(kind, str) else None
         return take(self, event) if take else None
 
+    @property
+    def tokens(self) -> tuple[int, int]:
+        """Input and output so far, those of a turn included that has no result yet."""
+        return _added((self.input_tokens, self.output_tokens), self._message_tokens)
+
     def _system(self, event: Mapping[str, Any]) -> str | None:
         match event.get("subtype"):
             case "init":

@@ -63,14 +63,16 @@ class ClaudeReader:
         outcome = self._outcome(ending)
         kind, error = verdict(outcome) or (None, "")
         limited = kind == "rate_limited"
+        input_tokens, output_tokens = seen.tokens
         return AgentResult(
             kind=kind,
             error=error,
             answer=outcome.answer,
             cost_usd=self._cost(kind == "invalid"),
+            cost_at_least=seen.result is not None and not self.turn_over,
             turns=outcome.turns if seen.result is not None else None,
-            input_tokens=seen.input_tokens,
-            output_tokens=seen.output_tokens,
+            input_tokens=input_tokens,
+            output_tokens=output_tokens,
             cached_tokens=seen.cached_tokens,
             session_id=seen.session_id,
             model=seen.model,

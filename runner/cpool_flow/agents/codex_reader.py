@@ -103,15 +103,16 @@ class CodexReader:
 
     def finish(self, ending: Ending) -> AgentResult:
         kind, error = self._verdict(ending) or (None, "")
-        usage = self._usage or {}
+        usage, known = self._usage or {}, self._usage is not None
         return AgentResult(
             kind=kind,
             error=error,
             answer=plain(self._answer).strip(),
             cost_usd=0.0 if kind == "invalid" and not self._events else None,
-            input_tokens=count(usage.get("input_tokens")),
-            output_tokens=count(usage.get("output_tokens")),
-            cached_tokens=count(usage.get("cached_input_tokens")),
+            input_tokens=count(usage.get("input_tokens")) if known else None,
+            output_tokens=count(usage.get("output_tokens")) if known else None,
+            cached_tokens=count(usage.get("cached_input_tokens")) if known else None,
+            counts_session=True,
             session_id=self._thread,
             denials=tuple(self._denials.values()),
             resets_at=reset_time(error, ending.now, self._zone) if kind == "rate_limited" else None,

@@ -115,8 +115,9 @@ class Ending:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentResult:
     """What came of an attempt. `kind` None is success, as far as the agent's own words prove it: whether the answer
-    fits the step is asked later. None where unknown: an unknown cost is not zero. `cached_tokens` are those of the input that came
-    from a cache, and count among it. `resets_at` is in seconds since the epoch.
+    fits the step is asked later. None where unknown: an unknown cost is not zero. `cost_at_least`: more was spent than `cost_usd`, or may
+    have been. `cached_tokens` are those of the input that came from a cache, and count among it; `counts_session`: tokens are those of the
+    whole session, earlier attempts included. `resets_at` is in seconds since the epoch.
 
     Texts are as the agent printed them: not masked, not cut.
     """
@@ -133,6 +134,8 @@ class AgentResult:
     model: str | None = None
     denials: tuple[str, ...] = ()
     resets_at: float | None = None
+    cost_at_least: bool = False
+    counts_session: bool = False
 
 
 class Reader(Protocol):

@@ -19,10 +19,11 @@ from cpool_flow.cli.json_output import print_json
 from cpool_flow.cli.outcome import exit_code
 from cpool_flow.cli.project import find_run, places, project_directory
 from cpool_flow.cli.runner_stream import is_read_by_the_runner
-from cpool_flow.errors import InvalidInput, OperationFailed, Problem, did_you_mean, render_problem
+from cpool_flow.errors import InvalidInput, OperationFailed, Problem, did_you_mean, printable, render_problem
 from cpool_flow.journal import Recorded
 from cpool_flow.model import AGENTS, LATER_AGENTS, parse_positive_duration
 from cpool_flow.run_folder import RunFolder
+from cpool_flow.spending import dollars
 from cpool_flow.state import State
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from cpool_flow.history import Run
     from cpool_flow.inputs import Inputs
 
-LATER_OPTIONS = ("budget", "pool", "only", "record", "allow-unpriced")
+LATER_OPTIONS = ("pool", "only", "record")
 
 
 class Duration(click.ParamType[float]):
@@ -42,6 +43,19 @@ class Duration(click.ParamType[float]):
         except ValueError as error:
             self.fail(str(error), param, ctx)
         return seconds
+
+
+class Dollars(click.ParamType[float]):
+    name = "US dollars"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        try:
+            usd = float(str(value).strip().removeprefix("$"))
+        except ValueError:
+            self.fail(f"`{printable(str(value))[:40]}` is no amount of US dollars, such as 2.50", param, ctx)
+        if not 0 < usd < inf:
+            self.fail("a budget is more than zero US dollars", param, ctx)
+        return usd
 
 
 class Agent(click.ParamType[str]):
@@ -61,7 +75,8 @@ class Agent(click.ParamType[str]):
 
 @dataclass(frozen=True)
 class Manner:
-    """How a run is followed: what is printed, whether it is left alone, how long it stays when only a person can go on (seconds)."""
+    """How a run is followed: what is printed, whether it is left alone, how long it stays when only a person, or the end of a usage
+    limit, can go on (seconds)."""
 
     quiet: bool
     as_events: bool
@@ -91,6 +106,10 @@ class Manner:
     def patience_seconds(self) -> float:
         return self.wait_max if self.wait_max is not None else inf if self.stay or self.has_person else 0.0
 
+    @property
+    def limit_patience_seconds(self) -> float:
+        return inf if self.wait_max is None else self.wait_max
+
 
 def _manner(options: dict[str, Any]) -> Manner:
     """Takes its options out of those of a command. Raises InvalidInput."""
@@ -110,8 +129,7 @@ def _refuse_later(ctx: click.Context, param: click.Parameter, value: Any) -> Non
 def _later(command: Any) -> Any:
     """Options of later versions are refused by name, never unknown."""
     for name in LATER_OPTIONS:
-        flag = name == "allow-unpriced"
-        command = click.option(f"--{name}", hidden=True, is_flag=flag, callback=_refuse_later, expose_value=False, default=None)(command)
+        command = click.option(f"--{name}", hidden=True, callback=_refuse_later, expose_value=False, default=None)(command)
     return command
 
 
@@ -122,7 +140,7 @@ def _output_options(command: Any) -> Any:
         click.option("--json", "as_json", is_flag=True, help="The result as one JSON document on stdout."),
         click.option("--detach", is_flag=True, help="Start, print the run's id, and leave it running."),
         click.option(
-            "--wait-max", type=Duration(), metavar="T", help="How long to stay when only a person can go on, or for a usage limit."
+            "--wait-max", type=Duration(), metavar="T", help="How long to stay when only a person, or the end of a usage limit, can go on."
         ),
         click.option("--auto-approve", is_flag=True, help="Say yes to every step that asks for approval."),
         click.option("--stay", is_flag=True, hidden=True),
@@ -137,6 +155,8 @@ def _output_options(command: Any) -> Any:
 @click.option("-a", "--arg", "arguments", multiple=True, metavar="K=V", help="An argument: K=TEXT, K=@FILE, K:=JSON.")
 @click.option("--args-file", metavar="FILE", help="Arguments from a YAML or JSON file; `-` is stdin.")
 @click.option("--slots", type=click.IntRange(1, 1000), help="How much runs at once.")
+@click.option("--budget", type=Dollars(), metavar="USD", help="Most US dollars that the run may spend.")
+@click.option("--allow-unpriced", is_flag=True, help="With a budget: also agents whose cost nobody knows.")
 @click.option("--timeout", type=Duration(), metavar="T", help="Time of the whole run, such as 30m.")
 @click.option("--agent", type=Agent(), metavar="NAME", help="This agent in place of every other.")
 @click.option("--isolation", type=click.Choice(["none", "worktree"]), help="Where steps work.")
@@ -165,6 +185,8 @@ def run_command(project: str | None, /, workflow: str, **options: Any) -> int:
         args_file=options["args_file"],
         slots=options["slots"],
         timeout_seconds=options["timeout"],
+        budget_usd=options["budget"],
+        allow_unpriced=options["allow_unpriced"],
         agent=options["agent"],
         isolation=options["isolation"],
         run_id=options["run_id"],
@@ -183,10 +205,13 @@ def run_command(project: str | None, /, workflow: str, **options: Any) -> int:
 @click.command("resume", short_help="Go on with a run after a crash, a cancel or a failure.")
 @click.argument("run", default="last")
 @click.option("--decide", "decisions", multiple=True, metavar="STEP=rerun|skip|fail", help="What to do with a step that may have happened.")
+@click.option("--budget", type=Dollars(), metavar="USD", help="Another budget of the run; what it has spent counts.")
 @click.option("--starting", is_flag=True, hidden=True)
 @_output_options
 @click.pass_obj
-def resume_command(project: str | None, /, run: str, decisions: tuple[str, ...], starting: bool, **options: Any) -> int:
+def resume_command(
+    project: str | None, /, run: str, decisions: tuple[str, ...], budget: float | None, starting: bool, **options: Any
+) -> int:
     """Go on with a run: finished steps are not run again, failed ones are.
 
     A run that succeeded is left as it is. The arguments stay those that it was started with.
@@ -199,7 +224,7 @@ def resume_command(project: str | None, /, run: str, decisions: tuple[str, ...],
         from cpool_flow.github_event import current_event
 
         start.check_resumed(folder, current_event(os.environ), os.environ)
-    return _work(folder, manner, starting=starting, decisions=decisions)
+    return _work(folder, manner, starting=starting, decisions=decisions, budget_usd=budget)
 
 
 def _meet_the_runner(manner: Manner) -> None:
@@ -226,7 +251,13 @@ def _warn(warnings: Sequence[Problem], quiet: bool, texts: Mapping[str, str] | N
 
 
 def _work(
-    folder: RunFolder, manner: Manner, *, starting: bool, decisions: tuple[str, ...] = (), warn: Callable[[], None] = lambda: None
+    folder: RunFolder,
+    manner: Manner,
+    *,
+    starting: bool,
+    decisions: tuple[str, ...] = (),
+    budget_usd: float | None = None,
+    warn: Callable[[], None] = lambda: None,
 ) -> int:
     from cpool_flow import coordinator, history
     from cpool_flow.cli.person import Person, nobody
@@ -239,9 +270,10 @@ def _work(
             print(f"nothing to do: run {folder.run_id} has succeeded", file=sys.stderr)
         return _finish(folder, run, manner, _told_to_the_runner(folder, run.inputs, manner))
     chosen = chosen_decisions(decisions, run.state)
+    _check_budget(budget_usd, run.state)
     if manner.detach:
         warn()
-        return start_detached_run(folder, starting, _handed_on(manner, decisions), manner.as_json)
+        return start_detached_run(folder, starting, _handed_on(manner, decisions, budget_usd), manner.as_json)
     progress = PlainProgress(sys.stderr, quiet=manner.quiet)
     told = _told_to_the_runner(folder, run.inputs, manner)
     person = Person(folder, run.inputs) if manner.has_person else None
@@ -267,7 +299,8 @@ def _work(
         began=began,
         heartbeat=progress.heartbeat,
         patience_seconds=manner.patience_seconds,
-        limit_patience_seconds=inf if manner.wait_max is None else manner.wait_max,
+        limit_patience_seconds=manner.limit_patience_seconds,
+        budget_usd=budget_usd,
         auto_approve=manner.auto_approve,
         listen=person.listen if person is not None else nobody,
     )
@@ -311,6 +344,15 @@ def _told_to_the_runner(folder: RunFolder, inputs: Inputs, manner: Manner) -> Ac
     return told
 
 
+def _check_budget(budget_usd: float | None, state: State) -> None:
+    """Raises InvalidInput where a new budget of a run is spent already."""
+    spent = state.spending.spent_usd
+    if budget_usd is not None and budget_usd <= spent:
+        raise InvalidInput(
+            f"`--budget {budget_usd:g}` is the budget of the whole run, which has spent {dollars(spent)} already", help="give it more"
+        )
+
+
 def _print_events(recorded: Iterable[Recorded]) -> None:
     """Who reads them may go: the run goes on without."""
     from cpool_flow.cli.history import event_document
@@ -339,9 +381,11 @@ def _print_result(folder: RunFolder, run: Run, manner: Manner) -> None:
             print_output(name, value)
 
 
-def _handed_on(manner: Manner, decisions: tuple[str, ...]) -> list[str]:
+def _handed_on(manner: Manner, decisions: tuple[str, ...], budget_usd: float | None) -> list[str]:
     """The options of the coordinator that is left behind. Nobody sees its exit code, so it stays for a person however long, unless
     told otherwise."""
     waits = [] if manner.wait_max is None else ["--wait-max", f"{manner.wait_max:.3f}s"]
     approves = ["--auto-approve"] if manner.auto_approve else []
-    return ["--left-alone", *(waits or ["--stay"]), *approves, *(word for decision in decisions for word in ("--decide", decision))]
+    budget = [] if budget_usd is None else ["--budget", repr(budget_usd)]
+    decided = [word for decision in decisions for word in ("--decide", decision)]
+    return ["--left-alone", *(waits or ["--stay"]), *approves, *budget, *decided]

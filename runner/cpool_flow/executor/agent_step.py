@@ -13,6 +13,7 @@ from cpool_flow.agents.protocol import AgentRequest, AgentResult, Ending, privat
 from cpool_flow.executor import Assignment
 from cpool_flow.executor.agent_lines import AgentLines
 from cpool_flow.executor.context import RunContext
+from cpool_flow.executor.cost import priced
 from cpool_flow.executor.logs import TAIL_BYTES, Log, collect, spools, tail
 from cpool_flow.executor.outcome import Outcome, seconds_text, with_output
 from cpool_flow.executor.work import Ended, Watch, Work
@@ -40,9 +41,14 @@ async def run_agent(assignment: Assignment, context: RunContext, work: Work) -> 
         ended = await work.run(command, lines, complaints, ladder=adapter.ladder, watch=watch)
         lines.end()
         complaints.end()
-    result = reader.finish(_ending(ended, tail(spool_err)))
+    result = _priced(reader.finish(_ending(ended, tail(spool_err))), assignment, context, request)
     collect(assignment.log, assignment.slot)
     return _outcome(result, ended, assignment, context, work, request)
+
+
+def _priced(result: AgentResult, assignment: Assignment, context: RunContext, request: AgentRequest) -> AgentResult:
+    agent = request.config.agent or "claude"
+    return priced(result, agent, request.config.model, context.inputs.pool.file, assignment.tokens_before)
 
 
 def _ending(ended: Ended, stderr: str) -> Ending:
@@ -55,7 +61,8 @@ def _outcome(result: AgentResult, ended: Ended, assignment: Assignment, context:
     outcome = Outcome(
         exit_code=ended.exit.code,
         signal=ended.exit.signal,
-        cost_usd=result.cost_usd,
+        cost_usd=None if result.cost_at_least else result.cost_usd,
+        cost_at_least_usd=result.cost_usd if result.cost_at_least else None,
         turns=result.turns,
         input_tokens=result.input_tokens,
         output_tokens=result.output_tokens,
@@ -133,6 +140,7 @@ def _request(assignment: Assignment, context: RunContext) -> AgentRequest:
         files=str(files),
         session_id=assignment.session_id,
         resume=assignment.resume,
+        budget_usd=assignment.budget_usd,
         environment=context.public_environment,
         step_environment=context.step_variables(assignment),
         system_prompt=settings.system_prompt(shared, config, context.asked_slot(assignment)),
@@ -158,8 +166,11 @@ def _prompt(assignment: Assignment, context: RunContext) -> str:
 def _config(assignment: Assignment, context: RunContext) -> AgentConfig:
     """The layers merged by the one rule, then their texts rendered. In `cpool.yaml` there is no template, so nothing of it changes."""
     merged = context.inputs.settings_of(assignment.step, context.asked_slot(assignment))
-    agent = assignment.step.agent or merged.config.agent or "claude"
-    values = context.values(merged.config.model_dump(exclude_none=True), assignment.scope)
+    agent = assignment.agent or assignment.step.agent or "claude"
+    config = merged.config
+    if agent != assignment.step.agent:
+        config = config.model_copy(update=dict.fromkeys(settings.OF_ONE_AGENT))
+    values = context.values(config.model_dump(exclude_none=True), assignment.scope)
     script = values.get("script")
     if script is not None:
         copy = context.inputs.pool if "script" in merged.pooled else context.copy(assignment)

@@ -64,6 +64,7 @@ class Work:
         self._loop = asyncio.get_running_loop()
         self.deadline = self._loop.time() + timeout_seconds
         self.stopped: str | None = None
+        self.began = False  # a process of it was started
         self._ladder: Ladder = TERM_LADDER
         self._process: Process | None = None
         self._watch: Watch | None = None
@@ -91,6 +92,7 @@ class Work:
         self._ladder, self._watch = ladder, watch
         timeout = self.remaining_seconds if watch is None else None
         process = self._process = self._processes.spawn(command, stdout=stdout, stderr=stderr, timeout_seconds=timeout, ladder=ladder)
+        self.began = True
         faults.point("after-spawn")
         try:
             if watch is None:
