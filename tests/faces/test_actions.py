@@ -12,6 +12,7 @@ import pytest
 from session import Ended, Session
 
 from actions_runner import Obeyed, Runner
+from cases import cases
 from survivors import eventually, pid_in, survivors
 
 HOSTILE = r"""
@@ -104,6 +105,30 @@ def test_of_all_that_a_run_prints_the_runner_obeys_only_what_we_say(job: Session
     assert passed.properties == {"file": "flow.yaml", "line": "16", "col": "5"}
     assert "::error::cut in two, without an end" in seen.text
     assert len(set(re.findall(r"^::stop-commands::(.*)$", ended.out, re.MULTILINE))) == 6
+
+
+def test_no_hostile_answer_of_an_agent_is_obeyed_in_log_outputs_or_summary(job: Session) -> None:
+    texts = {case["id"]: case["text"] for case in cases("hostile/agent_answers.json")["cases"] if case["text"].strip()}
+    job.file("args.json", json.dumps({"texts": list(texts.values())}))
+    job.file(
+        "flow.yaml",
+        """
+        args: {texts: {type: array}}
+        config: {agent: command, command: [cat]}
+        steps:
+          - {name: say, foreach: args.texts, prompt: "{{ item }}", effects: none, max_parallel: 4}
+          - {name: fail, run: "cat; exit 3", stdin: "{{ steps.say.output }}", on_failure: continue}
+        outputs: {said: "{{ steps.say.items | map(attribute='output') | list }}"}
+        """,
+    )
+    ended = job.flow("run", "flow.yaml", "--args-file", "args.json")
+    assert (ended.code, ended.err) == (0, ""), ended.out
+    seen = read(ended.out)
+    assert not seen.stopped
+    assert Counter(seen.names()) == {"group": len(texts) + 1, "endgroup": len(texts) + 1, "warning": 1}
+    assert json.loads(given(job)["said"]) == [text.strip() for text in texts.values()]
+    summary = (job.home / "summary").read_text(encoding="utf-8")
+    assert not re.search("[\\x00-\\x08\\x0b-\\x1f\u202e]", summary)
 
 
 def test_with_json_stdout_is_one_document_and_the_rest_goes_to_stderr(job: Session) -> None:
