@@ -59,13 +59,16 @@ class ActionsRun:
                 case events.SetupFinished():
                     self._log.show("setup", self._setup_logs())
 
-    def end(self, run: Run) -> list[Problem]:
-        """Annotate what failed, and write outputs and summary. What could not be written; a warning where nobody depends on it."""
-        annotate(list(problems(run.state, self._inputs)), self._stream)
+    def hand_on(self, run: Run) -> list[Problem]:
+        """Write outputs and summary. What could not be written; a warning where nobody depends on it."""
         document = run.document()
         plan = plan_document(self._inputs, "")
-        told = [(self._keep_report(document, plan), True), (self._summarize(document, plan), True), (self._hand_on(document), False)]
+        told = [(self._hand_on(document), False), (self._keep_report(document, plan), True), (self._summarize(document, plan), True)]
         return [Problem(complaint, warning=warning) for complaint, warning in told if complaint]
+
+    def annotate(self, run: Run) -> None:
+        """Show what failed beside the lines of its file."""
+        annotate(list(problems(run.state, self._inputs)), self._stream)
 
     # ---- logs -----------------------------------------------------------------------------------------------
 

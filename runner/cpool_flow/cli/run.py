@@ -318,8 +318,10 @@ def _work(
 
 def _finish(folder: RunFolder, run: Run, manner: Manner, told: ActionsRun | None) -> int:
     """The results of a run that has been left, to whom they are for. The exit code."""
+    problems = told.hand_on(run) if told is not None else []  # first: nobody may be left to print for
     _print_result(folder, run, manner)
-    problems = told.end(run) if told is not None else []
+    if told is not None:
+        told.annotate(run)
     _complain(problems)
     return exit_code(run.state) or (5 if any(not problem.warning for problem in problems) else 0)
 
