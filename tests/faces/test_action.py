@@ -122,13 +122,11 @@ def test_arguments_may_be_json_and_may_be_left_out(job: Job) -> None:
 
 @pytest.mark.parametrize("text", ["$(touch PWNED)", '"; touch PWNED; "', "`touch PWNED`", "'; touch PWNED #", "--version", "a\n::error::x"])
 def test_no_input_is_ever_a_command_or_an_option(job: Job, text: str) -> None:
-    ended = job.use(workflow=text)
+    job.session.file("flow.yaml", FLOW)
+    ended = job.use(workflow=text, timeout="5m", args=text)
     assert ended.code == 2
     assert ended.out.startswith("error: ")
-    job.session.file("flow.yaml", FLOW)
-    assert job.use(workflow="flow.yaml", timeout=text).code == 2
-    assert job.use(workflow="flow.yaml", args=text).code == 2
-    assert job.use(workflow="flow.yaml", working_directory=text).code != 0
+    assert job.use(workflow="flow.yaml", timeout=text, budget=text, wait_max=text, working_directory=text).code != 0
     assert not (job.session.path / "PWNED").exists()
 
 

@@ -218,6 +218,18 @@ def test_outputs_that_could_not_be_handed_on_are_told_before_anything_runs(job: 
     assert error.data.startswith(f"cannot write the file of `$GITHUB_OUTPUT`, `{job.home}/no/such`: no such file or directory")
 
 
+def test_outputs_that_can_no_longer_be_handed_on_at_the_end_are_an_error_and_nothing_is_lost(job: Session) -> None:
+    (job.home / "files").mkdir()
+    job.file("flow.yaml", "steps: [{name: a, run: rm -r $HOME/files}]\noutputs: {a: b}\n")
+    ended = job.flow("run", "flow.yaml", "--run-id", "r1", GITHUB_OUTPUT=str(job.home / "files" / "output"))
+    assert ended.code == 5
+    (error,) = read(ended.out).of("error")
+    assert error.data.startswith("cannot write the file of `$GITHUB_OUTPUT`")
+    assert (job.status("r1")["status"], job.status("r1")["outputs"]) == ("success", {"a": "b"})
+    assert job.flow("resume", "r1").code == 0
+    assert given(job)["a"] == "b"
+
+
 def test_a_summary_that_cannot_be_written_is_a_warning(job: Session) -> None:
     job.file("flow.yaml", "steps: [{run: 'true'}]\noutputs: {a: b}\n")
     ended = job.flow("run", "flow.yaml", GITHUB_STEP_SUMMARY=str(job.home / "no" / "such"))
