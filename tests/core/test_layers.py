@@ -25,7 +25,7 @@ LAYERS = {
         inputs owned run_folder written_file recording journal history agents""",
     "run": """run_place approval run_values executor engine setup coordinator start plan_document explain stand_in
         trial recorded_case reported""",
-    "faces": "cli __main__",
+    "faces": "live cli __main__",
 }
 ONLY_IN = {
     "subprocess": {"process"},
@@ -36,6 +36,7 @@ ONLY_IN = {
     "sqlite3": {"journal"},
     "click": {"cli"},
     "markupsafe": {"report"},
+    "rich": {"live"},
 }
 # Clock, disk, chance, environment, processes: the core gets as values what they say.
 OUTSIDE = {"asyncio", "glob", "io", "multiprocessing", "os", "random", "secrets", "shutil", "signal", "socket", "subprocess"}
