@@ -48,7 +48,7 @@ def group(title: str, lines: Sequence[str], token: str) -> list[str]:
     return [command("group", title), *foreign(lines, token), "::endgroup::"]
 
 
-def json_text(text: str) -> str:
+def without_commands(text: str) -> str:
     """JSON in which no `##[` stands. It means the same."""
     return text.replace("##[", "\\u0023#[")
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from actions_runner import Obeyed, Runner
 from cpool_flow.annotations import Annotations
 from cpool_flow.errors import Location, Problem
-from cpool_flow.workflow_commands import Defuser, assignment, command, foreign, group, json_text, masks
+from cpool_flow.workflow_commands import Defuser, assignment, command, foreign, group, masks, without_commands
 
 # Text that is likely to come near to a command.
 PIECES = (
@@ -105,7 +105,7 @@ def test_a_line_of_blanks_however_long_is_remembered() -> None:
 
 @given(st.recursive(ANY, lambda inner: st.lists(inner) | st.dictionaries(ANY, inner)))
 def test_json_without_the_old_form_of_a_command_means_the_same(value: object) -> None:
-    text = json_text(json.dumps(value, ensure_ascii=False))
+    text = without_commands(json.dumps(value, ensure_ascii=False))
     assert "##[" not in text
     assert json.loads(text) == value
 
