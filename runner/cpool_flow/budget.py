@@ -113,8 +113,6 @@ class Purse:
 
     def _accounts(self, task: Task) -> Iterator[_Account]:
         """Each budget that an attempt of this task would be paid from."""
-        run = self.state.spending
-        pending = sum(self.granted.values())
         for frame in accounts(task.within):
             limit = frame.spending.limit_usd
             if limit is not None and frame.owner is not None:
@@ -122,13 +120,19 @@ class Purse:
                 inside = sum(usd for name, usd in self.granted.items() if frame in accounts(self.state.tasks[name].within))
                 own = frame.spending
                 yield _Account(told, frame, limit, own.spent_usd, own.held_usd + inside, own.assumed_usd)
-            elif limit is not None:
-                held = run.held_usd + pending + self.others.nested_usd
-                yield _Account(f"the run's budget of {dollars(limit)}", frame, limit, run.spent_usd, held, run.assumed_usd)
+        yield from self.of_the_run()
+
+    def of_the_run(self) -> Iterator[_Account]:
+        """The budgets from which every attempt is paid: the run's own, and those that others spend from as well."""
+        run, root = self.state.spending, self.state.root
+        held = run.held_usd + sum(self.granted.values()) + self.others.nested_usd
+        if run.limit_usd is not None:
+            yield _Account(f"the run's budget of {dollars(run.limit_usd)}", root, run.limit_usd, run.spent_usd, held, run.assumed_usd)
         for pot in self.others.pots:
+            # Of a day, runs inside of this one are among the others.
             spent = run.spent_on(int(self.now // DAY_SECONDS)) if pot.today else run.spent_usd
-            held = pot.held_usd + run.held_usd + pending + self.others.nested_usd
-            yield _Account(pot.told, self.state.root, pot.limit_usd, pot.spent_usd + spent, held)
+            own = held - self.others.nested_usd if pot.today else held
+            yield _Account(pot.told, root, pot.limit_usd, pot.spent_usd + spent, pot.held_usd + own)
 
 
 def used_share(state: State, task: Task) -> float:
@@ -141,6 +145,11 @@ def used_share(state: State, task: Task) -> float:
         return 0.0
     cap = state.steps[task.step].plan.max_budget_usd
     return 0.0 if cap is not None and last.started.budget_usd >= cap else last.started.budget_usd
+
+
+def affordable(state: State, usd: float, others: Others, now: float) -> bool:
+    """Whether what others have left is still enough for attempts of this run that would spend this much together."""
+    return all(account.rest_usd >= usd - LEAST_USD for account in Purse(state, others, now).of_the_run())
 
 
 class _Rivals:

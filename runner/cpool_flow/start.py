@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from cpool_flow import __version__, agents, events, faults, inputs, library, model, project_pool, run_folder
+from cpool_flow import __version__, agents, events, faults, inputs, library, model, other_runs, project_pool, run_folder
 from cpool_flow.arguments import read_arguments
 from cpool_flow.disclosed import Disclosed
 from cpool_flow.document import load
@@ -154,22 +154,25 @@ class _Trial:
         return "0"
 
 
-def create(prepared: Prepared, project: Path) -> RunFolder:
-    """Make the run: its folder, its copies, its first events. Raises InvalidInput where the id is taken or the folder read-only."""
+def create(prepared: Prepared, project: Path, environment: Mapping[str, str]) -> RunFolder:
+    """Make the run: its folder, its copies, its first events. Raises InvalidInput where the id is taken or the folder read-only.
+    `environment`: tells whether we are inside of another run."""
     faults.point("before-create")
     folder = run_folder.create(project, prepared.run_id)
     inputs.save(folder, prepared.inputs, prepared.copies)
     journal = Journal.create(folder.path)
     try:
         now = time.time()
-        journal.append([(_created(folder, prepared), now), (prepared.place, now)])
+        around = other_runs.run_around(environment)
+        journal.append([(_created(folder, prepared, str(around or "")), now), (prepared.place, now)])
     finally:
         journal.close()
+    other_runs.register(folder, environment)
     faults.point("after-create")
     return folder
 
 
-def _created(folder: RunFolder, prepared: Prepared) -> events.RunCreated:
+def _created(folder: RunFolder, prepared: Prepared, parent: str) -> events.RunCreated:
     taken = prepared.inputs
     return events.RunCreated(
         run_id=folder.run_id,
@@ -187,6 +190,7 @@ def _created(folder: RunFolder, prepared: Prepared) -> events.RunCreated:
         secrets=taken.secrets,
         budget_usd=taken.budget_usd,
         allow_unpriced=taken.allow_unpriced,
+        parent=parent,
     )
 
 
