@@ -1,6 +1,6 @@
 """Which agent a step has, and whether it may change files, as far as its settings say.
 
-Knows modes and tools of Claude Code. Agents without such modes may do anything, unless their step says that it has no effects.
+Knows modes, and the tools of the agents that have them. Others may do anything, unless their step says that it has no effects.
 """
 
 from __future__ import annotations
@@ -10,12 +10,18 @@ from typing import Any
 from cpool_flow import model, settings
 from cpool_flow.slots import NO_POOL, SlotPool
 
+# The agents that have modes.
+_MODAL = frozenset({"claude", "codex", "gemini", "opencode"})
 _WRITING_MODES = frozenset({"acceptEdits", "bypassPermissions", "auto"})
 # Every other tool counts as one that writes: `Bash(git diff *)` can be made to write a file.
 _READING_TOOLS = frozenset(
-    {"Read", "Grep", "Glob", "LS", "NotebookRead", "WebFetch", "WebSearch", "TodoRead", "TodoWrite", "BashOutput"}
-    | {"Task", "Agent", "Skill", "AskUserQuestion", "ExitPlanMode"}
+    {"read", "grep", "glob", "ls", "notebookread", "webfetch", "websearch", "todoread", "todowrite", "bashoutput"}
+    | {"task", "agent", "skill", "askuserquestion", "exitplanmode"}
+    | {"read_file", "read_many_files", "list_directory", "grep_search", "search_file_content", "google_web_search", "web_fetch"}
+    | {"list", "lsp"}
 )
+# What in the settings of a CLI itself says what it may do: it may be anything.
+_SETTINGS_OF_MODE = {"codex": ("sandbox_mode", "default_permissions"), "opencode": ("permission", "tools", "agent")}
 
 
 def may_write(
@@ -31,9 +37,11 @@ def may_write(
     `skill`: the settings of the step's skill, where it is known. `instead`: the agent that stands in for every other.
     """
     agents = agents_of(step, workflow, skill, instead, pool)
-    if any(agent != "claude" for agent in agents) and step.effects != "none":
+    if any(agent not in _MODAL for agent in agents) and step.effects != "none":
         return True
-    return "claude" in agents and any(_claude_may_write(merged.config) for merged in settings.possible(step, "", workflow, pool, skill))
+    modal = [agent for agent in agents if agent in _MODAL]
+    found = settings.possible(step, "", workflow, pool, skill) if modal else []
+    return any(_modal_may_write(agent, merged.config) for agent in modal for merged in found)
 
 
 def agents_of(
@@ -71,12 +79,14 @@ def cap_of(step: model.Step, workflow: model.Workflow, skill: model.AgentConfig 
     return max(known) if len(known) == len(caps) else None
 
 
-def _claude_may_write(config: model.AgentConfig) -> bool:
+def _modal_may_write(agent: str, config: model.AgentConfig) -> bool:
+    if any(key in (config.settings or {}) for key in _SETTINGS_OF_MODE.get(agent, ())):
+        return True
     mode = config.permission_mode or _permissions(config).get("defaultMode") or "default"
     if mode == "plan":
         return False
     allowed = [*(config.allowed_tools or ()), *_listed(_permissions(config).get("allow"))]
-    return mode in _WRITING_MODES or any(tool.partition("(")[0].strip() not in _READING_TOOLS for tool in allowed)
+    return mode in _WRITING_MODES or any(tool.partition("(")[0].strip().lower() not in _READING_TOOLS for tool in allowed)
 
 
 def _permissions(config: model.AgentConfig) -> dict[str, Any]:

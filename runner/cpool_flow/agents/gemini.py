@@ -101,7 +101,8 @@ def _files(request: AgentRequest) -> Iterator[tuple[str, PrivateFile]]:
     if config.replace_system_prompt is not None:
         data = config.replace_system_prompt.encode("utf-8", "replace")
         yield "GEMINI_SYSTEM_MD", PrivateFile(os.path.join(request.files, f"{request.session_id}-system.md"), data)
-    rules = [_rule(tool, "allow", 900) for tool in config.allowed_tools or ()]
+    allowed = () if config.permission_mode == "plan" else config.allowed_tools or ()
+    rules = [_rule(tool, "allow", 900) for tool in allowed]
     rules += [_rule(tool, "deny", 999) for tool in config.disallowed_tools or ()]
     if rules:
         data = "\n".join(rules).encode("utf-8", "replace")

@@ -137,7 +137,8 @@ def _permissions(config: AgentConfig) -> dict[str, Any]:
         if config.permission_mode in _EDITING:
             rules["edit"] = "allow"
         rules |= {f"{name}_*": "allow" for name in config.mcp_servers or {}}
-    for decision, tools in (("allow", config.allowed_tools or ()), ("deny", config.disallowed_tools or ())):
+    allowed = () if config.permission_mode == "plan" else config.allowed_tools or ()
+    for decision, tools in (("allow", allowed), ("deny", config.disallowed_tools or ())):
         for tool in tools:
             name, _, pattern = tool.strip().removesuffix(")").partition("(")
             name = _OTHER_NAMES.get(name.lower(), name.lower() if name.istitle() or name.isupper() else name)
