@@ -29,7 +29,7 @@ from cpool_flow.owned import Owned
 from cpool_flow.run_folder import RunFolder
 from cpool_flow.run_place import Isolation, Root, choose_isolation, our_git, plan_place, worktree_root
 from cpool_flow.secrets import check_secrets, present_secrets
-from cpool_flow.validate import Checked
+from cpool_flow.validate import Checked, Wishes
 from cpool_flow.values import Record, wrap
 
 
@@ -78,7 +78,7 @@ def prepare(
     Not `starting`, as for a plan: secrets and agents that are missing here are warnings.
     """
     found = library.find_workflow(workflow, Path.cwd(), places("workflow", project))
-    checked = check_file(found.path, project, places, slots=options.slots)
+    checked = check_file(found.path, project, places, Wishes(options.slots, options.agent))
     flow = checked.workflow
     owned = Owned(found.path, checked, project, places)
     declared = tuple(dict.fromkeys(name for copy in owned.copies.values() for name in copy.workflow.secrets))
