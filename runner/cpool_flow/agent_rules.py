@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from cpool_flow import model, settings
-from cpool_flow.asked import Asked
+from cpool_flow.asked import NEEDS, Asked
 from cpool_flow.capabilities import Capabilities
 from cpool_flow.errors import did_you_mean, listed
 from cpool_flow.findings import Findings
@@ -18,9 +18,6 @@ from cpool_flow.keys import shown_name
 from cpool_flow.order import Order, Placed
 from cpool_flow.slots import NO_SLOT, SlotPool
 from cpool_flow.template import is_template
-
-# The agents that need a setting of their own, and which.
-_NEEDS = {"command": "command", "scripted": "script"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +90,7 @@ class _AgentRules:
             self._findings.error((*self._placed.path, "slot"), message, help=help)
             return False
         for each in found:
-            key = _NEEDS.get(each.config.agent or "")
+            key = NEEDS.get(each.config.agent or "")
             if key is not None and getattr(each.config, key) is None:
                 message = f"`agent: {each.config.agent}` needs `{key}`"
                 help = f"write it beside it: `config: {{agent: {each.config.agent}, {key}: …}}`"
@@ -107,7 +104,9 @@ class _AgentRules:
         pool = self._around.pool
         skill = self._around.skills.get(self._step.skill or "")
         for slot in pool.kinds_for(self._step):
-            asked.check(settings.layers_of(self._step, self._placed.name, self._workflow, pool, skill, slot))
+            layers = settings.layers_of(self._step, self._placed.name, self._workflow, pool, skill, slot)
+            asked.check(layers)
+            asked.check_fallback(layers)
         session = self._step.session
         if isinstance(session, model.Session):
             source = order.names(self._placed).get(session.continue_ or session.fork or "")

@@ -5,7 +5,7 @@ Knows places in the file and who set what; what an agent can do is told by the c
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from cpool_flow import model
@@ -14,8 +14,10 @@ from cpool_flow.errors import listed
 from cpool_flow.findings import Findings
 from cpool_flow.nodes import Path
 from cpool_flow.order import Placed
-from cpool_flow.settings import Layer, merge
+from cpool_flow.settings import OF_ONE_AGENT, Layer, merge
 
+# The agents that need a setting of their own, and which.
+NEEDS = {"command": "command", "scripted": "script"}
 # Settings that hold an agent back: that it does not know them must not go unsaid, whoever set them.
 _LIMITS = ("permission_mode", "disallowed_tools", "max_turns", "max_budget_usd")
 
@@ -48,6 +50,34 @@ class Asked:
                     self._refuse(agent, layer, key, value, can)
                 elif key in _LIMITS:
                     self._warn(agent, layer, key)
+
+    def check_fallback(self, layers: Sequence[Layer]) -> None:
+        """Note the agents that cannot stand in for the step's own: what it was told to keep to, they have to keep to."""
+        naming = [layer for layer in layers if layer.config.fallback is not None]
+        if not naming or self.instead is not None:
+            return
+        config = merge(layers).config
+        own = config.agent or "claude"
+        path, whose = self._place(naming[-1], "fallback")
+        for agent in dict.fromkeys(config.fallback or ()):
+            if agent != own:
+                for why in self._cannot_stand_in(agent, config):
+                    message = f"agent `{agent}` cannot stand in for `{own}`{whose} in step `{self.placed.name}`: {why}"
+                    self.findings.error(path, message, help="take it out of `fallback`; a step of its own `config` may say `fallback: []`")
+
+    def _cannot_stand_in(self, agent: str, config: model.AgentConfig) -> Iterator[str]:
+        needs = NEEDS.get(agent)
+        if needs is not None and getattr(config, needs) is None:
+            yield f"it needs `{needs}`"
+        if isinstance(self.placed.step.session, model.Session):
+            yield "the step goes on in a session of another agent"
+        can = self.capabilities(config.model_copy(update={"agent": agent}))
+        for key in type(config).model_fields:
+            value = getattr(config, key)
+            if value in (None, (), {}, "") or key in OF_ONE_AGENT:
+                continue
+            if key == "settings" or not can.takes(key, value):
+                yield f"it does not take `{key}`"
 
     def check_session(self, session: model.Session, config: model.AgentConfig, before: str | None) -> None:
         """Note a session that the agent cannot go on in. `before`: the agent that it belongs to."""

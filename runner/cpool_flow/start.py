@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from cpool_flow.owned import Owned
 from cpool_flow.run_folder import RunFolder
 from cpool_flow.run_place import Isolation, Root, choose_isolation, our_git, plan_place, worktree_root
 from cpool_flow.secrets import check_secrets, present_secrets
+from cpool_flow.spending import Spending
 from cpool_flow.validate import Checked, Wishes
 from cpool_flow.values import Record, wrap
 
@@ -78,7 +80,7 @@ def prepare(
     Not `starting`, as for a plan: secrets and agents that are missing here are warnings.
     """
     found = library.find_workflow(workflow, Path.cwd(), places("workflow", project))
-    checked = check_file(found.path, project, places, Wishes(options.slots, options.agent))
+    checked = check_file(found.path, project, places, _wishes(options, environment, starting))
     flow = checked.workflow
     owned = Owned(found.path, checked, project, places)
     declared = tuple(dict.fromkeys(name for copy in owned.copies.values() for name in copy.workflow.secrets))
@@ -116,6 +118,14 @@ def prepare(
         warnings.append(Problem(isolation.warning, warning=True, help="set `isolation: worktree` in a git repository"))
     tags = disclosed.tags(options.tags)
     return Prepared(replace(taken, isolation=isolation.kind), copies, isolation, place, run_id, tags, tuple(warnings))
+
+
+def _wishes(options: Options, environment: Mapping[str, str], starting: bool) -> Wishes:
+    """What the command line says, and the run inside of which we are called: its budget is ours as well."""
+    around = other_runs.run_around(environment)
+    money = other_runs.account_of(around) if around is not None else Spending()
+    limited = options.budget_usd is not None or money.limit_usd is not None
+    return Wishes(options.slots, options.agent, limited, options.allow_unpriced or money.allow_unpriced or not starting)
 
 
 def _check_expect(checked: Checked, taken: Inputs, isolation: Isolation) -> None:
@@ -253,9 +263,9 @@ def _missing_agents(taken: Inputs, project: Path, places: Searched, environment:
         if step.agent is None:
             continue
         copy = taken.copies[step.source]
-        for found in taken.possible_settings(step):
-            config = found.config.model_copy(update={"agent": step.agent})
-            key = (step.source, step.agent, config.script, config.command, "script" in found.pooled)
+        for agent, found in product((step.agent, *step.fallback), taken.possible_settings(step)):
+            config = found.config.model_copy(update={"agent": agent})
+            key = (step.source, agent, config.script, config.command, "script" in found.pooled)
             if key in seen:
                 continue
             seen.add(key)
@@ -264,7 +274,7 @@ def _missing_agents(taken: Inputs, project: Path, places: Searched, environment:
                 path = beside or Lookup(Path(copy.file), project, places).path(config.script)
                 config = config.model_copy(update={"script": str(path)})
             try:
-                agents.adapter(step.agent).check(config, environment)
+                agents.adapter(agent).check(config, environment)
             except InvalidInput as error:
                 problems += error.problems
     return dict.fromkeys(problems)

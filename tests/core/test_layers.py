@@ -17,7 +17,7 @@ LAYERS = {
     "vocabulary": "errors model pool_file events capabilities",
     "core": """positions scalars yaml_complaints nodes document json_value json_answer pattern schema_bundle schema_errors
         schema_keywords schema values template shell placeholders arguments slots settings permissions findings keys shape order
-        visible references requires step_rules kind_rules asked agent_rules lints skill_text skill plan validate spending tasks state
+        visible references requires step_rules kind_rules asked agent_rules price_rules lints skill_text skill plan validate spending tasks state
         budget policy fan_out outputs scope result secrets disclosed cases drawing event_schema
         workflow_schema pool_rules pool_schema""",
     "edges": """faults descendants streams orphans guardian process git workspace library catalog project_pool lookup inputs owned
