@@ -22,7 +22,7 @@ LAYERS = {
         workflow_schema pool_rules pool_schema""",
     "edges": """faults descendants streams orphans guardian process git workspace library catalog project_pool lookup inputs owned
         run_folder journal history other_runs agents""",
-    "run": """run_place approval run_values executor engine setup coordinator start plan_document explain stand_in trial
+    "run": """run_place approval run_values executor engine setup coordinator start worst_case plan_document explain stand_in trial
         recorded_case""",
     "faces": "cli __main__",
 }
