@@ -170,10 +170,10 @@ def create(prepared: Prepared, project: Path, environment: Mapping[str, str]) ->
     faults.point("before-create")
     folder = run_folder.create(project, prepared.run_id)
     inputs.save(folder, prepared.inputs, prepared.copies)
+    around = other_runs.run_around(environment)
     journal = Journal.create(folder.path)
     try:
         now = time.time()
-        around = other_runs.run_around(environment)
         journal.append([(_created(folder, prepared, str(around or "")), now), (prepared.place, now)])
     finally:
         journal.close()

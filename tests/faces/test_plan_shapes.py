@@ -123,7 +123,7 @@ def test_the_worst_case_is_the_caps_of_all_attempts(session: Session) -> None:
         ),
         (
             "budget_usd: 5",
-            "{name: a, prompt: x, config: {agent: opencode}}",
+            "{name: a, prompt: x, config: {agent: codex}}",
             None,
             "  budget $5.00; not every agent can be told where to stop",
         ),
