@@ -7,7 +7,7 @@ What is handed out is held back until the attempt has ended, so that all of them
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from cpool_flow.spending import DAY_SECONDS, dollars
 from cpool_flow.state import State
@@ -93,7 +93,7 @@ class Purse:
 
     def grant(self, task: Task, free_slots: int) -> Grant | Wait | Empty:
         """What the next attempt of an agent task may spend. `free_slots`: how many attempts could start now, this one included."""
-        found = list(self._accounts(task))
+        found = list(self.accounts(task))
         if not found:
             return Grant(None)
         tightest = min(found, key=lambda account: account.rest_usd)
@@ -111,7 +111,7 @@ class Purse:
         self.granted[task.id] = rest if cap is None else min(cap, rest)
         return Grant(self.granted[task.id])
 
-    def _accounts(self, task: Task) -> Iterator[_Account]:
+    def accounts(self, task: Task) -> Iterator[_Account]:
         """Each budget that an attempt of this task would be paid from."""
         for frame in accounts(task.within):
             limit = frame.spending.limit_usd
@@ -145,6 +145,16 @@ def used_share(state: State, task: Task) -> float:
         return 0.0
     cap = state.steps[task.step].plan.max_budget_usd
     return 0.0 if cap is not None and last.started.budget_usd >= cap else last.started.budget_usd
+
+
+def out_for_good(state: State, task: Task) -> Empty | None:
+    """Why another attempt of a task that has used up its share will not get more, even when all that run have ended; None where it may."""
+    least = used_share(state, task)
+    for account in Purse(state, NOBODY, 0.0).accounts(task) if least else ():
+        most = replace(account, held_usd=0.0)
+        if most.rest_usd <= least + LEAST_USD:
+            return most.empty(task, least)
+    return None
 
 
 def affordable(state: State, usd: float, others: Others, now: float) -> bool:

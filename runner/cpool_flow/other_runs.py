@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from math import inf
 from pathlib import Path
 
 from cpool_flow.budget import Others, Pot
@@ -34,12 +35,13 @@ DEEPEST = 20
 
 @dataclass(slots=True)
 class _Account:
-    """What is known of a run's journal: how far it was read, when it had last changed, and what that came to."""
+    """What is known of a run's journal: how far it was read, when it had last changed, and what that came to. `unread`: that is not all."""
 
     spending: Spending = field(default_factory=Spending)
     parent: str = ""
     read: int = 0
     changed: tuple[object, ...] = ()
+    unread: bool = False
 
 
 class OtherRuns:
@@ -106,9 +108,9 @@ class OtherRuns:
         spent = held = 0.0
         for run in all_runs(self._project):
             if run.path != self._folder.path and _last_change(run.path) >= day * DAY_SECONDS:
-                spending = self._account(run.path).spending
-                spent += spending.spent_on(day)
-                held += spending.held_usd if spending.running and is_alive(run.path) else 0.0
+                account = self._account(run.path)
+                spent += account.spending.spent_on(day)
+                held += _held(run.path, account)
         return Pot(
             f"the day's budget of {dollars(limit)} for all runs of the project (`budgets` in cpool.yaml)", limit, spent, held, today=True
         )
@@ -117,18 +119,20 @@ class OtherRuns:
         """What a run and those inside of it have spent and hold back, less one of them."""
         if path == without or depth > DEEPEST:
             return 0.0
-        spending = self._account(path).spending
-        held = spending.held_usd if spending.running and is_alive(path) else 0.0
-        return spending.spent_usd + held + sum(self._total(inside, without, depth + 1) for inside in nested(path))
+        account = self._account(path)
+        return account.spending.spent_usd + _held(path, account) + sum(self._total(inside, without, depth + 1) for inside in nested(path))
 
     def _account(self, path: Path) -> _Account:
-        """What a run's journal tells by now. One that cannot be read has spent what was known of it."""
+        """What a run's journal tells by now."""
         account = self._accounts.setdefault(path, _Account())
         changed = _signature(path)
-        if changed != account.changed:
-            with suppress(FlowError):
+        # A commit changes the file before it can be read, so of a run that goes on the file's time tells nothing.
+        if changed != account.changed or is_alive(path):
+            try:
                 _read_on(path, account)
-                account.changed = changed
+                account.changed, account.unread = changed, False
+            except FlowError:
+                account.unread = True
         return account
 
 
@@ -168,6 +172,14 @@ def nested(path: Path, attempt: str | None = None) -> list[Path]:
             if inside.is_absolute() and inside.name == word.name and inside != path:
                 found.append(inside)
     return found
+
+
+def _held(path: Path, account: _Account) -> float:
+    """What a run holds back. Where that cannot be read, though somebody works on it, nobody else spends anything meanwhile; what a run
+    had held back that died will be told when it is resumed."""
+    if not is_alive(path):
+        return 0.0
+    return inf if account.unread else account.spending.held_usd
 
 
 def _read_on(path: Path, account: _Account) -> None:
