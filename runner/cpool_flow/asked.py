@@ -16,8 +16,6 @@ from cpool_flow.nodes import Path
 from cpool_flow.order import Placed
 from cpool_flow.settings import OF_ONE_AGENT, Layer, merge
 
-# The agents that need a setting of their own, and which.
-NEEDS = {"command": "command", "scripted": "script"}
 # Settings that hold an agent back: that it does not know them must not go unsaid, whoever set them.
 _LIMITS = ("permission_mode", "disallowed_tools", "max_turns", "max_budget_usd")
 
@@ -66,11 +64,6 @@ class Asked:
                     self.findings.error(path, message, help="take it out of `fallback`; a step of its own `config` may say `fallback: []`")
 
     def _cannot_stand_in(self, agent: str, config: model.AgentConfig) -> Iterator[str]:
-        needs = NEEDS.get(agent)
-        if needs is not None and getattr(config, needs) is None:
-            yield f"it needs `{needs}`"
-        if isinstance(self.placed.step.session, model.Session):
-            yield "the step goes on in a session of another agent"
         can = self.capabilities(config.model_copy(update={"agent": agent}))
         for key in type(config).model_fields:
             value = getattr(config, key)
@@ -79,8 +72,8 @@ class Asked:
             if key == "settings" or not can.takes(key, value):
                 yield f"it does not take `{key}`"
 
-    def check_session(self, session: model.Session, config: model.AgentConfig, before: str | None) -> None:
-        """Note a session that the agent cannot go on in. `before`: the agent that it belongs to."""
+    def check_session(self, session: model.Session, config: model.AgentConfig, before: model.AgentConfig) -> None:
+        """Note a session that the agent cannot go on in. `before`: the settings of the step that it belongs to."""
         agent = self.instead or config.agent or "claude"
         can = self.capabilities(config.model_copy(update={"agent": agent}))
         key, word = ("continue", "go on in") if session.continue_ is not None else ("fork", "copy")
@@ -89,9 +82,16 @@ class Asked:
             self.findings.error(
                 path, f"agent `{agent}` cannot {word} an earlier session", help="give the step another agent, or `session: fresh`"
             )
-        elif self.instead is None and (before or "claude") != agent:
-            name = session.continue_ or session.fork
-            self.findings.error(path, f"the session of step `{name}` belongs to agent `{before or 'claude'}`, and this step has `{agent}`")
+            return
+        name = session.continue_ or session.fork
+        if self.instead is not None:
+            return
+        if (before.agent or "claude") != agent:
+            message = f"the session of step `{name}` belongs to agent `{before.agent or 'claude'}`, and this step has `{agent}`"
+            self.findings.error(path, message)
+        elif moved := self.placed.name if config.fallback else name if before.fallback else None:
+            message = f"a session belongs to one agent, and step `{moved}` may move to another by `fallback`"
+            self.findings.error(path, message, help="take it away from that step: `config: {fallback: []}`")
 
     def _refuse(self, agent: str, layer: Layer, key: str, value: object, can: Capabilities) -> None:
         values = sorted(can.values.get(key, ())) if key in can.keys else []
@@ -101,8 +101,9 @@ class Asked:
         self.findings.error(path, f"agent `{agent}` does not take `{asked}`{whose}", help=help)
 
     def _warn(self, agent: str, layer: Layer, key: str) -> None:
-        message = f"agent `{agent}` of step `{self.placed.name}` does not take `{key}` (from {layer.source}): nothing holds it to that"
-        self.findings.error((*self.placed.path, self._own_key(layer)), message, warning=True)
+        path, whose = self._place(layer, key)
+        message = f"agent `{agent}` of step `{self.placed.name}` does not take `{key}`{whose}: nothing holds it to that"
+        self.findings.error(path, message, warning=True)
 
     def _place(self, layer: Layer, key: str) -> tuple[Path, str]:
         """Where the setting stands, or else the key of the step that brings it in; then whose it is has to be said."""

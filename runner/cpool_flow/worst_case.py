@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from math import inf
 
-from cpool_flow import agents
 from cpool_flow.inputs import Inputs
 from cpool_flow.plan import Plan, PlannedStep
 
@@ -12,7 +11,7 @@ from cpool_flow.plan import Plan, PlannedStep
 def worst_case_usd(inputs: Inputs) -> float | None:
     """What all attempts of all agent steps can spend by their own caps (`max_budget_usd`) and the budgets of the files; None where there is
     no bound: no cap, a list that is not known yet, an agent that takes no cap."""
-    most = min(_of_plan(inputs, inputs.plan), _budget(inputs.plan, inputs.budget_usd))
+    most = min(_of_plan(inputs, inputs.plan), _budget(inputs, inputs.plan, inputs.budget_usd))
     return None if most == inf else most
 
 
@@ -27,13 +26,13 @@ def _of_plan(inputs: Inputs, plan: Plan) -> float:
 
 
 def _of_inner(inputs: Inputs, plan: Plan) -> float:
-    return min(_of_plan(inputs, plan), _budget(plan, plan.workflow.budget_usd if plan.is_workflow else None))
+    return min(_of_plan(inputs, plan), _budget(inputs, plan, plan.workflow.budget_usd if plan.is_workflow else None))
 
 
-def _budget(plan: Plan, limit: float | None) -> float:
+def _budget(inputs: Inputs, plan: Plan, limit: float | None) -> float:
     """A budget bounds only agents that can be told where to stop."""
     used = {agent for step in plan.everything() for agent in (step.agent, *step.fallback) if agent is not None}
-    held = all("max_budget_usd" in agents.adapter(agent).capabilities.keys for agent in used)
+    held = all("max_budget_usd" in inputs.adapter(agent).capabilities.keys for agent in used)
     return limit if limit is not None and held else inf
 
 

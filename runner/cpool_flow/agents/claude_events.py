@@ -48,6 +48,9 @@ class Transcript:
     in_turn: bool = True
     # Why the server refuses, while the CLI asks it again and again: the kind of failure, and what to say of it.
     refused: tuple[ErrorKind, str] | None = None
+    init: Mapping[str, Any] | None = None  # the last one
+    used_tools: set[str] = field(default_factory=set)  # by name, those of subagents too
+    marked: bool = False  # a background task began, or the model was changed: a process keeps that beyond the turn
     _message_id: str = ""
     _message_tokens: tuple[int, int] = (0, 0)
     _word: str = ""
@@ -75,6 +78,7 @@ class Transcript:
             case "init":
                 return self._init(event)
             case "task_started":
+                self.marked = True
                 self.open_tasks.add(_text(event.get("task_id")))
             case "task_updated" if _text(_mapping(event.get("patch")).get("status")) in _ENDED_TASKS:
                 self.open_tasks.discard(_text(event.get("task_id")))
@@ -86,6 +90,7 @@ class Transcript:
                 self._retry(event)
                 return f"the API asks to wait: {_text(event.get('error')) or 'unknown'}"
             case "model_fallback":
+                self.marked = True
                 return f"falls back to {_text(event.get('fallback_model')) or 'another model'}"
             case "permission_denied":
                 return f"refused: {_text(event.get('tool_name'))}"
@@ -100,6 +105,7 @@ class Transcript:
 
     def _init(self, event: Mapping[str, Any]) -> str | None:
         self.in_turn = True
+        self.init = event
         self.open_tools.clear()
         self.session_id = _text(event.get("session_id")) or self.session_id
         self.model = _text(event.get("model")) or self.model
@@ -123,6 +129,7 @@ class Transcript:
             match block.get("type"):
                 case "tool_use":
                     self.open_tools.add(_text(block.get("id")))
+                    self.used_tools.add(_text(block.get("name")))
                     shown = _tool(block)
                 case "text":
                     shown = _line(_text(block.get("text"))) or shown
