@@ -162,7 +162,7 @@ class _Coordinator:
                     reason=_LOST,
                     interrupted=True,
                     cost_at_least_usd=self._seen_cost(started),
-                    nested_usd=engine.money.settle(Path(started.log).stem),
+                    nested_usd=engine.money.settle(task.id, started.slot),
                 )
             )
         clear_spools(self._folder.logs)

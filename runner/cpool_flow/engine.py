@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from math import inf
-from pathlib import Path
 from typing import Protocol
 
 from cpool_flow import events, faults, policy
@@ -78,7 +77,7 @@ class Money(Protocol):
     def alone(self) -> AbstractContextManager[None]:
         """While this holds, nobody else hands out shared money."""
 
-    def settle(self, attempt: str) -> float | None:
+    def settle(self, task: str, slot: str | None) -> float | None:
         """What runs have spent inside of an attempt that has ended; None where there were none."""
 
 
@@ -231,7 +230,7 @@ class Engine:
     def _with_nested(self, result: events.AttemptFinished) -> events.AttemptFinished:
         """What runs have spent that were started inside of an attempt is spent by it."""
         started = self.state.tasks[result.task].attempts[-1].started
-        return replace(result, nested_usd=self.money.settle(Path(started.log).stem))
+        return replace(result, nested_usd=self.money.settle(started.task, started.slot))
 
     async def _commit(self, place: Place) -> None:
         """What steps left is committed while nothing runs in their place, so that no half-made file gets in."""

@@ -3,8 +3,8 @@ inside of which it was started, and the runs that were started inside of it.
 
 Read from their journals, so nothing is kept twice. Knows no rules: what may be spent next is `budget.py`. Money is US dollars.
 
-A run that was started inside of a step leaves its folder's path in `nested/ATTEMPT/RUN` of the run around it. It counts there until
-that attempt has ended; then its cost is a part of the attempt's.
+A run that was started inside of a step leaves its folder's path in `nested/PLACE/RUN` of the run around it, where the place is the slot
+of the attempt (of one without, its task). It counts there until that attempt has ended; then its cost is a part of the attempt's.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from cpool_flow.budget import Others, Pot
 from cpool_flow.errors import FlowError, OperationFailed
 from cpool_flow.events import RunCreated
 from cpool_flow.journal import FILE, Journal, is_alive
-from cpool_flow.run_folder import RunFolder, all_runs
+from cpool_flow.run_folder import RunFolder, all_runs, file_name
 from cpool_flow.spending import DAY_SECONDS, Spending, dollars
 
 NESTED = "nested"
@@ -79,15 +79,16 @@ class OtherRuns:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
 
-    def settle(self, attempt: str) -> float | None:
+    def settle(self, task: str, slot: str | None) -> float | None:
         """What the runs have spent that were started inside of an attempt that has ended; from now on they do not count any more.
         None where there were none."""
-        ended = [path for path in nested(self._folder.path, attempt) if not is_alive(path)]
+        place = _place(task, slot)
+        ended = [path for path in nested(self._folder.path, place) if not is_alive(path)]
         if not ended:
             return None
         total = sum(self._total(path, None) for path in ended)
         for path in ended:
-            (self._folder.path / NESTED / attempt / path.name).unlink(missing_ok=True)
+            (self._folder.path / NESTED / place / path.name).unlink(missing_ok=True)
         self._next = 0.0
         return total
 
@@ -152,10 +153,10 @@ def run_around(environment: Mapping[str, str]) -> Path | None:
 
 def register(folder: RunFolder, environment: Mapping[str, str]) -> None:
     """Leave word of a new run in the run inside of which it was started. Raises OperationFailed."""
-    around, attempt = run_around(environment), environment.get("CPOOL_ATTEMPT", "")
-    if around is None or not attempt or Path(attempt).name != attempt:
+    around, inside = run_around(environment), _place(environment.get("CPOOL_STEP", ""), environment.get("CPOOL_SLOT"))
+    if around is None or not inside or Path(inside).name != inside:
         return
-    place = around / NESTED / attempt
+    place = around / NESTED / inside
     try:
         place.mkdir(parents=True, exist_ok=True)
         (place / folder.run_id).write_text(str(folder.path), encoding="utf-8", errors="surrogateescape")
@@ -163,15 +164,20 @@ def register(folder: RunFolder, environment: Mapping[str, str]) -> None:
         raise OperationFailed(f"cannot write `{place}`: {error.strerror}") from error
 
 
-def nested(path: Path, attempt: str | None = None) -> list[Path]:
-    """The folders of the runs that were started inside of a run, or of one attempt of it, and that are not settled."""
+def nested(path: Path, place: str | None = None) -> list[Path]:
+    """The folders of the runs that were started inside of a run, or in one place of it, and that are not settled."""
     found = []
-    for word in sorted((path / NESTED).glob(f"{attempt or '*'}/*")):
+    for word in sorted((path / NESTED / place).glob("*") if place else (path / NESTED).glob("*/*")):
         with suppress(OSError):
             inside = Path(word.read_text(encoding="utf-8", errors="surrogateescape"))
             if inside.is_absolute() and inside.name == word.name and inside != path:
                 found.append(inside)
     return found
+
+
+def _place(task: str, slot: str | None) -> str:
+    """An attempt has its slot for itself."""
+    return slot or file_name(task)
 
 
 def _held(path: Path, account: _Account) -> float:

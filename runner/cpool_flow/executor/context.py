@@ -90,7 +90,7 @@ class RunContext:
             template.check_argument(f"{name}={value}", f"the variable `{name}`")
         variables = {**_texts(assignment.scope["env"]), **own}
         variables |= {name: self.secrets[name] for name in step.secrets or () if name in self.secrets}
-        return variables | self._identity(assignment.slot) | {"CPOOL_ATTEMPT": assignment.log.stem}
+        return variables | self._identity(assignment.slot)
 
     def shell_environment(self, assignment: Assignment) -> dict[str, str]:
         """The caller's environment, less the declared secrets that the step does not name."""
