@@ -16,8 +16,9 @@ from dataclasses import dataclass, field, replace
 from math import inf
 from pathlib import Path
 
-from cpool_flow import events, faults
+from cpool_flow import events, faults, project_pool
 from cpool_flow.engine import Engine, Follow
+from cpool_flow.errors import InvalidInput
 from cpool_flow.executor.context import RunContext, declared_values, find_shell
 from cpool_flow.executor.cost import cost_in_log
 from cpool_flow.executor.local import LocalSlots
@@ -27,6 +28,7 @@ from cpool_flow.guardian import sweep
 from cpool_flow.history import fold
 from cpool_flow.inputs import Inputs, hidden_values
 from cpool_flow.journal import Journal, Lock
+from cpool_flow.other_runs import OtherRuns
 from cpool_flow.process import Processes
 from cpool_flow.run_folder import RunFolder
 from cpool_flow.run_place import RunPlace, open_place, our_git
@@ -115,6 +117,7 @@ class _Coordinator:
                 self._folder,
                 self._follow,
                 time.time,
+                self._money(state),
                 self._since,
                 patience_seconds=self._wishes.patience_seconds,
                 limit_patience_seconds=self._wishes.limit_patience_seconds,
@@ -154,7 +157,14 @@ class _Coordinator:
             salvage(self._folder.logs / started.log, started.slot)
             engine.note(
                 events.AttemptFinished(
-                    task.id, number, "lost", error=_LOST, reason=_LOST, interrupted=True, cost_at_least_usd=self._seen_cost(started)
+                    task.id,
+                    number,
+                    "lost",
+                    error=_LOST,
+                    reason=_LOST,
+                    interrupted=True,
+                    cost_at_least_usd=self._seen_cost(started),
+                    nested_usd=engine.money.settle(task.id, started.slot),
                 )
             )
         clear_spools(self._folder.logs)
@@ -168,6 +178,14 @@ class _Coordinator:
             # Its place went when the run ended: it is made again, and set up anew.
             engine.note(state.place)
         engine.flush()
+
+    def _money(self, state: State) -> OtherRuns:
+        """The day's budget is the one that `cpool.yaml` names now: who raises it need not begin anew."""
+        try:
+            pool = project_pool.read_pool(self._folder.path.parents[2]).pool
+        except InvalidInput:
+            pool = self._inputs.pool.file
+        return OtherRuns(self._folder, pool.budgets.day, state.created.parent if state.created else "")
 
     def _seen_cost(self, started: events.AttemptStarted) -> float | None:
         """What an agent's attempt that was lost with its coordinator had spent, as far as its log tells."""

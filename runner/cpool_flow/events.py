@@ -114,7 +114,8 @@ class AttemptStarted(Event):
 @dataclass(frozen=True, slots=True)
 class AttemptFinished(Event):
     """How an attempt ended. `error_kind` is None for success. `interrupted`: the coordinator died, the attempt is lost.
-    `cost_usd` is None where it is unknown: `cost_at_least_usd` is then what is known of it, where anything is.
+    `cost_usd` is None where it is unknown: `cost_at_least_usd` is then what is known of it, where anything is. `nested_usd`: what
+    runs have spent that were started inside of it.
     Tokens are None where unknown; `cached_tokens` are those of the input that came from a cache, and count among it.
     `fault`: what the agent's process did, where that may be the slot's and not the task's."""
 
@@ -143,6 +144,7 @@ class AttemptFinished(Event):
     commit: str | None = None
     artifacts: tuple[str, ...] = ()
     cost_at_least_usd: float | None = None
+    nested_usd: float | None = None
     fault: Fault = ""
 
 

@@ -216,7 +216,8 @@ def _source_path(folder: RunFolder, key: str) -> Path:
 
 def hidden_values(inputs: Inputs, secrets: Mapping[str, str], environment: Mapping[str, str]) -> dict[str, str]:
     """What no file of the run may hold: the declared `secrets`, and the credentials of the agents that this run uses."""
-    names = {name for step in inputs.plan.everything() if step.agent for name in inputs.adapter(step.agent).credentials}
+    used = {agent for step in inputs.plan.everything() for agent in (step.agent, *step.fallback) if agent is not None}
+    names = {name for agent in used for name in inputs.adapter(agent).credentials}
     return {**present_secrets(names, environment), **secrets}
 
 

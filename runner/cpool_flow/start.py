@@ -12,10 +12,11 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
-from cpool_flow import __version__, events, faults, inputs, library, model, project_pool, recording, run_folder
+from cpool_flow import __version__, events, faults, inputs, library, model, other_runs, project_pool, recording, run_folder
 from cpool_flow.arguments import read_arguments
 from cpool_flow.disclosed import Disclosed
 from cpool_flow.document import load
@@ -30,6 +31,7 @@ from cpool_flow.owned import Owned
 from cpool_flow.run_folder import RunFolder
 from cpool_flow.run_place import Isolation, Root, choose_isolation, our_git, plan_place, worktree_root
 from cpool_flow.secrets import check_secrets, present_secrets
+from cpool_flow.spending import Spending
 from cpool_flow.trust import Event, Trust, by_hand, is_write_token
 from cpool_flow.trusted import INCLUDE, Trusted, read_trusted, refuse_committed, refuse_foreign, unpacked
 from cpool_flow.validate import Checked, Wishes
@@ -130,7 +132,7 @@ def _prepare(
             workflow = str(trusted.at(Path.cwd() / workflow))
     found = library.find_workflow(workflow, Path.cwd(), places("workflow", project))
     _check_stand_in(options.stand_in, project)
-    checked = check_file(found.path, project, places, Wishes(options.slots, options.stand_in))
+    checked = check_file(found.path, project, places, _wishes(options, environment, starting))
     flow = checked.workflow
     owned = Owned(found.path, checked, project, places)
     declared = tuple(dict.fromkeys(name for copy in owned.copies.values() for name in copy.workflow.secrets))
@@ -214,6 +216,14 @@ def _as_known(prepared: Prepared, trusted: Trusted) -> Prepared:
     return replace(prepared, inputs=replace(prepared.inputs, copies=copies), warnings=shown, sources=sources)
 
 
+def _wishes(options: Options, environment: Mapping[str, str], starting: bool) -> Wishes:
+    """What the command line says, and the run inside of which we are called: its budget is ours as well."""
+    around = other_runs.run_around(environment)
+    money = other_runs.account_of(around) if around is not None else Spending()
+    limited = options.budget_usd is not None or money.limit_usd is not None
+    return Wishes(options.slots, options.stand_in, limited, options.allow_unpriced or money.allow_unpriced or not starting)
+
+
 def _check_stand_in(agent: str | None, project: Path) -> None:
     """Raises InvalidInput for an agent of the command line that nobody knows."""
     if agent is None or agent in model.AGENTS:
@@ -260,8 +270,9 @@ class _Trial:
         return "0"
 
 
-def create(prepared: Prepared, project: Path) -> RunFolder:
-    """Make the run: its folder, its copies, its first events. Raises InvalidInput where the id is taken or the folder read-only."""
+def create(prepared: Prepared, project: Path, environment: Mapping[str, str]) -> RunFolder:
+    """Make the run: its folder, its copies, its first events. Raises InvalidInput where the id is taken or the folder read-only.
+    `environment`: tells whether we are inside of another run."""
     faults.point("before-create")
     if prepared.inputs.record is not None:
         _begin_recording(prepared, Path(prepared.inputs.record))
@@ -269,12 +280,14 @@ def create(prepared: Prepared, project: Path) -> RunFolder:
     inputs.save(folder, prepared.inputs, prepared.copies)
     if prepared.trusted is not None:
         _save_trusted(folder, prepared.trusted)
+    around = other_runs.run_around(environment)
     journal = Journal.create(folder.path)
     try:
         now = time.time()
-        journal.append([(_created(folder, prepared), now), (prepared.place, now)])
+        journal.append([(_created(folder, prepared, str(around or "")), now), (prepared.place, now)])
     finally:
         journal.close()
+    other_runs.register(folder, environment)
     faults.point("after-create")
     return folder
 
@@ -295,7 +308,7 @@ def _begin_recording(prepared: Prepared, folder: Path) -> None:
     recording.begin(folder, {**head, "args": dict(taken.args)})
 
 
-def _created(folder: RunFolder, prepared: Prepared) -> events.RunCreated:
+def _created(folder: RunFolder, prepared: Prepared, parent: str) -> events.RunCreated:
     taken = prepared.inputs
     return events.RunCreated(
         run_id=folder.run_id,
@@ -314,6 +327,7 @@ def _created(folder: RunFolder, prepared: Prepared) -> events.RunCreated:
         trusted=prepared.trusted.commit if prepared.trusted is not None else "",
         budget_usd=taken.budget_usd,
         allow_unpriced=taken.allow_unpriced,
+        parent=parent,
     )
 
 
@@ -388,10 +402,10 @@ def _missing_agents(taken: Inputs, options: Options, project: Path, places: Sear
         if step.agent is None:
             continue
         copy = taken.copies[step.source]
-        for found in taken.possible_settings(step):
-            config = found.config.model_copy(update={"agent": step.agent})
+        for agent, found in product((step.agent, *step.fallback), taken.possible_settings(step)):
+            config = found.config.model_copy(update={"agent": agent})
             pooled = found.pooled & {"script", "recording"}
-            key = (step.source, step.agent, config.script, config.recording, config.command, pooled)
+            key = (step.source, agent, config.script, config.recording, config.command, pooled)
             if key in seen:
                 continue
             seen.add(key)
@@ -404,7 +418,7 @@ def _missing_agents(taken: Inputs, options: Options, project: Path, places: Sear
             if options.recording:
                 config = config.model_copy(update={"recording": options.recording})
             try:
-                taken.adapter(step.agent).check(config, environment)
+                taken.adapter(agent).check(config, environment)
             except InvalidInput as error:
                 problems += error.problems
     return dict.fromkeys(problems)

@@ -204,7 +204,7 @@ def run_command(project: str | None, /, workflow: str, **options: Any) -> int:
         event=current_event(os.environ),
     )
     prepared = start.prepare(workflow, directory, places(directory), settings, os.environ)
-    folder = start.create(prepared, directory)
+    folder = start.create(prepared, directory, os.environ)
     return _work(folder, manner, starting=True, warn=partial(_warn, prepared.warnings, manner.quiet, prepared.sources))
 
 
