@@ -22,6 +22,7 @@ from cpool_flow.executor.context import RunContext, declared_values, find_shell
 from cpool_flow.executor.cost import cost_in_log
 from cpool_flow.executor.local import LocalSlots
 from cpool_flow.executor.logs import clear_spools, salvage
+from cpool_flow.executor.recorder import Recorder
 from cpool_flow.guardian import sweep
 from cpool_flow.history import fold
 from cpool_flow.inputs import Inputs, hidden_values
@@ -195,6 +196,7 @@ class _Coordinator:
             environment=self._environment,
             secrets=self._secrets,
             default_shell=find_shell(self._environment),
+            recorder=Recorder(Path(self._inputs.record), place.place, self._masker) if self._inputs.record else None,
         )
         env, declared = declared_values(bare.workflow, fixed_values(bare, state), bare)
         return replace(bare, env=env, context=declared)

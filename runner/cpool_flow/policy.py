@@ -524,7 +524,7 @@ class _FreeSlots:
     def __init__(self, state: State, resting: Mapping[str, float]) -> None:
         self._all = state.slot_order
         self._free = {state.slot_order[rank]: None for rank in state.free_slots}
-        self._answering: dict[tuple[str, ...], list[str]] = {}
+        self._answering: dict[str | None, list[str]] = {}
         self._resting = resting
 
     @property
@@ -541,9 +541,9 @@ class _FreeSlots:
             return self._chosen(plan, task, agent)
         if plan.slots is None:
             return next(iter(self._free), None)
-        answering = self._answering.get(plan.slots)
+        answering = self._answering.get(plan.step.slot)
         if answering is None:
-            answering = self._answering[plan.slots] = [name for name in reversed(plan.slots) if name in self._free]
+            answering = self._answering[plan.step.slot] = [name for name in reversed(plan.slots) if name in self._free]
         while answering and answering[-1] not in self._free:
             answering.pop()
         return answering[-1] if answering else None

@@ -21,6 +21,7 @@ from cpool_flow.keys import shown_name
 from cpool_flow.lints import warn
 from cpool_flow.nodes import Document, Path
 from cpool_flow.order import Order, read_order
+from cpool_flow.own_agent_rules import check_agent_name, check_agent_names
 from cpool_flow.pool_rules import CheckedPool
 from cpool_flow.references import check_references
 from cpool_flow.requires import BadSpecifier, is_met
@@ -131,7 +132,7 @@ class _Check:
         self._check_workflows(order)
         self._check_scripts(workflow, order)
         skills = {name: skill.config for name, (_, skill) in self.skills.items()}
-        if self._pool is not None:
+        if self._pool is not None and self._check_agent_names(workflow, order, self._pool):
             can = self._lookup.capabilities if self._lookup is not None else None
             check_agents(workflow, order, Surroundings(self._pool, skills, self._slot_help(), self._wishes.agent, can), self.findings)
         outputs = {name: tuple(child.workflow.outputs) for name, child in self.children.items()}
@@ -259,16 +260,21 @@ class _Check:
                 return None
         return self.children[name]
 
+    def _check_agent_names(self, workflow: model.Workflow, order: Order, pool: SlotPool) -> bool:
+        """Note the agents that nobody knows; whether there is none."""
+        before = len(self.findings.errors)
+        for path, config in _configs(workflow, order):
+            check_agent_names(path, config, pool.file, self.findings)
+        for placed in order.all:
+            skill = self.skills.get(placed.step.skill or "")
+            if skill is not None:
+                check_agent_name((*placed.path, "skill"), skill[1].config.agent, pool.file, self.findings)
+        return len(self.findings.errors) == before
+
     def _check_scripts(self, workflow: model.Workflow, order: Order) -> None:
         """Note the files of the scripted agent that are not there."""
-        named: list[tuple[Path, model.AgentConfig | None]] = [(("config",), workflow.config)]
-        named += [(("profiles", name), profile) for name, profile in workflow.profiles.items()]
-        named += [
-            (("slots", at, "config"), slot.config) for at, slot in enumerate(workflow.slots if isinstance(workflow.slots, tuple) else ())
-        ]
-        named += [((*placed.path, "config"), placed.step.config) for placed in order.all]
-        for path, config in named:
-            if config is None or config.script is None or self._lookup is None:
+        for path, config in _configs(workflow, order):
+            if config.script is None or self._lookup is None:
                 continue
             if check_path((*path, "script"), config.script, self.findings):
                 try:
@@ -336,3 +342,15 @@ def _holds_template(value: JsonValue) -> bool:
         return is_template(value)
     inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     return any(map(_holds_template, inner))
+
+
+def _configs(workflow: model.Workflow, order: Order) -> Iterator[tuple[Path, model.AgentConfig]]:
+    """All agent settings in the file, each with its place."""
+    yield ("config",), workflow.config
+    yield from ((("profiles", name), profile) for name, profile in workflow.profiles.items())
+    for at, slot in enumerate(workflow.slots if isinstance(workflow.slots, tuple) else ()):
+        if slot.config is not None:
+            yield ("slots", at, "config"), slot.config
+    for placed in order.all:
+        if placed.step.config is not None:
+            yield (*placed.path, "config"), placed.step.config

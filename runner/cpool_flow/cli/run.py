@@ -18,14 +18,14 @@ from cpool_flow.cli.detached import start_detached_run
 from cpool_flow.cli.json_output import print_json
 from cpool_flow.cli.outcome import exit_code
 from cpool_flow.cli.project import find_run, places, project_directory
-from cpool_flow.errors import InvalidInput, OperationFailed, Problem, did_you_mean, printable
+from cpool_flow.errors import InvalidInput, OperationFailed, Problem, printable
 from cpool_flow.journal import Recorded
-from cpool_flow.model import AGENTS, LATER_AGENTS, parse_positive_duration
+from cpool_flow.model import parse_positive_duration
 from cpool_flow.run_folder import RunFolder
 from cpool_flow.spending import dollars
 from cpool_flow.state import State
 
-LATER_OPTIONS = ("pool", "only", "record", "trust", "allow-untrusted-checkout")
+LATER_OPTIONS = ("pool", "only", "trust", "allow-untrusted-checkout")
 
 
 class Duration(click.ParamType[float]):
@@ -50,21 +50,6 @@ class Dollars(click.ParamType[float]):
         if not 0 < usd < inf:
             self.fail("a budget is more than zero US dollars", param, ctx)
         return usd
-
-
-class Agent(click.ParamType[str]):
-    name = "agent"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        if value in LATER_AGENTS:
-            self.fail(f"agent `{value}` is not supported by this version", param, ctx)
-        if value not in AGENTS:
-            self.fail(
-                f"no agent `{value}`{f', {near}' if (near := did_you_mean(value, AGENTS)) else ''}; known are {', '.join(AGENTS)}",
-                param,
-                ctx,
-            )
-        return value
 
 
 @dataclass(frozen=True)
@@ -141,8 +126,10 @@ def _output_options(command: Any) -> Any:
 @click.option("--budget", type=Dollars(), metavar="USD", help="Most US dollars that the run may spend.")
 @click.option("--allow-unpriced", is_flag=True, help="With a budget: also agents whose cost nobody knows.")
 @click.option("--timeout", type=Duration(), metavar="T", help="Time of the whole run, such as 30m.")
-@click.option("--agent", type=Agent(), metavar="NAME", help="This agent in place of every other.")
+@click.option("--agent", metavar="NAME", help="This agent in place of every other.")
 @click.option("--isolation", type=click.Choice(["none", "worktree"]), help="Where steps work.")
+@click.option("--record", metavar="DIR", help="Keep what agents and commands say and do, in a folder of the run's own there.")
+@click.option("--recording", metavar="DIR", help="Run with the agent `replay`, which answers from this recording.")
 @click.option("--run-id", metavar="ID", help="An id of your own.")
 @click.option("--tag", "tags", multiple=True, metavar="T", help="Kept with the run; may be given again.")
 @_output_options
@@ -170,6 +157,8 @@ def run_command(project: str | None, /, workflow: str, **options: Any) -> int:
         isolation=options["isolation"],
         run_id=options["run_id"],
         tags=options["tags"],
+        record=options["record"],
+        recording=options["recording"],
     )
     prepared = start.prepare(workflow, directory, places(directory), settings, os.environ)
     folder = start.create(prepared, directory)

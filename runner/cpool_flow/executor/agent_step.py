@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 
-from cpool_flow import agents, settings
+from cpool_flow import settings
 from cpool_flow.agents.protocol import AgentRequest, AgentResult, Ending
 from cpool_flow.executor import Assignment
 from cpool_flow.executor.agent_process import AgentProcess
@@ -17,9 +17,9 @@ from cpool_flow.executor.cost import priced
 from cpool_flow.executor.logs import TAIL_BYTES, Log, collect, spools, tail
 from cpool_flow.executor.outcome import Outcome, seconds_text, with_output
 from cpool_flow.executor.warm_slots import WarmSlots
-from cpool_flow.executor.work import Ended, Work
-from cpool_flow.inputs import copy_path
-from cpool_flow.model import DEFAULT_AGENT_IDLE_TIMEOUT_SECONDS, AgentConfig
+from cpool_flow.executor.work import Ended, How, Work
+from cpool_flow.inputs import copy_path, own_file
+from cpool_flow.model import DEFAULT_AGENT_IDLE_TIMEOUT_SECONDS, AgentConfig, ErrorKind
 from cpool_flow.outputs import BadOutput, read_output
 from cpool_flow.process import ProcessNotStarted
 from cpool_flow.values import unwrap
@@ -31,7 +31,8 @@ REASON_CHARACTERS = 300
 async def run_agent(assignment: Assignment, context: RunContext, work: Work, warm: WarmSlots) -> Outcome:
     """Give one task to the agent. Raises RenderError, InvalidInput, OperationFailed."""
     request = _request(assignment, context)
-    adapter = agents.adapter(request.config.agent or "claude")
+    adapter = context.inputs.adapter(request.config.agent or "claude")
+    before = await context.recorder.look() if context.recorder else None
     spool_out, spool_err = spools(assignment.log, assignment.slot)
     with Log(spool_out, context.masker) as log, Log(spool_err, context.masker) as errors:
         process = AgentProcess(adapter, request, assignment.slot, _idle_seconds(assignment), work, log, errors)
@@ -43,7 +44,15 @@ async def run_agent(assignment: Assignment, context: RunContext, work: Work, war
     collect(assignment.log, assignment.slot)
     if ran.warm is not None and assignment.slot is not None:
         await warm.give_back(assignment.slot, ran.warm, result.kind is None)
+    if context.recorder and before:
+        await context.recorder.exchange(assignment, request, _judged(result, ran.ended), before)
     return _outcome(result, ran.ended, assignment, context, work, request)
+
+
+def _judged(result: AgentResult, ended: Ended) -> AgentResult:
+    """The result, where it was we who ended it before it was whole."""
+    kinds: dict[How, ErrorKind] = {"cancelled": "cancelled", "timeout": "timeout"}
+    return result if result.kind is None or ended.how not in kinds else replace(result, kind=kinds[ended.how])
 
 
 def _priced(result: AgentResult, assignment: Assignment, context: RunContext, request: AgentRequest) -> AgentResult:
@@ -174,8 +183,10 @@ def _config(assignment: Assignment, context: RunContext) -> AgentConfig:
     if agent != assignment.step.agent:
         config = config.model_copy(update=dict.fromkeys(settings.OF_ONE_AGENT))
     values = context.values(config.model_dump(exclude_none=True), assignment.scope)
-    script = values.get("script")
-    if script is not None:
-        copy = context.inputs.pool if "script" in merged.pooled else context.copy(assignment)
-        values["script"] = str(copy_path(context.folder, copy, script))
+    for key in ("script", "recording"):
+        copy = context.inputs.pool if key in merged.pooled else context.copy(assignment)
+        if values.get(key) in copy.files:
+            values[key] = str(copy_path(context.folder, copy, values[key]))
+    if context.inputs.recording is not None:
+        values["recording"] = str(own_file(context.folder, context.inputs.recording))
     return AgentConfig.model_validate({**values, "agent": agent})
