@@ -42,10 +42,10 @@ async def run_agent(assignment: Assignment, context: RunContext, work: Work, war
             return Outcome("errored", str(error), fault="not started", cost_usd=None if work.began else 0.0)
     result = _priced(ran.reader.finish(_ending(ran.ended, tail(spool_err))), assignment, context, request)
     collect(assignment.log, assignment.slot)
-    if ran.warm is not None and assignment.slot is not None:
-        await warm.give_back(assignment.slot, ran.warm, result.kind is None)
     if context.recorder and before:
         await context.recorder.exchange(assignment, request, _judged(result, ran.ended), before)
+    if ran.warm is not None and assignment.slot is not None:
+        await warm.give_back(assignment.slot, ran.warm, result.kind is None)
     return _outcome(result, ran.ended, assignment, context, work, request)
 
 
