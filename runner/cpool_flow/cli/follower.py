@@ -70,7 +70,7 @@ class JsonProgress:
         self._print(recorded)
 
     def _print(self, recorded: Iterable[Recorded]) -> None:
-        from cpool_flow.cli.event_document import event_document
+        from cpool_flow.cli.events import event_document
 
         with suppress(OSError):  # who reads them may go: the run goes on without
             for entry in recorded:

@@ -369,7 +369,7 @@ def _check_budget(budget_usd: float | None, state: State) -> None:
 
 def _print_events(recorded: Iterable[Recorded]) -> None:
     """Who reads them may go: the run goes on without."""
-    from cpool_flow.cli.event_document import event_document
+    from cpool_flow.cli.events import event_document
 
     try:
         for entry in recorded:
