@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,7 +29,7 @@ class Run:
 
     def document(self) -> dict[str, Any]:
         """The JSON document of `status --json`."""
-        return Result(self.state, self.folder.load, self.inputs.args, self.folder.find).document()
+        return Result(self.state, self.folder.load, self.inputs.args, self.folder.finder()).document()
 
 
 def read(folder: RunFolder) -> Run:
@@ -50,16 +52,54 @@ def recorded(folder: RunFolder) -> list[Recorded]:
         journal.close()
 
 
+@contextmanager
+def following(folder: RunFolder) -> Iterator[Followed]:
+    """The run in `folder`, to be looked at again and again. Raises InvalidInput where it cannot be read."""
+    plan = run_inputs.load(folder).plan
+    journal = Journal.open(folder.path)
+    try:
+        yield Followed(journal, plan)
+    finally:
+        journal.close()
+
+
+class Followed:
+    """A run that goes on: what is new is read once, and added to what is known."""
+
+    def __init__(self, journal: Journal, plan: Plan) -> None:
+        self._journal = journal
+        self._seq = 0
+        self.state = State(plan)
+        self.update()
+        _check_started(self.state, journal)
+
+    def update(self) -> list[Recorded]:
+        """Take in what was recorded since, and say what that is."""
+        new = list(_applied(self.state, self._journal, self._seq))
+        self._seq = new[-1].seq if new else self._seq
+        return new
+
+
 def fold(plan: Plan, journal: Journal) -> State:
     """The state that the events of a journal make. Raises InvalidInput where they do not fit together."""
     state = State(plan)
-    seq = 0
+    for _ in _applied(state, journal):
+        pass
+    _check_started(state, journal)
+    return state
+
+
+def _applied(state: State, journal: Journal, seq: int = 0) -> Iterator[Recorded]:
+    """Apply the events after number `seq`."""
     try:
-        for entry in journal.read():
+        for entry in journal.read(seq):
             state.apply(entry.event, entry.at)
             seq = entry.seq
+            yield entry
     except (KeyError, IndexError, ValueError, TypeError, AttributeError, AssertionError) as error:
         raise InvalidInput(f"the journal `{journal.path}` is damaged: event {seq + 1} does not follow from those before it") from error
+
+
+def _check_started(state: State, journal: Journal) -> None:
     if state.created is None:
         raise InvalidInput(f"`{journal.path.parent.name}` was never started")
-    return state

@@ -23,7 +23,7 @@ LAYERS = {
     "edges": """faults descendants streams orphans guardian process git workspace library catalog project_pool lookup inputs owned
         run_folder written_file journal history agents""",
     "run": """run_place approval run_values executor engine setup coordinator start plan_document explain stand_in trial
-        recorded_case reported""",
+        recorded_case attempt_logs reported""",
     "faces": "cli __main__",
 }
 ONLY_IN = {

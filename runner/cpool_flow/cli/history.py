@@ -1,14 +1,12 @@
-"""`runs`, `status`, `logs`, `events`: a run as its journal and its logs tell it. They never touch a living coordinator."""
+"""`runs`, `status`, `events`: a run as its journal tells it. They never touch a living coordinator."""
 
 from __future__ import annotations
 
+import gc
 import json
-import os
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import click
@@ -19,11 +17,9 @@ from cpool_flow.cli.json_output import print_json
 from cpool_flow.cli.outcome import exit_code
 from cpool_flow.cli.output_text import print_output
 from cpool_flow.cli.project import find_run, project_directory
-from cpool_flow.errors import FlowError, InvalidInput, did_you_mean, printable
-from cpool_flow.executor.logs import spools
+from cpool_flow.errors import FlowError, printable
 from cpool_flow.journal import Journal, is_alive
 from cpool_flow.result import iso_time
-from cpool_flow.state import State
 from cpool_flow.tasks import StepState
 
 FOLLOW_SECONDS = 0.1
@@ -99,6 +95,8 @@ def status_command(project: str | None, run: str, as_json: bool, watch: bool, ex
     RUN is an id, a short name, the beginning of an id, or `last`.
     """
     folder = find_run(project, run)
+    if not watch:
+        gc.disable()  # all that is made is needed to the end
     found = history.read(folder)
     while watch and not found.state.finished and is_alive(folder.path):
         time.sleep(FOLLOW_SECONDS)
@@ -186,69 +184,3 @@ def _follow_journal(folder: run_folder.RunFolder, follow: bool) -> Iterator[Any]
                 time.sleep(FOLLOW_SECONDS)
     finally:
         journal.close()
-
-
-@click.command("logs", short_help="Print the output of a run's steps.")
-@click.argument("run", default="last")
-@click.argument("step", required=False)
-@click.option("-f", "--follow", is_flag=True, help="Go on until the run has ended.")
-@click.pass_obj
-def logs_command(project: str | None, run: str, step: str | None, follow: bool) -> int:
-    """Print the logs of a run, or of one STEP of it: `review`, or `review[2]` for an item."""
-    folder = find_run(project, run)
-    shown: dict[str, int] = {}
-    while True:
-        alive = follow and is_alive(folder.path)
-        for title, path in _log_files(folder, step):
-            _print_log(title, path, shown)
-        if not alive:
-            return 0
-        time.sleep(FOLLOW_SECONDS)
-
-
-def _log_files(folder: run_folder.RunFolder, step: str | None) -> Iterator[tuple[str, Path]]:
-    """The logs in the order in which their attempts started, with what is shown above each."""
-    state = history.read(folder).state
-    if step is not None and step not in state.steps and step not in state.tasks:
-        raise InvalidInput(
-            f"the run has no step `{step[:80]}`",
-            help=did_you_mean(step, [*state.steps, *state.tasks]) or f"it has {', '.join(state.steps)}",
-        )
-    yield from (("setup", path) for path in sorted(folder.logs.glob("_setup.*.log")) if step is None)
-    attempts = [(attempt.started_at, task, attempt) for task in _tasks(state, step) for attempt in task.attempts]
-    for _, task, attempt in sorted(attempts, key=lambda entry: entry[0]):
-        log = folder.logs / attempt.started.log
-        title = f"{task.id} attempt {attempt.started.number}{' (recovery)' if attempt.started.kind == 'recovery' else ''}"
-        # While it runs, stdout is shown as it comes; stderr follows when the attempt has ended.
-        yield title, log if attempt.finished else spools(log, attempt.started.slot)[0]
-        for verify in sorted(folder.logs.glob(f"{log.stem}.verify*.log")):
-            yield f"{title} verify", verify
-
-
-def _tasks(state: State, step: str | None) -> list[Any]:
-    if step is None:
-        return list(state.tasks.values())
-    return state.steps[step].tasks if step in state.steps else [state.tasks[step]]
-
-
-def _print_log(title: str, path: Path, shown: dict[str, int]) -> None:
-    start = shown.get(title, 0)
-    with suppress(FileNotFoundError), open(path, "rb") as file:
-        if os.fstat(file.fileno()).st_size <= start:
-            return
-        file.seek(start)
-        print(f"── {title}" if start == 0 else f"── {title} (continued)")
-        while chunk := file.read(CHUNK):
-            print_foreign(chunk)
-        shown[title] = file.tell()
-
-
-def print_foreign(chunk: bytes) -> None:
-    """Text of others on stdout: as it is into a file or pipe, with control characters shown on a terminal."""
-    if not sys.stdout.isatty():
-        sys.stdout.flush()
-        sys.stdout.buffer.write(chunk)
-        sys.stdout.buffer.flush()
-        return
-    for line in chunk.decode("utf-8", "replace").splitlines():
-        print(printable(line.replace("\t", "    ")))

@@ -31,7 +31,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "schema": ("schema", "Print the JSON Schema of files, events or results."),
     "runs": ("history", "List the runs of this project."),
     "status": ("history", "Show one run."),
-    "logs": ("history", "Print the output of a run's steps."),
+    "logs": ("logs", "Print the output of a run's steps."),
     "events": ("history", "Print what a run's journal has recorded."),
     "report": ("report", "Make a report of a run: Markdown, JSON or one HTML file."),
     "explain": ("explain", "Say why a step became what it is."),
