@@ -22,6 +22,7 @@ from cpool_flow.executor.context import RunContext, declared_values, find_shell
 from cpool_flow.executor.cost import cost_in_log
 from cpool_flow.executor.local import LocalSlots
 from cpool_flow.executor.logs import clear_spools, salvage
+from cpool_flow.executor.recorder import Recorder
 from cpool_flow.guardian import sweep
 from cpool_flow.history import fold
 from cpool_flow.inputs import Inputs, hidden_values
@@ -134,7 +135,9 @@ class _Coordinator:
                 engine.note(events.SetupFinished(await set_up(engine, context)))
                 engine.flush()
                 faults.point("after-setup")
-            if await engine.drive(place, values, executor):
+            ended = await engine.drive(place, values, executor)
+            await executor.close()  # before the place goes: an agent's process may wait there for its next task
+            if ended:
                 await self._finish(engine, place, values)
         finally:
             heart.cancel()
@@ -193,6 +196,7 @@ class _Coordinator:
             environment=self._environment,
             secrets=self._secrets,
             default_shell=find_shell(self._environment),
+            recorder=Recorder(Path(self._inputs.record), place.place, self._masker) if self._inputs.record else None,
         )
         env, declared = declared_values(bare.workflow, fixed_values(bare, state), bare)
         return replace(bare, env=env, context=declared)

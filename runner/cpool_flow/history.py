@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,45 +51,44 @@ def recorded(folder: RunFolder) -> list[Recorded]:
         journal.close()
 
 
-@contextmanager
-def following(folder: RunFolder) -> Iterator[Followed]:
-    """The run in `folder`, to be looked at again and again. Raises InvalidInput where it cannot be read."""
-    plan = run_inputs.load(folder).plan
-    journal = Journal.open(folder.path)
-    try:
-        yield Followed(journal, plan)
-    finally:
-        journal.close()
+class Watched:
+    """A run that others work on, read on as it goes. Its `state` takes in what was recorded since the last time. To be closed."""
 
-
-class Followed:
-    """A run that goes on: what is new is read once, and added to what is known."""
-
-    def __init__(self, journal: Journal, plan: Plan) -> None:
-        self._journal = journal
+    def __init__(self, folder: RunFolder) -> None:
+        """Nothing is read yet. Raises InvalidInput where the run cannot be read."""
+        self.folder = folder
+        self.inputs = run_inputs.load(folder)
+        self.state = State(self.inputs.plan)
+        self._journal = Journal.open(folder.path)
         self._seq = 0
-        self.state = State(plan)
-        self.update()
-        _check_started(self.state, journal)
 
-    def update(self) -> list[Recorded]:
-        """Take in what was recorded since, and say what that is."""
-        new = list(_applied(self.state, self._journal, self._seq))
-        self._seq = new[-1].seq if new else self._seq
-        return new
+    def read_on(self) -> list[Recorded]:
+        """What was recorded since the last time. Raises InvalidInput where it does not fit together."""
+        found = list(_taken_in(self.state, self._journal, self._seq))
+        self._seq = found[-1].seq if found else self._seq
+        return found
+
+    @property
+    def has_more(self) -> bool:
+        """Whether anything was written since the last time that this was asked. Cheap."""
+        return self._journal.changed()
+
+    def close(self) -> None:
+        self._journal.close()
 
 
 def fold(plan: Plan, journal: Journal) -> State:
     """The state that the events of a journal make. Raises InvalidInput where they do not fit together."""
     state = State(plan)
-    for _ in _applied(state, journal):
+    for _ in _taken_in(state, journal, 0):
         pass
-    _check_started(state, journal)
+    if state.created is None:
+        raise InvalidInput(f"`{journal.path.parent.name}` was never started")
     return state
 
 
-def _applied(state: State, journal: Journal, seq: int = 0) -> Iterator[Recorded]:
-    """Apply the events after number `seq`."""
+def _taken_in(state: State, journal: Journal, seq: int) -> Iterator[Recorded]:
+    """What was recorded after number `seq`, each event when the state has taken it in."""
     try:
         for entry in journal.read(seq):
             state.apply(entry.event, entry.at)
@@ -98,8 +96,3 @@ def _applied(state: State, journal: Journal, seq: int = 0) -> Iterator[Recorded]
             yield entry
     except (KeyError, IndexError, ValueError, TypeError, AttributeError, AssertionError) as error:
         raise InvalidInput(f"the journal `{journal.path}` is damaged: event {seq + 1} does not follow from those before it") from error
-
-
-def _check_started(state: State, journal: Journal) -> None:
-    if state.created is None:
-        raise InvalidInput(f"`{journal.path.parent.name}` was never started")

@@ -64,7 +64,16 @@ class Result:
             "error_kind": self._error_kind(),
             "limits": [{"agent": agent, "resumes_at": iso_time(until)} for agent, until in state.parked.items() if not state.finished],
             "steps": [self._step(step) for step in state.root.steps.values()],
-        }
+        } | self._quarantined()
+
+    def _quarantined(self) -> JsonObject:
+        """The slots on which agents have not worked since they had to rest."""
+        found = [
+            {"slot": slot, "until": iso_time(health.until), "reason": health.reason}
+            for slot, health in sorted(self._state.health.items())
+            if health.rests
+        ]
+        return {"quarantined": found} if found else {}
 
     def _directory(self) -> str | None:
         closed = self._state.place_closed

@@ -7,7 +7,7 @@ with a value.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,9 +57,7 @@ def layers_of(
 
 def possible(step: Step, name: str, workflow: Workflow, pool: SlotPool, skill: AgentConfig | None = None) -> list[Settings]:
     """What the settings of a step may come to: one for each kind of slot that it may get, or just one where any will do."""
-    slots: Sequence[NamedSlot | None] = pool.for_step(step) or (None,)
-    different = {id(slot and slot.config): slot for slot in slots}
-    return [merge(layers_of(step, name, workflow, pool, skill, slot)) for slot in different.values()]
+    return [merge(layers_of(step, name, workflow, pool, skill, slot)) for slot in pool.kinds_for(step)]
 
 
 def _profile(name: str, workflow: Workflow, pool: SlotPool) -> Layer:

@@ -105,10 +105,11 @@ class _Front:
             for wrong in error.errors(include_url=False, include_input=False, include_context=False):
                 self._refused(wrong["type"], wrong["msg"], wrong["loc"])
             return AgentConfig()
-        if config.script is not None:
-            message = "a skill cannot name a `script`: its path is relative to a workflow file"
-            place = self._document.location(("metadata", "config", "script"), key=True)
-            self.problems.append(Problem(message, place, help="set it in the workflow: `config: {agent: scripted, script: …}`"))
+        for key, agent in (("script", "scripted"), ("recording", "replay")):
+            if getattr(config, key) is not None:
+                message = f"a skill cannot name a `{key}`: its path is relative to a workflow file"
+                place = self._document.location(("metadata", "config", key), key=True)
+                self.problems.append(Problem(message, place, help=f"set it in the workflow: `config: {{agent: {agent}, {key}: …}}`"))
         tools = tuple(dict.fromkeys([*(config.allowed_tools or ()), *self._tools()]))
         return config.model_copy(update={"allowed_tools": tools}) if tools else config
 

@@ -15,22 +15,26 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from cpool_flow import __version__, agents, events, faults, inputs, library, model, project_pool, run_folder
+from cpool_flow import __version__, events, faults, inputs, library, model, project_pool, recording, run_folder
 from cpool_flow.arguments import read_arguments
 from cpool_flow.disclosed import Disclosed
 from cpool_flow.document import load
-from cpool_flow.errors import InvalidInput, Problem
+from cpool_flow.errors import InvalidInput, Problem, did_you_mean, listed
 from cpool_flow.executor.context import NoValue, declared_values
 from cpool_flow.inputs import Inputs
 from cpool_flow.journal import Journal
 from cpool_flow.json_value import BadJson, JsonValue, read_json
+from cpool_flow.keys import shown_name
 from cpool_flow.lookup import Lookup, Searched, check_file
 from cpool_flow.owned import Owned
 from cpool_flow.run_folder import RunFolder
 from cpool_flow.run_place import Isolation, Root, choose_isolation, our_git, plan_place, worktree_root
 from cpool_flow.secrets import check_secrets, present_secrets
-from cpool_flow.validate import Checked
+from cpool_flow.validate import Checked, Wishes
 from cpool_flow.values import Record, wrap
+
+# A recording that the command line names, among the run's own files.
+_RECORDING = "recording.json"
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,13 @@ class Options:
     run_id: str | None = None
     tags: tuple[str, ...] = ()
     worktrees: str | None = None
+    record: str | None = None
+    recording: str | None = None
+
+    @property
+    def stand_in(self) -> str | None:
+        """The agent that stands in for every other."""
+        return self.agent or ("replay" if self.recording is not None else None)
 
 
 @dataclass(frozen=True)
@@ -78,7 +89,8 @@ def prepare(
     Not `starting`, as for a plan: secrets and agents that are missing here are warnings.
     """
     found = library.find_workflow(workflow, Path.cwd(), places("workflow", project))
-    checked = check_file(found.path, project, places, slots=options.slots)
+    _check_stand_in(options.stand_in, project)
+    checked = check_file(found.path, project, places, Wishes(options.slots, options.stand_in))
     flow = checked.workflow
     owned = Owned(found.path, checked, project, places)
     declared = tuple(dict.fromkeys(name for copy in owned.copies.values() for name in copy.workflow.secrets))
@@ -93,7 +105,9 @@ def prepare(
         isolation="",
         directory=str(Path.cwd()),
         timeout_seconds=options.timeout_seconds or flow.timeout,
-        agent=options.agent,
+        agent=options.stand_in,
+        record=str(Path(options.record).resolve() / run_id) if options.record else None,
+        recording=_RECORDING if options.recording else None,
         pool=owned.pool,
         budget_usd=options.budget_usd or flow.budget_usd,
         allow_unpriced=options.allow_unpriced,
@@ -102,7 +116,9 @@ def prepare(
     disclosed.check_run_id(run_id)
     taken = _undisclosed(given, disclosed)
     copies = owned.files
-    missing = [*_missing_secrets(given.secrets, environment), *_missing_agents(taken, project, places, environment)]
+    if options.recording:
+        copies[_RECORDING] = recording.read(Path(options.recording)).to_bytes()
+    missing = [*_missing_secrets(given.secrets, environment), *_missing_agents(taken, options, project, places, environment)]
     if missing and starting:
         raise InvalidInput(missing)
     public = {name: value for name, value in environment.items() if name not in secret_values}
@@ -114,8 +130,21 @@ def prepare(
     warnings = [*checked.warnings, *disclosed.warnings, *(replace(problem, warning=True) for problem in missing)]
     if isolation.warning and flow.isolation != "none":  # else `validate` has said it, with its place
         warnings.append(Problem(isolation.warning, warning=True, help="set `isolation: worktree` in a git repository"))
+    if options.record and isolation.repository is None:
+        message = f"the recording will hold no change of a file: {taken.directory} is in no git repository"
+        warnings.append(Problem(message, warning=True, help="run `git init`"))
     tags = disclosed.tags(options.tags)
     return Prepared(replace(taken, isolation=isolation.kind), copies, isolation, place, run_id, tags, tuple(warnings))
+
+
+def _check_stand_in(agent: str | None, project: Path) -> None:
+    """Raises InvalidInput for an agent of the command line that nobody knows."""
+    if agent is None or agent in model.AGENTS:
+        return
+    known = project_pool.read_pool(project).pool.agent_names
+    if agent not in known:
+        near = did_you_mean(agent, known)
+        raise InvalidInput(f"no agent {shown_name(agent)}{f', {near}' if near else ''}", help=None if near else f"there is {listed(known)}")
 
 
 def _check_expect(checked: Checked, taken: Inputs, isolation: Isolation) -> None:
@@ -157,6 +186,8 @@ class _Trial:
 def create(prepared: Prepared, project: Path) -> RunFolder:
     """Make the run: its folder, its copies, its first events. Raises InvalidInput where the id is taken or the folder read-only."""
     faults.point("before-create")
+    if prepared.inputs.record is not None:
+        _begin_recording(prepared, Path(prepared.inputs.record))
     folder = run_folder.create(project, prepared.run_id)
     inputs.save(folder, prepared.inputs, prepared.copies)
     journal = Journal.create(folder.path)
@@ -167,6 +198,13 @@ def create(prepared: Prepared, project: Path) -> RunFolder:
         journal.close()
     faults.point("after-create")
     return folder
+
+
+def _begin_recording(prepared: Prepared, folder: Path) -> None:
+    """Raises InvalidInput where it cannot be made."""
+    taken = prepared.inputs
+    head = {"run_id": prepared.run_id, "workflow": taken.main.name, "file": taken.main.file, "cpool_flow": __version__}
+    recording.begin(folder, {**head, "args": dict(taken.args)})
 
 
 def _created(folder: RunFolder, prepared: Prepared) -> events.RunCreated:
@@ -241,7 +279,7 @@ def _missing_secrets(declared: Iterable[str], environment: Mapping[str, str]) ->
     return ()
 
 
-def _missing_agents(taken: Inputs, project: Path, places: Searched, environment: Mapping[str, str]) -> Iterable[Problem]:
+def _missing_agents(taken: Inputs, options: Options, project: Path, places: Searched, environment: Mapping[str, str]) -> Iterable[Problem]:
     """What stands in the way of the agents that steps ask for."""
     problems: list[Problem] = []
     seen = set()
@@ -251,16 +289,21 @@ def _missing_agents(taken: Inputs, project: Path, places: Searched, environment:
         copy = taken.copies[step.source]
         for found in taken.possible_settings(step):
             config = found.config.model_copy(update={"agent": step.agent})
-            key = (step.source, step.agent, config.script, config.command, "script" in found.pooled)
+            pooled = found.pooled & {"script", "recording"}
+            key = (step.source, step.agent, config.script, config.recording, config.command, pooled)
             if key in seen:
                 continue
             seen.add(key)
-            if config.script is not None:
-                beside = project_pool.file_beside(project, config.script) if "script" in found.pooled else None
-                path = beside or Lookup(Path(copy.file), project, places).path(config.script)
-                config = config.model_copy(update={"script": str(path)})
+            for name in ("script", "recording"):
+                named = getattr(config, name)
+                if named is not None:
+                    beside = project_pool.file_beside(project, named) if name in pooled else None
+                    path = beside or Lookup(Path(copy.file), project, places).path(named)
+                    config = config.model_copy(update={name: str(path)})
+            if options.recording:
+                config = config.model_copy(update={"recording": options.recording})
             try:
-                agents.adapter(step.agent).check(config, environment)
+                taken.adapter(step.agent).check(config, environment)
             except InvalidInput as error:
                 problems += error.problems
     return dict.fromkeys(problems)

@@ -12,6 +12,7 @@ from typing import Protocol
 from cpool_flow import __version__, model
 from cpool_flow.agent_rules import Surroundings, check_agents
 from cpool_flow.arguments import Complaint, declaration_problems, mismatches, missing, unknown
+from cpool_flow.capabilities import Capabilities
 from cpool_flow.document import load
 from cpool_flow.errors import InvalidInput, Problem
 from cpool_flow.findings import MOST, Enough, Findings
@@ -20,6 +21,7 @@ from cpool_flow.keys import shown_name
 from cpool_flow.lints import warn
 from cpool_flow.nodes import Document, Path
 from cpool_flow.order import Order, read_order
+from cpool_flow.own_agent_rules import check_agent_name, check_agent_names
 from cpool_flow.pool_rules import CheckedPool
 from cpool_flow.references import check_references
 from cpool_flow.requires import BadSpecifier, is_met
@@ -42,12 +44,16 @@ class Lookup(Protocol):
         """A file by its path relative to the workflow. Raises InvalidInput."""
         ...
 
-    def workflow(self, name: str, pool: SlotPool | None) -> Checked:
+    def workflow(self, name: str, pool: SlotPool | None, wishes: Wishes) -> Checked:
         """A sub-workflow by its name, or its path relative to the workflow, in the pool of the run. Raises InvalidInput."""
         ...
 
     def pool(self) -> CheckedPool:
         """The project's `cpool.yaml`. Raises InvalidInput."""
+        ...
+
+    def capabilities(self, config: model.AgentConfig) -> Capabilities:
+        """What the agent of these settings can do."""
         ...
 
 
@@ -65,19 +71,30 @@ class Checked:
     pool: CheckedPool = field(default_factory=CheckedPool)
 
 
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What the command line says in place of the file: how many slots, and the agent that stands in for every other."""
+
+    slots: int | None = None
+    agent: str | None = None
+
+
+AS_WRITTEN = Wishes()
+
+
 def validate(
     source: bytes,
     file: str,
     lookup: Lookup | None = None,
     *,
     pool: SlotPool | None = None,
-    command_line_slots: int | None = None,
+    wishes: Wishes = AS_WRITTEN,
 ) -> Checked:
     """The workflow in `source`. Raises InvalidInput with every problem. Without a `lookup`, what it would be asked is taken as good.
 
-    `pool`: the one of the run, for a sub-workflow; else it is that of the project, with as many slots as the command line wants.
+    `pool`: the one of the run, for a sub-workflow; else it is that of the project. `wishes`: what the command line says.
     """
-    check = _Check(load(source, file), lookup, pool, command_line_slots)
+    check = _Check(load(source, file), lookup, pool, wishes)
     try:
         check.run()
     except Enough:
@@ -91,7 +108,7 @@ def validate(
 class _Check:
     """One validation: what was found so far."""
 
-    def __init__(self, document: Document, lookup: Lookup | None, pool: SlotPool | None, command_line_slots: int | None) -> None:
+    def __init__(self, document: Document, lookup: Lookup | None, pool: SlotPool | None, wishes: Wishes) -> None:
         self.findings = Findings(document)
         self.workflow: model.Workflow | None = None
         self.skills: dict[str, tuple[str, Skill]] = {}
@@ -100,7 +117,7 @@ class _Check:
         self.pool_file = CheckedPool()
         self._lookup = lookup
         self._of_run = pool
-        self._command_line_slots = command_line_slots
+        self._wishes = wishes
 
     def run(self) -> None:
         self.workflow = workflow = read_shape(self.findings)
@@ -115,8 +132,9 @@ class _Check:
         self._check_workflows(order)
         self._check_scripts(workflow, order)
         skills = {name: skill.config for name, (_, skill) in self.skills.items()}
-        if self._pool is not None:
-            check_agents(workflow, order, Surroundings(self._pool, skills, self._slot_help()), self.findings)
+        if self._pool is not None and self._check_agent_names(workflow, order, self._pool):
+            can = self._lookup.capabilities if self._lookup is not None else None
+            check_agents(workflow, order, Surroundings(self._pool, skills, self._slot_help(), self._wishes.agent, can), self.findings)
         outputs = {name: tuple(child.workflow.outputs) for name, child in self.children.items()}
         used_arguments = check_references(workflow, order, self.findings, outputs)
         if not self.findings.errors and self._pool is not None:
@@ -154,13 +172,13 @@ class _Check:
             self.findings.add(problem)
         if self.findings.errors and not is_slots(self.findings.document.data):
             return None
-        return slot_pool(self.pool_file.pool, workflow.slots, self._command_line_slots)
+        return slot_pool(self.pool_file.pool, workflow.slots, self._wishes.slots)
 
     def _slot_help(self) -> str | None:
         """What to do where a step asks for a slot that the run does not have although its own file may."""
         if self._of_run is not None:
             return "a sub-workflow works in the slots of the run: name it in those of the file that is started, or in `cpool.yaml`"
-        if self._command_line_slots is not None:
+        if self._wishes.slots is not None:
             return "leave out `--slots`: its slots have no names, and stand in for those of the file"
         return None
 
@@ -234,7 +252,7 @@ class _Check:
         if name not in self.children:
             assert self._lookup is not None
             try:
-                self.children[name] = self._lookup.workflow(name, self._pool)
+                self.children[name] = self._lookup.workflow(name, self._pool, self._wishes)
             except InvalidInput as error:
                 self._add_placed(error, path)
                 if any(problem.location for problem in error.problems):
@@ -242,16 +260,21 @@ class _Check:
                 return None
         return self.children[name]
 
+    def _check_agent_names(self, workflow: model.Workflow, order: Order, pool: SlotPool) -> bool:
+        """Note the agents that nobody knows; whether there is none."""
+        before = len(self.findings.errors)
+        for path, config in _configs(workflow, order):
+            check_agent_names(path, config, pool.file, self.findings)
+        for placed in order.all:
+            skill = self.skills.get(placed.step.skill or "")
+            if skill is not None:
+                check_agent_name((*placed.path, "skill"), skill[1].config.agent, pool.file, self.findings)
+        return len(self.findings.errors) == before
+
     def _check_scripts(self, workflow: model.Workflow, order: Order) -> None:
         """Note the files of the scripted agent that are not there."""
-        named: list[tuple[Path, model.AgentConfig | None]] = [(("config",), workflow.config)]
-        named += [(("profiles", name), profile) for name, profile in workflow.profiles.items()]
-        named += [
-            (("slots", at, "config"), slot.config) for at, slot in enumerate(workflow.slots if isinstance(workflow.slots, tuple) else ())
-        ]
-        named += [((*placed.path, "config"), placed.step.config) for placed in order.all]
-        for path, config in named:
-            if config is None or config.script is None or self._lookup is None:
+        for path, config in _configs(workflow, order):
+            if config.script is None or self._lookup is None:
                 continue
             if check_path((*path, "script"), config.script, self.findings):
                 try:
@@ -319,3 +342,15 @@ def _holds_template(value: JsonValue) -> bool:
         return is_template(value)
     inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     return any(map(_holds_template, inner))
+
+
+def _configs(workflow: model.Workflow, order: Order) -> Iterator[tuple[Path, model.AgentConfig]]:
+    """All agent settings in the file, each with its place."""
+    yield ("config",), workflow.config
+    yield from ((("profiles", name), profile) for name, profile in workflow.profiles.items())
+    for at, slot in enumerate(workflow.slots if isinstance(workflow.slots, tuple) else ()):
+        if slot.config is not None:
+            yield ("slots", at, "config"), slot.config
+    for placed in order.all:
+        if placed.step.config is not None:
+            yield (*placed.path, "config"), placed.step.config

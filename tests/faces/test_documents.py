@@ -19,7 +19,7 @@ import yaml
 from session import ROOT, Session
 
 from cpool_flow.cli.main import COMMANDS, LATER_COMMANDS
-from cpool_flow.model import KINDS, LATER_AGENTS, LATER_KEYS, Workflow
+from cpool_flow.model import KINDS, LATER_KEYS, Workflow
 from cpool_flow.template.filters import FILTERS
 from documents import CTRL_C, Shown, blocks, same, session
 from reference import tables, with_tables
@@ -214,7 +214,7 @@ def test_every_document_of_docs_is_linked_from_the_readme() -> None:
 def test_what_this_version_does_not_do_is_listed_where_the_keys_are() -> None:
     later = (ROOT / "docs" / "workflow-file.md").read_text(encoding="utf-8").partition("## Not yet\n")[2]
     listed = set(re.findall(r"`(\w+)`", later))
-    assert {key for keys in LATER_KEYS.values() for key in keys} | set(LATER_AGENTS) <= listed
+    assert {key for keys in LATER_KEYS.values() for key in keys} <= listed
 
 
 @pytest.mark.parametrize("command", LATER_COMMANDS)

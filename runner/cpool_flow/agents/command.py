@@ -16,7 +16,12 @@ from cpool_flow.model import AgentConfig
 
 class Command:
     name = "command"
-    capabilities = Capabilities(keys=frozenset({"system_prompt"}))
+    # The model is only a name: what an attempt is listed under, and what it is priced by. Nobody holds a program back, so it takes the
+    # modes that let an agent do what it wants, and no other.
+    capabilities = Capabilities(
+        keys=frozenset({"model", "system_prompt", "permission_mode"}),
+        values={"permission_mode": frozenset({"acceptEdits", "bypassPermissions", "auto"})},
+    )
     credentials: tuple[str, ...] = ()
     ladder: Ladder = ((signal.SIGTERM, 10.0),)
 

@@ -29,7 +29,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "show": ("catalog", "Show one workflow or skill: its arguments, what it overrides."),
     "init": ("init", "Write a first workflow file that runs without a key."),
     "schema": ("schema", "Print the JSON Schema of files, events or results."),
-    "runs": ("history", "List the runs of this project."),
+    "runs": ("runs", "List the runs of this project."),
     "status": ("history", "Show one run."),
     "logs": ("logs", "Print the output of a run's steps."),
     "events": ("history", "Print what a run's journal has recorded."),
@@ -51,6 +51,10 @@ Exit codes:
   4    waits for a person, or for a usage limit past --wait-max: `cpool-flow resume` goes on
   5    our own error, or the disk failed: the run can be resumed
   130  cancelled by Ctrl-C or `cpool-flow cancel`; 143 by SIGTERM"""
+
+
+class _ReaderGone(Exception):
+    """Whoever read us has enough. Of a broken pipe click would make an exit code of its own."""
 
 
 class LazyGroup(click.Group):
@@ -80,6 +84,12 @@ class LazyGroup(click.Group):
             raise click.UsageError(f"no command `{name[:60]}`{f', {near}' if near else f'; {known}'}", ctx)
         _check_surroundings()  # before the command's module is imported
         return super().resolve_command(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            raise _ReaderGone from None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
@@ -169,8 +179,8 @@ def run_main(arguments: list[str]) -> int:
         return _usage(error, as_json="--json" in arguments)
     except click.Abort:
         return 130
-    except BrokenPipeError:
-        # Whoever read us has enough, as in `cpool-flow logs last | head`. What is still buffered goes nowhere.
+    except (BrokenPipeError, _ReaderGone):
+        # As in `cpool-flow logs last | head`. What is still buffered goes nowhere.
         _write_no_more()
         return 141
     except Exception as error:

@@ -1,4 +1,4 @@
-"""What all attempts of a run share: its inputs, its place, its processes, its secrets. Decides nothing."""
+"""What all attempts of a run share: its inputs, its place, its processes, its secrets, its recording. Decides nothing."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 from cpool_flow import model, template
 from cpool_flow.errors import InvalidInput
 from cpool_flow.executor import Assignment
+from cpool_flow.executor.recorder import Recorder
 from cpool_flow.git import POINTERS
 from cpool_flow.inputs import Inputs, WorkflowCopy
 from cpool_flow.json_value import JsonValue
@@ -37,6 +38,7 @@ class RunContext:
     secrets: Mapping[str, str]
     default_shell: tuple[str, ...]
     env: Mapping[str, str] = field(default_factory=dict)
+    recorder: Recorder | None = None
     context: Mapping[str, Any] = field(default_factory=dict)
 
     def write_file(self, text: str) -> str:

@@ -75,6 +75,16 @@ class Checkout:
         names = await self.git.output("diff-tree", "-r", "-z", "--name-only", "--no-renames", before, after)
         return tuple(sorted(name.decode("utf-8", "backslashreplace") for name in names.split(b"\0") if name))
 
+    async def patch(self, before: str, after: str) -> bytes:
+        """What turns one commit or tree into another, in the form that `git apply` takes."""
+        flags = ("-r", "-p", "--binary", "--full-index", "--no-renames", "--no-ext-diff", "--no-textconv", "--no-color")
+        return await self.git.output("diff-tree", *flags, before, after)
+
+    async def messages(self, before: str, after: str) -> tuple[str, ...]:
+        """The messages of the commits that `after` has and `before` has not, the oldest first."""
+        listing = await self.git.output("log", "--reverse", "--format=%B%x00", f"{before}..{after}")
+        return tuple(text.decode("utf-8", "replace").strip() for text in listing.split(b"\0") if text.strip(b"\n"))
+
     @property
     def own(self) -> Git:
         """git with our index."""

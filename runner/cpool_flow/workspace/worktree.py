@@ -61,6 +61,12 @@ class Worktree:
     async def changed_files(self, since: str) -> tuple[str, ...]:
         return await self._checkout().changed_files(since, await self.tree())
 
+    async def patch(self, since: str) -> bytes:
+        return await self._checkout().patch(since, await self.tree())
+
+    async def messages(self, since: str) -> tuple[str, ...]:
+        return await self._checkout().messages(since, await self._run_branch.settled_tip())
+
     def damage(self) -> str | None:
         return damage(self.record) if self.record.top_level.is_dir() else "the run's worktree is gone"
 
