@@ -117,6 +117,24 @@ def printable(text: str) -> str:
     return "".join(character if character.isprintable() else character.encode("unicode_escape").decode("ascii") for character in text)
 
 
+def printable_lines(text: str) -> str:
+    """The same for text of several lines: lines and tabs stay as they are."""
+    if text.isascii() and text.isprintable():
+        return text
+    return text.replace("\r\n", "\n").translate(_PRINTABLE)
+
+
+class _Printable(dict[int, str]):
+    """How each character is shown; it fills itself with those that were asked for."""
+
+    def __missing__(self, code: int) -> str:
+        self[code] = printable(chr(code))
+        return self[code]
+
+
+_PRINTABLE = _Printable({ord("\n"): "\n", ord("\t"): "\t"})
+
+
 def render_problem(problem: Problem, sources: Mapping[str, str]) -> str:
     """The problem as people read it: message, place, source line with carets, hint.
 

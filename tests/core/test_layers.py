@@ -24,7 +24,7 @@ LAYERS = {
     "edges": """faults descendants streams orphans guardian process git workspace library catalog project_pool lookup
         inputs owned run_folder written_file recording journal history other_runs agents github_event trusted""",
     "run": """run_place approval run_values executor engine setup coordinator start worst_case plan_document explain
-        stand_in trial recorded_case reported""",
+        stand_in trial recorded_case attempt_logs reported""",
     "faces": "live cli __main__",
 }
 ONLY_IN = {

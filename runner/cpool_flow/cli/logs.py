@@ -12,6 +12,7 @@ from typing import BinaryIO
 import click
 
 from cpool_flow import events, history
+from cpool_flow.attempt_logs import AttemptLogs
 from cpool_flow.cli.pause import pause
 from cpool_flow.cli.project import find_run
 from cpool_flow.errors import InvalidInput, did_you_mean, printable
@@ -76,7 +77,7 @@ class Logs:
         self._step = step
         self._logs = run.folder.logs
         self._open: list[_Log] = []
-        self._setup: dict[Path, _Log] = {}
+        self._setup: dict[str, _Log] = {}
         self._page = Page()
 
     def print_new(self, recorded: Sequence[Recorded], *, last: bool) -> None:
@@ -94,8 +95,8 @@ class Logs:
             attempts = self._run.state.tasks[event.task].attempts
             yield _Log(f"{event.task} attempt {event.number}{how}", self._logs / event.log, attempts[event.number - 1])
         elif isinstance(event, events.SetupFinished) and self._step is None:
-            for path in sorted(self._logs.glob("_setup.*.log")):
-                yield self._setup.setdefault(path, _Log("setup", path))
+            for number, path in AttemptLogs(self._logs).of_setup():
+                yield self._setup.setdefault(path, _Log(_numbered("setup", number), Path(path)))
 
     def _is_meant(self, task: str) -> bool:
         step = self._step
@@ -131,7 +132,7 @@ class Logs:
         state = self._run.state
         verify = state.steps[state.tasks[log.attempt.started.task].step].plan.step.verify or ()
         for number in range(1, 1 + (1 if isinstance(verify, str) else len(verify))):
-            yield _Log(f"{log.title} verify", log.path.with_suffix(f".verify{'' if number == 1 else f'-{number}'}.log"))
+            yield _Log(_numbered(f"{log.title} verify", number), log.path.with_suffix(f".verify{'' if number == 1 else f'-{number}'}.log"))
 
     def _print_whole(self, log: _Log) -> None:
         try:
@@ -139,6 +140,10 @@ class Logs:
                 self._page.print(log.title, _chunks(file), goes_on=False, whole=True)
         except FileNotFoundError:
             pass
+
+
+def _numbered(title: str, number: int) -> str:
+    return title if number == 1 else f"{title} {number}"
 
 
 class Page:

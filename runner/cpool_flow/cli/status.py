@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import sys
 import time
@@ -45,6 +46,7 @@ def status_command(project: str | None, run: str, as_json: bool, watch: bool, ex
         from cpool_flow.cli.watch import watch_run
 
         watch_run(folder)
+    gc.disable()  # all that is made now is needed to the end
     found = history.read(folder)
     if as_json:
         print_json(found.document())

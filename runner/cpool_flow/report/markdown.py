@@ -9,7 +9,7 @@ from typing import Any
 from cpool_flow import step_summary
 from cpool_flow.plan import Plan, PlannedStep
 from cpool_flow.report.content import Report
-from cpool_flow.report.words import as_text, first_line, moment
+from cpool_flow.report.words import first_line, in_one_line, moment
 from cpool_flow.step_summary import fenced, plain
 
 JsonObject = dict[str, Any]
@@ -46,7 +46,7 @@ def _facts(report: Report) -> Iterator[str]:
     yield f"run `{run['run_id']}` ({run['name']})"
     yield f"began {moment(run['started_at'])}" + (f", ended {moment(run['ended_at'])}" if run["ended_at"] else "")
     for name, value in run["args"].items():
-        yield f"argument {plain(name)}: {plain(first_line(as_text(value)))}"
+        yield f"argument {plain(name)}: {plain(first_line(in_one_line(value)))}"
 
 
 def _drawn(step: PlannedStep) -> JsonObject:
