@@ -33,12 +33,20 @@ class Asked:
         """Note the settings that the step's agent does not take.
 
         One that stands beside the agent's name, or nearer to the step, was meant for it: an error. One further away was meant for
-        whoever works by default: it does nothing here, and only a limit is worth a warning.
+        whoever works by default: it does nothing here, and only a limit is worth a warning. So it is with those that take over for it.
         """
         naming = [number for number, layer in enumerate(layers) if layer.config.agent is not None]
         agent = self.instead or (layers[naming[-1]].config.agent if naming else None) or "claude"
         nearest = len(layers) if self.instead is not None else naming[-1] if naming else -1
-        can = self.capabilities(merge(layers).config.model_copy(update={"agent": agent}))
+        merged = merge(layers).config
+        self._check_agent(agent, merged, layers, nearest)
+        for other in (merged.fallback or ()) if self.instead is None else ():
+            if other != agent:
+                self._check_agent(other, merged, layers, len(layers))
+
+    def _check_agent(self, agent: str, merged: model.AgentConfig, layers: Sequence[Layer], nearest: int) -> None:
+        """`nearest`: from which layer on the settings are meant for this agent."""
+        can = self.capabilities(merged.model_copy(update={"agent": agent}))
         for number, layer in enumerate(layers):
             for key in layer.config.model_fields_set:
                 value = getattr(layer.config, key)
@@ -49,8 +57,8 @@ class Asked:
                 elif key in _LIMITS:
                     self._warn(agent, layer, key)
 
-    def check_session(self, session: model.Session, config: model.AgentConfig, before: str | None) -> None:
-        """Note a session that the agent cannot go on in. `before`: the agent that it belongs to."""
+    def check_session(self, session: model.Session, config: model.AgentConfig, before: model.AgentConfig) -> None:
+        """Note a session that the agent cannot go on in. `before`: the settings of the step that it belongs to."""
         agent = self.instead or config.agent or "claude"
         can = self.capabilities(config.model_copy(update={"agent": agent}))
         key, word = ("continue", "go on in") if session.continue_ is not None else ("fork", "copy")
@@ -59,9 +67,16 @@ class Asked:
             self.findings.error(
                 path, f"agent `{agent}` cannot {word} an earlier session", help="give the step another agent, or `session: fresh`"
             )
-        elif self.instead is None and (before or "claude") != agent:
-            name = session.continue_ or session.fork
-            self.findings.error(path, f"the session of step `{name}` belongs to agent `{before or 'claude'}`, and this step has `{agent}`")
+            return
+        name = session.continue_ or session.fork
+        if self.instead is not None:
+            return
+        if (before.agent or "claude") != agent:
+            message = f"the session of step `{name}` belongs to agent `{before.agent or 'claude'}`, and this step has `{agent}`"
+            self.findings.error(path, message)
+        elif moved := self.placed.name if config.fallback else name if before.fallback else None:
+            message = f"a session belongs to one agent, and step `{moved}` may move to another by `fallback`"
+            self.findings.error(path, message, help="take it away from that step: `config: {fallback: []}`")
 
     def _refuse(self, agent: str, layer: Layer, key: str, value: object, can: Capabilities) -> None:
         values = sorted(can.values.get(key, ())) if key in can.keys else []
@@ -71,8 +86,9 @@ class Asked:
         self.findings.error(path, f"agent `{agent}` does not take `{asked}`{whose}", help=help)
 
     def _warn(self, agent: str, layer: Layer, key: str) -> None:
-        message = f"agent `{agent}` of step `{self.placed.name}` does not take `{key}` (from {layer.source}): nothing holds it to that"
-        self.findings.error((*self.placed.path, self._own_key(layer)), message, warning=True)
+        path, whose = self._place(layer, key)
+        message = f"agent `{agent}` of step `{self.placed.name}` does not take `{key}`{whose}: nothing holds it to that"
+        self.findings.error(path, message, warning=True)
 
     def _place(self, layer: Layer, key: str) -> tuple[Path, str]:
         """Where the setting stands, or else the key of the step that brings it in; then whose it is has to be said."""

@@ -513,7 +513,7 @@ class _FreeSlots:
 
     def __init__(self, state: State) -> None:
         self._free = {state.slot_order[rank]: None for rank in state.free_slots}
-        self._answering: dict[tuple[str, ...], list[str]] = {}
+        self._answering: dict[str | None, list[str]] = {}
 
     @property
     def any(self) -> bool:
@@ -527,9 +527,9 @@ class _FreeSlots:
         """The slot that the next task of a step would get; None where it has to wait."""
         if plan.slots is None:
             return next(iter(self._free), None)
-        answering = self._answering.get(plan.slots)
+        answering = self._answering.get(plan.step.slot)
         if answering is None:
-            answering = self._answering[plan.slots] = [name for name in reversed(plan.slots) if name in self._free]
+            answering = self._answering[plan.step.slot] = [name for name in reversed(plan.slots) if name in self._free]
         while answering and answering[-1] not in self._free:
             answering.pop()
         return answering[-1] if answering else None

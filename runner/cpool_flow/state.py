@@ -643,7 +643,8 @@ class State:
 def _slot_order(created: events.RunCreated, plan: Plan) -> tuple[str, ...]:
     """The slots of a run in the order in which tasks get them that may have any: those without a name of their own, those for which no
     step asks, and last those that are left to others as long as it can be."""
-    wanted = {name for step in plan.everything() for name in step.slots or ()}
+    asked = {step.step.slot: step.slots for step in plan.everything() if step.slots}
+    wanted = {name for names in asked.values() for name in names}
     names = created.slot_names or tuple(f"slot-{number}" for number in range(1, created.slots + 1))
     return tuple(sorted(names, key=lambda name: (name in wanted, not name.startswith(UNNAMED))))
 

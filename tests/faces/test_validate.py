@@ -158,5 +158,8 @@ def test_the_pool_file_of_a_project_is_validated_as_well(session: Session) -> No
     assert "--> cpool.yaml:1:10\n" in ended.err
     assert "did you mean `model`?" in ended.err
     assert "`day` must be greater than 0" in ended.err
+    for name in ("a.yaml", "b.yaml"):
+        session.file(name, "steps: [{run: echo hi}]\n")
+    assert session.flow("validate", "a.yaml", "b.yaml", "cpool.yaml").err.endswith("\n2 errors\n")
     session.file("cpool.yaml", "config: {model: sonnet}\n")
     assert session.flow("validate", "cpool.yaml").code == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import click
@@ -26,7 +27,7 @@ def validate_command(project: str | None, files: tuple[str, ...], form: str, str
 
     Exit code 0: no problem; 2: problems, or with --strict warnings.
     """
-    by_file = [(file, problem) for file in files for problem in problems_of(file, project)]
+    by_file = list(_once((file, problem) for file in files for problem in problems_of(file, project)))
     found = [problem for _, problem in by_file]
     failed = any(strict or not problem.warning for problem in found)
     if form == "json":
@@ -39,6 +40,15 @@ def validate_command(project: str | None, files: tuple[str, ...], form: str, str
     if form == "text" and not failed:
         print(f"{len(files)} file{'s' if len(files) > 1 else ''} valid", file=sys.stderr)
     return 2 if failed else 0
+
+
+def _once(found: Iterable[tuple[str, Problem]]) -> Iterator[tuple[str, Problem]]:
+    """What several files share, such as `cpool.yaml`, is wrong once."""
+    places = set()
+    for file, problem in found:
+        if problem.location is None or problem not in places:
+            places.add(problem)
+            yield file, problem
 
 
 def problems_of(file: str, project: str | None) -> tuple[Problem, ...]:
