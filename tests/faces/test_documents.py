@@ -176,7 +176,7 @@ def test_every_key_of_a_workflow_file_is_listed() -> None:
 
 
 def test_every_key_of_a_pool_file_is_listed() -> None:
-    listed = tables((ROOT / "docs" / "configuration.md").read_text(encoding="utf-8"))
+    listed = [key for name in ("configuration.md", "own-agents.md") for key in tables((ROOT / "docs" / name).read_text(encoding="utf-8"))]
     assert sorted(listed) == sorted({"PoolFile", *POOL_SCHEMA["$defs"]} - set(SCHEMA["$defs"]))
 
 
