@@ -135,7 +135,9 @@ class _Coordinator:
                 engine.note(events.SetupFinished(await set_up(engine, context)))
                 engine.flush()
                 faults.point("after-setup")
-            if await engine.drive(place, values, executor):
+            ended = await engine.drive(place, values, executor)
+            await executor.close()  # before the place goes: an agent's process may wait there for its next task
+            if ended:
                 await self._finish(engine, place, values)
         finally:
             heart.cancel()

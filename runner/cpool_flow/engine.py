@@ -144,10 +144,12 @@ class Engine:
             if await self._note_facts(decision.actions, place, values):
                 continue
             leave = next((action for action in decision.actions if isinstance(action, policy.Leave)), None)
-            if leave is not None and self._out_of_patience(leave):
-                self.flush()
-                if not self._said:  # who was told of a question may have answered at once
-                    return False
+            if leave is not None:
+                await executor.rest()
+                if self._out_of_patience(leave):
+                    self.flush()
+                    if not self._said:  # who was told of a question may have answered at once
+                        return False
             await self._act(decision.actions, place, values, executor)
             await self._wait(decision.wake_at)
         await self._commit(place)

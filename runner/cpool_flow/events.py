@@ -15,6 +15,7 @@ VERSION = 1
 
 JsonValue = Any
 AttemptKind = Literal["normal", "recovery"]
+Fault = Literal["", "died", "hung", "not started"]
 StopCause = Literal["cancel", "sigterm", "timeout", "on_failure", "errored", "budget"]
 Choice = Literal["rerun", "skip", "fail"]
 
@@ -112,7 +113,8 @@ class AttemptStarted(Event):
 class AttemptFinished(Event):
     """How an attempt ended. `error_kind` is None for success. `interrupted`: the coordinator died, the attempt is lost.
     `cost_usd` is None where it is unknown: `cost_at_least_usd` is then what is known of it, where anything is.
-    Tokens are None where unknown; `cached_tokens` are those of the input that came from a cache, and count among it."""
+    Tokens are None where unknown; `cached_tokens` are those of the input that came from a cache, and count among it.
+    `fault`: what the agent's process did, where that may be the slot's and not the task's."""
 
     task: str
     number: int
@@ -139,6 +141,17 @@ class AttemptFinished(Event):
     commit: str | None = None
     artifacts: tuple[str, ...] = ()
     cost_at_least_usd: float | None = None
+    fault: Fault = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SlotQuarantined(Event):
+    """On this slot the agent does not work: until then its tasks go to others. `last`: there is no other, so it goes on."""
+
+    slot: str
+    reason: str
+    until: float
+    last: bool = False
 
 
 @dataclass(frozen=True, slots=True)

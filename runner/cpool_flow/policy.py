@@ -7,11 +7,12 @@ gives the same wishes. A wish becomes a fact only when the engine has recorded i
 from __future__ import annotations
 
 import zlib
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from cpool_flow import events
+from cpool_flow import events, supervision
 from cpool_flow.budget import NOBODY, Empty, Grant, Others, Purse, Wait, used_share
 from cpool_flow.model import DEFAULT_AGENT_RETRIES, Retry, duration_text
 from cpool_flow.plan import AGENT_RETRIED, NEVER_RETRIED, PlannedStep
@@ -106,7 +107,7 @@ def decide(state: State, now: float, others: Others = NOBODY) -> Decision:
         return Decision(tuple(map(Record, _out_of_budget(state, broke))))
     actions: list[Action] = [*_stops(state), *(each for each in starts if isinstance(each, Start))]
     leave = None if actions else _leave(state)
-    return Decision((leave,) if leave is not None else tuple(actions), _wake_at(state))
+    return Decision((leave,) if leave is not None else tuple(actions), _wake_at(state, now))
 
 
 # ---- facts --------------------------------------------------------------------------------------------------
@@ -114,7 +115,7 @@ def decide(state: State, now: float, others: Others = NOBODY) -> Decision:
 
 # Asked in this order; the first that has anything to say is recorded before the next is asked, for it may change it.
 def _facts(state: State, now: float) -> Iterator[Action]:
-    for rule in (_stopping, _failures, _fast_failures, _closings, _judgements, _openings, _beginnings):
+    for rule in (_stopping, _quarantines, _failures, _fast_failures, _closings, _judgements, _openings, _beginnings):
         found = False
         for action in rule(state, now):
             found = True
@@ -144,6 +145,12 @@ def _run_stopping(state: State, now: float) -> Iterator[Action]:
         yield Record(events.RunStopping("timeout", f"the run's time of {duration_text(_timeout(state))} is over"))
     elif state.setup and state.setup.error and state.stopping is None:
         yield Record(events.RunStopping("errored", f"setup failed: {state.setup.error}"))
+
+
+def _quarantines(state: State, now: float) -> Iterator[Action]:
+    if any(health.suspect for health in state.health.values()):
+        for event in supervision.quarantines(state.health, state.slot_groups, now):
+            yield Record(event)
 
 
 def _failures(state: State, now: float) -> Iterator[Action]:
@@ -445,7 +452,8 @@ def _starts(state: State, purse: Purse) -> Iterator[Start | _Broke]:
         return
     if any(is_exclusive(state, task, task.attempts[-1].started.kind) for task in state.running.values()):
         return
-    free = _FreeSlots(state)
+    resting = supervision.resting(state.health, purse.now)
+    free = _FreeSlots(state, resting)
     busy = bool(state.running)
     for _, name in state.ready_steps:
         step = state.steps[name]
@@ -455,8 +463,10 @@ def _starts(state: State, purse: Purse) -> Iterator[Start | _Broke]:
             continue
         for task, agent in _startable(state, step):
             needs_slot = step.plan.takes_slot or task.next_kind == "recovery"
-            slot = free.next_for(step.plan) if needs_slot else None
+            slot = free.next_for(step.plan, task, agent) if needs_slot else None
             if needs_slot and slot is None:
+                if free.has_for(step.plan, agent):
+                    continue  # this one waits for another slot, the next may take what is free
                 break
             alone = is_exclusive(state, task, task.next_kind)
             if alone and busy:
@@ -509,11 +519,13 @@ def is_exclusive(state: State, task: Task, kind: events.AttemptKind) -> bool:
 
 class _FreeSlots:
     """The slots that are free in one turn, as they are given away. A step that asks for slots never gets another, however many are free;
-    of those that answer it gets the first."""
+    of those that answer it gets the first, an agent none of those that rest."""
 
-    def __init__(self, state: State) -> None:
+    def __init__(self, state: State, resting: Mapping[str, float]) -> None:
+        self._all = state.slot_order
         self._free = {state.slot_order[rank]: None for rank in state.free_slots}
         self._answering: dict[str | None, list[str]] = {}
+        self._resting = resting
 
     @property
     def any(self) -> bool:
@@ -523,8 +535,10 @@ class _FreeSlots:
     def count(self) -> int:
         return len(self._free)
 
-    def next_for(self, plan: PlannedStep) -> str | None:
-        """The slot that the next task of a step would get; None where it has to wait."""
+    def next_for(self, plan: PlannedStep, task: Task, agent: str | None) -> str | None:
+        """The slot that the task would get; None where it has to wait."""
+        if self._resting or any(attempt.finished and attempt.finished.fault for attempt in task.counted):
+            return self._chosen(plan, task, agent)
         if plan.slots is None:
             return next(iter(self._free), None)
         answering = self._answering.get(plan.step.slot)
@@ -534,8 +548,20 @@ class _FreeSlots:
             answering.pop()
         return answering[-1] if answering else None
 
+    def has_for(self, plan: PlannedStep, agent: str | None) -> bool:
+        """Whether there is a slot that another task of the step could take."""
+        return any(name in self._free and (agent is None or name not in self._resting) for name in plan.slots or self._all)
+
     def take(self, slot: str | None) -> None:
         self._free.pop(slot or "", None)
+
+    def _chosen(self, plan: PlannedStep, task: Task, agent: str | None) -> str | None:
+        slots = plan.slots or self._all
+        if agent is None:
+            free = [slot for slot in slots if slot in self._free]
+            return next((slot for slot in free if slot in self._resting), free[0] if free else None)
+        faults = Counter(attempt.started.slot or "" for attempt in task.counted if attempt.finished and attempt.finished.fault)
+        return supervision.choose(slots, self._free, self._resting, faults)
 
 
 # ---- time ---------------------------------------------------------------------------------------------------
@@ -550,8 +576,10 @@ def deadline(state: State) -> float | None:
     return state.started_at + _timeout(state) if _timeout(state) else None
 
 
-def _wake_at(state: State) -> float | None:
+def _wake_at(state: State, now: float) -> float | None:
     times = [state.wake_at()]
+    if state.ready_steps:
+        times += supervision.resting(state.health, now).values()
     if state.root.may_be_stopped:
         times.append(deadline(state))
     times += [frame.deadline for frame in state.timed_frames.values() if frame.may_be_stopped]

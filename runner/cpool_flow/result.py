@@ -20,13 +20,25 @@ JsonObject = dict[str, Any]
 
 
 class Result:
-    """Makes the document of one run. `find`: the absolute path of a file of the run, by its path there; None if there is none."""
+    """Makes the document of one run. `find`: the absolute path of a file of the run, by its path there; None if there is none.
+    For a report: `log_ends` gives the ends of an attempt's logs, and `all_rounds` also shows the rounds before the latest."""
 
-    def __init__(self, state: State, load: Load, args: Mapping[str, Any], find: Find) -> None:
+    def __init__(
+        self,
+        state: State,
+        load: Load,
+        args: Mapping[str, Any],
+        find: Find,
+        log_ends: Callable[[Attempt], list[JsonObject]] | None = None,
+        *,
+        all_rounds: bool = False,
+    ) -> None:
         self._state = state
         self._load = load
         self._args = args
         self._find = find
+        self._log_ends = log_ends
+        self._all_rounds = all_rounds
 
     def document(self) -> JsonObject:
         state = self._state
@@ -51,7 +63,16 @@ class Result:
             "error_kind": self._error_kind(),
             "limits": [{"agent": agent, "resumes_at": iso_time(until)} for agent, until in state.parked.items() if not state.finished],
             "steps": [self._step(step) for step in state.root.steps.values()],
-        }
+        } | self._quarantined()
+
+    def _quarantined(self) -> JsonObject:
+        """The slots on which agents have not worked since they had to rest."""
+        found = [
+            {"slot": slot, "until": iso_time(health.until), "reason": health.reason}
+            for slot, health in sorted(self._state.health.items())
+            if health.rests
+        ]
+        return {"quarantined": found} if found else {}
 
     def _directory(self) -> str | None:
         closed = self._state.place_closed
@@ -131,7 +152,11 @@ class Result:
         frame = task.frame if task else None
         steps = [self._step(inside) for inside in frame.steps.values()] if frame else []
         rounds = {"rounds": len(task.rounds) if task else 0} if step.plan.step.repeat is not None else {}
-        return {"steps": steps, **rounds}
+        return {"steps": steps, **rounds, **self._earlier_rounds(task)}
+
+    def _earlier_rounds(self, task: Task | None) -> JsonObject:
+        earlier = task.rounds[:-1] if task is not None and self._all_rounds else []
+        return {"earlier_rounds": [[self._step(inside) for inside in frame.steps.values()] for frame in earlier]} if earlier else {}
 
     def _output(self, task: Task | None) -> JsonObject:
         """The output of the attempt that counts; one above 64 kB is named by its file."""
@@ -148,7 +173,7 @@ class Result:
 
     def _attempt(self, attempt: Attempt) -> JsonObject:
         started, finished = attempt.started, attempt.finished
-        return {
+        document: JsonObject = {
             "number": started.number,
             "kind": started.kind,
             "status": attempt_status(attempt),
@@ -167,6 +192,9 @@ class Result:
             "ended_at": iso_time(attempt.ended_at),
             "log": self._find(f"logs/{started.log}") if finished else None,  # none where it printed nothing
         }
+        if self._log_ends is not None:
+            document["log_ends"] = self._log_ends(attempt)
+        return document
 
 
 def kind(step: StepState) -> str:

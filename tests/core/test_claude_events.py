@@ -168,7 +168,7 @@ def test_our_count_of_turns_is_not_above_that_of_the_cli(case: dict[str, Any]) -
         reader = ClaudeReader()
         for line in turn:
             reader.feed(line)
-        seen = reader._transcript
+        seen = reader.transcript
         assert seen.result is None or seen.messages <= seen.reported_turns
 
 

@@ -38,6 +38,9 @@ class Transcript:
     open_tools: set[str] = field(default_factory=set)
     open_tasks: set[str] = field(default_factory=set)
     in_turn: bool = True
+    init: Mapping[str, Any] | None = None  # the last one
+    used_tools: set[str] = field(default_factory=set)  # by name, those of subagents too
+    marked: bool = False  # a background task began, or the model was changed: a process keeps that beyond the turn
     _message_id: str = ""
     _message_tokens: tuple[int, int] = (0, 0)
     _word: str = ""
@@ -65,6 +68,7 @@ class Transcript:
             case "init":
                 return self._init(event)
             case "task_started":
+                self.marked = True
                 self.open_tasks.add(_text(event.get("task_id")))
             case "task_updated" if _text(_mapping(event.get("patch")).get("status")) in _ENDED_TASKS:
                 self.open_tasks.discard(_text(event.get("task_id")))
@@ -75,6 +79,7 @@ class Transcript:
             case "api_retry":
                 return f"the API asks to wait: {_text(event.get('error')) or 'unknown'}"
             case "model_fallback":
+                self.marked = True
                 return f"falls back to {_text(event.get('fallback_model')) or 'another model'}"
             case "permission_denied":
                 return f"refused: {_text(event.get('tool_name'))}"
@@ -82,6 +87,7 @@ class Transcript:
 
     def _init(self, event: Mapping[str, Any]) -> str | None:
         self.in_turn = True
+        self.init = event
         self.open_tools.clear()
         self.session_id = _text(event.get("session_id")) or self.session_id
         self.model = _text(event.get("model")) or self.model
@@ -104,6 +110,7 @@ class Transcript:
             match block.get("type"):
                 case "tool_use":
                     self.open_tools.add(_text(block.get("id")))
+                    self.used_tools.add(_text(block.get("name")))
                     shown = _tool(block)
                 case "text":
                     shown = _line(_text(block.get("text"))) or shown

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields
 from functools import partial
 from math import inf
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -24,6 +24,9 @@ from cpool_flow.model import parse_positive_duration
 from cpool_flow.run_folder import RunFolder
 from cpool_flow.spending import dollars
 from cpool_flow.state import State
+
+if TYPE_CHECKING:
+    from cpool_flow.cli.follower import ProgressKind
 
 LATER_OPTIONS = ("pool", "only", "trust", "allow-untrusted-checkout")
 
@@ -57,13 +60,18 @@ class Manner:
     """How a run is followed: what is printed, whether it is left alone, how long it stays when only a person, or the end of a usage
     limit, can go on (seconds)."""
 
-    quiet: bool
+    progress: ProgressKind
     as_events: bool
     as_json: bool
     detach: bool
     wait_max: float | None
     auto_approve: bool
     stay: bool
+
+    @property
+    def quiet(self) -> bool:
+        """Whether nothing is printed for people but errors and outputs."""
+        return self.progress in ("quiet", "json")
 
     @property
     def has_person(self) -> bool:
@@ -81,6 +89,10 @@ class Manner:
 
 def _manner(options: dict[str, Any]) -> Manner:
     """Takes its options out of those of a command. Raises InvalidInput."""
+    if options.pop("quiet"):
+        if options["progress"] not in ("auto", "quiet"):
+            raise InvalidInput(f"`--quiet` and `--progress {options['progress']}` say different things", help="choose one")
+        options["progress"] = "quiet"
     manner = Manner(**{field.name: options.pop(field.name) for field in fields(Manner)})
     if manner.as_json and manner.as_events:
         raise InvalidInput("`--json` and `--events` both want stdout", help="choose one")
@@ -104,7 +116,14 @@ def _later(command: Any) -> Any:
 
 def _output_options(command: Any) -> Any:
     for option in (
-        click.option("--quiet", "-q", is_flag=True, help="Errors and outputs only."),
+        click.option("--quiet", "-q", is_flag=True, help="Errors and outputs only: --progress quiet."),
+        click.option(
+            "--progress",
+            type=click.Choice(["auto", "plain", "json", "quiet"]),
+            default="auto",
+            show_default=True,
+            help="On stderr: a live view at a terminal, else lines; lines; events as JSON lines; errors only.",
+        ),
         click.option("--events", "as_events", is_flag=True, help="Events as JSON lines on stdout."),
         click.option("--json", "as_json", is_flag=True, help="The result as one JSON document on stdout."),
         click.option("--detach", is_flag=True, help="Start, print the run's id, and leave it running."),
@@ -185,10 +204,11 @@ def resume_command(
 
 def _warn(warnings: Sequence[Problem], quiet: bool) -> None:
     if warnings and not quiet:
+        from cpool_flow.cli.colour import with_labels
         from cpool_flow.cli.complain import sources
         from cpool_flow.errors import render_problems
 
-        print(render_problems(warnings, sources(tuple(warnings))), file=sys.stderr)
+        print(with_labels(render_problems(warnings, sources(tuple(warnings)))), file=sys.stderr)
 
 
 def _work(
@@ -201,8 +221,8 @@ def _work(
     warn: Callable[[], None] = lambda: None,
 ) -> int:
     from cpool_flow import coordinator, history
+    from cpool_flow.cli.follower import follower
     from cpool_flow.cli.person import Person, nobody
-    from cpool_flow.cli.progress import PlainProgress
 
     run = history.read(folder)
     if run.state.status == "success":
@@ -216,8 +236,9 @@ def _work(
     if manner.detach:
         warn()
         return start_detached_run(folder, starting, _handed_on(manner, decisions, budget_usd), manner.as_json)
-    progress = PlainProgress(quiet=manner.quiet)
-    person = Person(folder, run.inputs) if manner.has_person else None
+    shares_terminal = manner.as_events and sys.stdout.isatty()
+    progress = follower(folder, manner.progress, asks=manner.has_person, shares_terminal=shares_terminal)
+    person = Person(folder, run.inputs, progress) if manner.has_person else None
 
     def began(state: State) -> None:
         progress.head(state, resumed=not starting)
@@ -237,6 +258,7 @@ def _work(
         decisions=chosen,
         began=began,
         heartbeat=progress.heartbeat,
+        heartbeat_seconds=progress.heartbeat_seconds,
         patience_seconds=manner.patience_seconds,
         limit_patience_seconds=manner.limit_patience_seconds,
         budget_usd=budget_usd,
@@ -245,13 +267,16 @@ def _work(
     )
     try:
         state = coordinator.coordinate(folder, run.inputs, os.environ, follow, wishes)
+        progress.summary(state)
     except OperationFailed as error:
+        progress.close()
         print(f"error: {printable(str(error))}", file=sys.stderr)
         print(
             f"help: once that is mended, go on with `cpool-flow resume {folder.run_id}`; nothing that has finished is lost", file=sys.stderr
         )
         return error.exit_code
-    progress.summary(state)
+    finally:
+        progress.close()
     _print_result(folder, history.Run(folder, run.inputs, state), manner)
     return exit_code(state)
 
@@ -267,7 +292,7 @@ def _check_budget(budget_usd: float | None, state: State) -> None:
 
 def _print_events(recorded: Iterable[Recorded]) -> None:
     """Who reads them may go: the run goes on without."""
-    from cpool_flow.cli.history import event_document
+    from cpool_flow.cli.event_document import event_document
 
     try:
         for entry in recorded:

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from cpool_flow.cli.annotations import annotation_lines
+from cpool_flow.cli.colour import with_labels
 from cpool_flow.cli.complain import document, sources
 from cpool_flow.cli.json_output import print_json
 from cpool_flow.cli.project import places, project_directory, searched
@@ -36,7 +37,7 @@ def validate_command(project: str | None, files: tuple[str, ...], form: str, str
         for line in annotation_lines(found):
             print(line)
     elif found:
-        print(render_problems(found, sources(tuple(found))), file=sys.stderr)
+        print(with_labels(render_problems(found, sources(tuple(found)))), file=sys.stderr)
     if form == "text" and not failed:
         print(f"{len(files)} file{'s' if len(files) > 1 else ''} valid", file=sys.stderr)
     return 2 if failed else 0

@@ -9,44 +9,44 @@ import time
 from dataclasses import replace
 
 from cpool_flow import settings
-from cpool_flow.agents.protocol import AgentRequest, AgentResult, Ending, private_files
+from cpool_flow.agents.protocol import AgentRequest, AgentResult, Ending
 from cpool_flow.executor import Assignment
-from cpool_flow.executor.agent_lines import AgentLines
+from cpool_flow.executor.agent_process import AgentProcess
 from cpool_flow.executor.context import RunContext
 from cpool_flow.executor.cost import priced
 from cpool_flow.executor.logs import TAIL_BYTES, Log, collect, spools, tail
 from cpool_flow.executor.outcome import Outcome, seconds_text, with_output
-from cpool_flow.executor.work import Ended, How, Watch, Work
+from cpool_flow.executor.warm_slots import WarmSlots
+from cpool_flow.executor.work import Ended, How, Work
 from cpool_flow.inputs import copy_path, own_file
 from cpool_flow.model import DEFAULT_AGENT_IDLE_TIMEOUT_SECONDS, AgentConfig, ErrorKind
 from cpool_flow.outputs import BadOutput, read_output
-from cpool_flow.process import Command
+from cpool_flow.process import ProcessNotStarted
 from cpool_flow.values import unwrap
 
 NAME_CHARACTERS = 200
 REASON_CHARACTERS = 300
 
 
-async def run_agent(assignment: Assignment, context: RunContext, work: Work) -> Outcome:
-    """Give one task to the agent. Raises RenderError, InvalidInput, ProcessNotStarted, OperationFailed."""
+async def run_agent(assignment: Assignment, context: RunContext, work: Work, warm: WarmSlots) -> Outcome:
+    """Give one task to the agent. Raises RenderError, InvalidInput, OperationFailed."""
     request = _request(assignment, context)
     adapter = context.inputs.adapter(request.config.agent or "claude")
     before = await context.recorder.look() if context.recorder else None
-    invocation = adapter.prepare(request)
-    reader = adapter.reader(request)
-    command = Command(invocation.argv, invocation.directory, invocation.environment, invocation.stdin)
-    watch = Watch(_idle_seconds(assignment), lambda: reader.tool_running, lambda: reader.turn_over, reader.stopping, lambda: reader.futile)
     spool_out, spool_err = spools(assignment.log, assignment.slot)
-    with private_files(invocation), Log(spool_out, context.masker) as log, Log(spool_err, context.masker) as errors:
-        lines, complaints = AgentLines(log, reader.feed), AgentLines(errors, reader.warn)
-        ended = await work.run(command, lines, complaints, ladder=adapter.ladder, watch=watch)
-        lines.end()
-        complaints.end()
-    result = _priced(reader.finish(_ending(ended, tail(spool_err))), assignment, context, request)
+    with Log(spool_out, context.masker) as log, Log(spool_err, context.masker) as errors:
+        process = AgentProcess(adapter, request, assignment.slot, _idle_seconds(assignment), work, log, errors)
+        try:
+            ran = await process.run(warm)
+        except ProcessNotStarted as error:
+            return Outcome("errored", str(error), fault="not started", cost_usd=None if work.began else 0.0)
+    result = _priced(ran.reader.finish(_ending(ran.ended, tail(spool_err))), assignment, context, request)
     collect(assignment.log, assignment.slot)
     if context.recorder and before:
-        await context.recorder.exchange(assignment, request, _judged(result, ended), before)
-    return _outcome(result, ended, assignment, context, work, request)
+        await context.recorder.exchange(assignment, request, _judged(result, ran.ended), before)
+    if ran.warm is not None and assignment.slot is not None:
+        await warm.give_back(assignment.slot, ran.warm, result.kind is None)
+    return _outcome(result, ran.ended, assignment, context, work, request)
 
 
 def _judged(result: AgentResult, ended: Ended) -> AgentResult:
@@ -88,8 +88,11 @@ def _outcome(result: AgentResult, ended: Ended, assignment: Assignment, context:
     if ended.how == "timeout":
         return outcome.failed("timeout", f"did not end within {seconds_text(assignment.timeout_seconds)}")
     if ended.how == "idle" and result.kind == "timeout":  # else the agent's adapter knows better what it waited for
-        return outcome.failed("timeout", f"was silent for {seconds_text(_idle_seconds(assignment))} (`idle_timeout`)")
+        hung = replace(outcome, fault="hung")
+        return hung.failed("timeout", f"was silent for {seconds_text(_idle_seconds(assignment))} (`idle_timeout`)")
     kept = replace(outcome, output=context.folder.keep(answer, f"{assignment.log.stem}.txt")) if answer else outcome
+    if result.kind == "lost":
+        kept = replace(kept, fault="died")
     reason, rest = _reason_and_tail(mask(result.error) or result.kind)
     return kept.failed(result.kind, reason, rest or _end_of(answer, reason))
 
