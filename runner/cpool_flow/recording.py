@@ -87,7 +87,7 @@ def write(folder: Path, name: str, kind: str, data: Mapping[str, JsonValue], tex
     unfinished, finished = folder / f".{name}", folder / name
     try:
         shutil.rmtree(unfinished, ignore_errors=True)
-        unfinished.mkdir()
+        unfinished.mkdir(parents=True)
         for file, text in texts.items():
             if text:
                 _write(unfinished / file, text)
