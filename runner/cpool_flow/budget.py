@@ -6,15 +6,18 @@ What is handed out is held back until the attempt has ended, so that all of them
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 from cpool_flow.spending import DAY_SECONDS, dollars
 from cpool_flow.state import State
-from cpool_flow.tasks import Frame, StepState, Task, accounts
+from cpool_flow.tasks import ENDED, Frame, StepState, Task, accounts
 
 # What is left below this is nothing.
 LEAST_USD = 1e-6
+# With less than this part of an equal share for each slot an attempt waits until there is more.
+WORTHWHILE = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,9 +106,10 @@ class Purse:
             return Wait() if tightest.held_usd else tightest.empty(task, least)
         if cap is None and not least:
             slots = self.state.created.slots if self.state.created else 1
-            if tightest.held_usd and rest < (tightest.limit_usd - tightest.spent_usd) / slots:
+            worthwhile = (tightest.limit_usd - tightest.spent_usd) / slots * WORTHWHILE
+            if tightest.held_usd and rest < worthwhile:
                 return Wait()
-            rest /= 1 + _Rivals(self.state, self.granted).beside(task, free_slots - 1)
+            rest = min(rest, max(worthwhile, rest / (1 + _Rivals(self.state, self.granted).beside(task, free_slots - 1))))
         elif cap is not None and rest < cap and tightest.held_usd and not least:
             return Wait()
         self.granted[task.id] = rest if cap is None else min(cap, rest)
@@ -168,7 +172,9 @@ class _Rivals:
     def __init__(self, state: State, granted: dict[str, float]) -> None:
         self._state = state
         spending = [name for name, task in state.running.items() if task.attempts[-1].started.agent is not None]
-        self._served = {id(around) for name in (*spending, *granted) for around in _with_owners(state.tasks[name])}
+        served = {around.id: around for name in (*spending, *granted) for around in _with_owners(state.tasks[name])}
+        self._served = frozenset(served)
+        self._served_of = Counter(task.step for task in served.values())
 
     def beside(self, task: Task, most: int) -> int:
         """How many there are, counted up to `most`."""
@@ -196,7 +202,8 @@ class _Rivals:
         """Tasks of a step that have not begun to spend."""
         if not step.opened:
             return most if step.plan.fans_out else 1
-        count = sum(1 for task in step.tasks if task is not but and not task.ended and id(task) not in self._served)
+        count = sum(number for status, number in step.counts.items() if status not in ENDED) - self._served_of[step.id]
+        count -= but is not None and but.id not in self._served
         parallel = step.plan.max_parallel
         return count if parallel is None else min(count, max(0, parallel - (but is not None)))
 

@@ -480,7 +480,9 @@ def _starts(state: State, purse: Purse) -> Iterator[Start | _Broke]:
                 return
             paid = purse.grant(task, free.count) if agent is not None else Grant(None)
             if isinstance(paid, Wait):
-                continue
+                if used_share(state, task):
+                    continue  # it needs more than the next one
+                break
             if isinstance(paid, Empty):
                 yield _Broke(task, paid)
                 return
