@@ -142,6 +142,14 @@ def arguments(context: Context, word: str) -> Names:
             yield f"{name}=", str(declaration.get("description") or "")
 
 
+@offered
+def agents(context: Context, word: str) -> Names:
+    """The agents that are built in."""
+    from cpool_flow.model import AGENTS
+
+    return ((name, "") for name in AGENTS)
+
+
 def files(context: Context, parameter: Parameter, word: str) -> list[CompletionItem]:
     """Any file, as the shell finds it."""
     from click.shell_completion import CompletionItem

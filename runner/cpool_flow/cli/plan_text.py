@@ -8,6 +8,7 @@ from typing import Any
 
 from cpool_flow.executor.outcome import seconds_text
 from cpool_flow.slots import UNNAMED
+from cpool_flow.spending import dollars
 
 JsonObject = dict[str, Any]
 SHOWN_LINES = 20
@@ -23,9 +24,15 @@ def text_lines(document: JsonObject) -> Iterator[str]:
         yield f"  timeout {seconds_text(document['timeout_seconds'])}"
     for name, argument in document["args"].items():
         yield f"  {name} = {json.dumps(argument['value'], ensure_ascii=False)[:200]} ({argument['source']})"
-    if document["worst_case_usd"]:
-        yield f"  spends at most ${document['worst_case_usd']:.2f} (`max_budget_usd` of all attempts)"
+    yield from _money_lines(document["worst_case_usd"], document["budget_usd"])
     yield from _steps_lines(document["steps"], "", "")
+
+
+def _money_lines(worst: float | None, budget: float | None) -> Iterator[str]:
+    if worst:
+        yield f"  spends at most {dollars(worst)} ({'the budget' if worst == budget else '`max_budget_usd` of all attempts'})"
+    elif budget is not None and worst is None:
+        yield f"  budget {dollars(budget)}; not every agent can be told where to stop"
 
 
 def _steps_lines(steps: list[JsonObject], numbers: str, indent: str) -> Iterator[str]:

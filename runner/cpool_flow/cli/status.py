@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import sys
 import time
@@ -56,6 +57,7 @@ def status_command(project: str | None, run: str, as_json: bool, watch: bool, ex
         from cpool_flow.cli.watch import watch_run
 
         watch_run(folder)
+    gc.disable()  # all that is made now is needed to the end
     found = history.read(folder)
     if as_json:
         print_json(found.document())
@@ -76,7 +78,7 @@ def _print_status(run: Run) -> None:
     for slot, health in sorted(state.health.items()):
         if health.until > time.time() and living_status(run) == "running":
             until = time.strftime("%H:%M:%S", time.localtime(health.until))
-            print(_row("  ", slot, "quarantined", f"until {until}", printable(health.reason)))
+            print(paint(_row("  ", slot, "quarantined", f"until {until}", printable(health.reason))))
     for line in summary_lines(state, alive=living_status(run) == "running", answered=run.answered):
         print(paint(printable(line)))
     if state.outputs:
