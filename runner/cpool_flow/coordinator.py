@@ -48,7 +48,8 @@ class Wishes:
     by task. `cancel`: the run shall end, for this reason. `began` is called when the run is ours, before anything is done;
     `heartbeat` every `heartbeat_seconds` while it goes on. `patience_seconds`: how long it stays when only a person can go on,
     `limit_patience_seconds`: when only the end of a usage limit can; `budget_usd`: of the whole run, from now on, where it is another;
-    `auto_approve`: it says yes itself; `listen` is given the way to hand on what a person at the terminal says."""
+    `auto_approve`: it says yes itself; `listen` is given the way to hand on what a person at the terminal says. `grace_seconds`: how long
+    what is stopped has to end by itself."""
 
     starting: bool = False
     decisions: Mapping[str, events.Choice] = field(default_factory=dict)
@@ -61,6 +62,7 @@ class Wishes:
     auto_approve: bool = False
     budget_usd: float | None = None
     listen: Callable[[Say], AbstractContextManager[None]] = lambda say: nullcontext()
+    grace_seconds: float = 10.0
 
 
 def coordinate(folder: RunFolder, inputs: Inputs, environment: Mapping[str, str], follow: Follow, wishes: Wishes) -> State:
@@ -214,6 +216,7 @@ class _Coordinator:
             environment=self._environment,
             secrets=self._secrets,
             default_shell=find_shell(self._environment),
+            grace_seconds=self._wishes.grace_seconds,
             recorder=Recorder(Path(self._inputs.record), place.place, self._masker) if self._inputs.record else None,
         )
         env, declared = declared_values(bare.workflow, fixed_values(bare, state), bare)

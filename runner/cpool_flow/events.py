@@ -37,7 +37,8 @@ class Event:
 @dataclass(frozen=True, slots=True)
 class RunCreated(Event):
     """`budget_usd`: the most that the run may spend. `parent`: the folder of the run inside of which it was started. `slots` is how many
-    there are, `slot_names` what they are called: empty is `slot-1`, `slot-2` …"""
+    there are, `slot_names` what they are called: empty is `slot-1`, `slot-2` … `trusted`: the commit from which the workflow and what
+    agents are told was read, where that is not the checkout."""
 
     run_id: str
     name: str
@@ -51,6 +52,7 @@ class RunCreated(Event):
     tags: tuple[str, ...] = ()
     version: str = ""
     secrets: tuple[str, ...] = ()
+    trusted: str = ""
     slot_names: tuple[str, ...] = ()
     budget_usd: float | None = None
     allow_unpriced: bool = False
@@ -340,11 +342,10 @@ def from_json(kind: str, data: dict[str, JsonValue]) -> Event:
     if event_type is None:
         raise UnknownEvent(kind)
     try:
-        for name in _STORED & data.keys():
-            data[name] = Stored(**data[name])
-        for name in _TUPLES & data.keys():
-            if data[name] is not None:
-                data[name] = tuple(data[name])
+        for name in _CONVERTED[event_type]:
+            value = data.get(name)
+            if value is not None:
+                data[name] = Stored(**value) if name in _STORED else tuple(value)
         return event_type(**data)
     except (TypeError, AttributeError) as error:
         raise UnknownEvent(f"{kind}: {error}") from None
@@ -352,6 +353,7 @@ def from_json(kind: str, data: dict[str, JsonValue]) -> Event:
 
 _STORED = frozenset({"items", "output", "value", "variables", "outputs", "arguments", "question"})
 _TUPLES = frozenset({"tags", "artifacts", "tasks", "changed_files", "secrets"})
+_CONVERTED = {kind: tuple(name for name, _ in names if name in _STORED | _TUPLES) for kind, names in _FIELDS.items()}
 
 
 def _stored_to_json(stored: Stored) -> dict[str, JsonValue]:

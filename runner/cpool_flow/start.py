@@ -9,9 +9,9 @@ import asyncio
 import os
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from cpool_flow import __version__, events, faults, inputs, library, model, othe
 from cpool_flow.arguments import read_arguments
 from cpool_flow.disclosed import Disclosed
 from cpool_flow.document import load
-from cpool_flow.errors import InvalidInput, Problem, did_you_mean, listed
+from cpool_flow.errors import InvalidInput, OperationFailed, Problem, did_you_mean, listed
 from cpool_flow.executor.context import NoValue, declared_values
 from cpool_flow.inputs import Inputs
 from cpool_flow.journal import Journal
@@ -32,8 +32,11 @@ from cpool_flow.run_folder import RunFolder
 from cpool_flow.run_place import Isolation, Root, choose_isolation, our_git, plan_place, worktree_root
 from cpool_flow.secrets import check_secrets, present_secrets
 from cpool_flow.spending import Spending
+from cpool_flow.trust import Event, Trust, by_hand, is_write_token
+from cpool_flow.trusted import INCLUDE, Trusted, read_trusted, refuse_committed, refuse_foreign, unpacked
 from cpool_flow.validate import Checked, Wishes
 from cpool_flow.values import Record, wrap
+from cpool_flow.workspace import save_agent_files, survey
 
 # A recording that the command line names, among the run's own files.
 _RECORDING = "recording.json"
@@ -54,6 +57,13 @@ class Options:
     isolation: str | None = None
     run_id: str | None = None
     tags: tuple[str, ...] = ()
+    # Whether the project was given by hand, and the folders in which names are looked up in another one.
+    project_named: bool = False
+    places_of: Callable[[Path], Searched] | None = None
+    trust: str | None = None
+    allow_untrusted_checkout: bool = False
+    # The event of GitHub Actions for which this is done.
+    event: Event | None = None
     worktrees: str | None = None
     record: str | None = None
     recording: str | None = None
@@ -66,7 +76,8 @@ class Options:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A run that could start: nothing of it exists yet. `copies`: files that it will own, by their name in its folder."""
+    """A run that could start: nothing of it exists yet. `copies`: files that it will own, by their name in its folder. `trusted`: what
+    it takes from a trusted commit. `sources`: texts of files that `warnings` name, where they do not stand in the files themselves."""
 
     inputs: Inputs
     copies: Mapping[str, bytes]
@@ -75,6 +86,8 @@ class Prepared:
     run_id: str
     tags: tuple[str, ...] = ()
     warnings: tuple[Problem, ...] = ()
+    trusted: Trusted | None = None
+    sources: Mapping[str, str] = field(default_factory=dict)
 
 
 def prepare(
@@ -90,6 +103,33 @@ def prepare(
 
     Not `starting`, as for a plan: secrets and agents that are missing here are warnings.
     """
+    trust, foreign = _trust_of(options)
+    if trust is None and foreign is None:
+        return _prepare(workflow, project, places, options, environment, None, starting=starting)
+    with unpacked() as tree:
+        trusted = asyncio.run(_trusted(trust, foreign, environment, tree, fetch=starting))
+        try:
+            return _prepare(workflow, project, places, options, environment, trusted, starting=starting)
+        except InvalidInput as error:
+            raise (error if trusted is None else trusted.told(error)) from None
+
+
+def _prepare(
+    workflow: str,
+    project: Path,
+    places: Searched,
+    options: Options,
+    environment: Mapping[str, str],
+    trusted: Trusted | None,
+    *,
+    starting: bool,
+) -> Prepared:
+    runs = project
+    if trusted is not None:
+        project = trusted.project(project, Path.cwd(), named=options.project_named)
+        places = trusted.places(options.places_of(project) if options.places_of is not None else places)
+        if "/" in workflow or "." in workflow:
+            workflow = str(trusted.at(Path.cwd() / workflow))
     found = library.find_workflow(workflow, Path.cwd(), places("workflow", project))
     _check_stand_in(options.stand_in, project)
     checked = check_file(found.path, project, places, _wishes(options, environment, starting))
@@ -124,19 +164,56 @@ def prepare(
     if missing and starting:
         raise InvalidInput(missing)
     public = {name: value for name, value in environment.items() if name not in secret_values}
-    root = worktree_root(public, options.worktrees or taken.pool.file.worktrees, project)
-    isolation, place = asyncio.run(_place(taken, options, run_id, public, root))
+    folder = run_folder.RunFolder(run_folder.runs_directory(runs) / run_id)
+    beside = project if trusted is None else Path(trusted.original(str(project)))
+    root = worktree_root(public, options.worktrees or taken.pool.file.worktrees, beside)
+    isolation, place = asyncio.run(_place(taken, options, run_id, public, root, folder, trusted))
     _check_expect(checked, taken, isolation)
-    _check_declared(checked, taken, place, run_folder.RunFolder(run_folder.runs_directory(project) / run_id))
+    _check_declared(checked, taken, place, folder)
     copies = {name: disclosed.script(content, name) for name, content in copies.items()}
     warnings = [*checked.warnings, *disclosed.warnings, *(replace(problem, warning=True) for problem in missing)]
+    warnings += _open_tokens(taken, environment)
     if isolation.warning and flow.isolation != "none":  # else `validate` has said it, with its place
         warnings.append(Problem(isolation.warning, warning=True, help="set `isolation: worktree` in a git repository"))
     if options.record and isolation.repository is None:
         message = f"the recording will hold no change of a file: {taken.directory} is in no git repository"
         warnings.append(Problem(message, warning=True, help="run `git init`"))
     tags = disclosed.tags(options.tags)
-    return Prepared(replace(taken, isolation=isolation.kind), copies, isolation, place, run_id, tags, tuple(warnings))
+    ready = Prepared(replace(taken, isolation=isolation.kind), copies, isolation, place, run_id, tags, tuple(warnings), trusted)
+    return ready if trusted is None else _as_known(ready, trusted)
+
+
+def check_resumed(folder: RunFolder, event: Event | None, environment: Mapping[str, str]) -> None:
+    """Raises InvalidInput for a run that a pull request may have brought along."""
+    if event is not None and (event.trust is not None or event.foreign):
+        asyncio.run(refuse_committed(our_git(environment), folder.path))
+
+
+def _trust_of(options: Options) -> tuple[Trust | None, Event | None]:
+    """What is trusted, where that is not the checkout; and the event, where its checkout must be looked at."""
+    event = options.event
+    trust = by_hand(options.trust) if options.trust is not None else event.trust if event is not None else None
+    return trust, event if event is not None and event.foreign and not options.allow_untrusted_checkout else None
+
+
+async def _trusted(
+    trust: Trust | None, foreign: Event | None, environment: Mapping[str, str], tree: Path, *, fetch: bool
+) -> Trusted | None:
+    """The files of the commit that is trusted. Raises InvalidInput for a checkout that nobody trusts."""
+    git = our_git(environment)
+    directory = Path.cwd()
+    repository = await survey(git, directory)
+    if foreign is not None:
+        await refuse_foreign(git, repository, foreign)
+    return await read_trusted(git, repository, trust, tree, directory, fetch=fetch) if trust is not None else None
+
+
+def _as_known(prepared: Prepared, trusted: Trusted) -> Prepared:
+    """The same with the paths that people know, in place of those where it was read."""
+    copies = {key: replace(copy, file=trusted.original(copy.file)) for key, copy in prepared.inputs.copies.items()}
+    shown = tuple(trusted.shown(problem) for problem in prepared.warnings)
+    sources = trusted.sources(prepared.warnings)
+    return replace(prepared, inputs=replace(prepared.inputs, copies=copies), warnings=shown, sources=sources)
 
 
 def _wishes(options: Options, environment: Mapping[str, str], starting: bool) -> Wishes:
@@ -201,6 +278,8 @@ def create(prepared: Prepared, project: Path, environment: Mapping[str, str]) ->
         _begin_recording(prepared, Path(prepared.inputs.record))
     folder = run_folder.create(project, prepared.run_id)
     inputs.save(folder, prepared.inputs, prepared.copies)
+    if prepared.trusted is not None:
+        _save_trusted(folder, prepared.trusted)
     around = other_runs.run_around(environment)
     journal = Journal.create(folder.path)
     try:
@@ -211,6 +290,15 @@ def create(prepared: Prepared, project: Path, environment: Mapping[str, str]) ->
     other_runs.register(folder, environment)
     faults.point("after-create")
     return folder
+
+
+def _save_trusted(folder: RunFolder, trusted: Trusted) -> None:
+    try:
+        folder.trusted.mkdir()
+        save_agent_files(trusted.agent_files, folder.trusted / "agents")
+        (folder.trusted / INCLUDE).write_bytes(trusted.include_text)
+    except OSError as error:
+        raise OperationFailed(f"cannot write `{folder.trusted}`: {error.strerror}") from error
 
 
 def _begin_recording(prepared: Prepared, folder: Path) -> None:
@@ -236,6 +324,7 @@ def _created(folder: RunFolder, prepared: Prepared, parent: str) -> events.RunCr
         tags=prepared.tags,
         version=__version__,
         secrets=taken.secrets,
+        trusted=prepared.trusted.commit if prepared.trusted is not None else "",
         budget_usd=taken.budget_usd,
         allow_unpriced=taken.allow_unpriced,
         parent=parent,
@@ -293,6 +382,18 @@ def _missing_secrets(declared: Iterable[str], environment: Mapping[str, str]) ->
     return ()
 
 
+def _open_tokens(taken: Inputs, environment: Mapping[str, str]) -> list[Problem]:
+    """In GitHub Actions, tokens that commands see which no step has named, where an agent may have written what they run."""
+    if environment.get("GITHUB_ACTIONS") != "true" or not any(step.may_write for step in taken.plan.everything()):
+        return []
+    found = [name for name in environment if is_write_token(name) and not name.startswith("ACTIONS_") and name not in taken.secrets]
+    help = "declare it, `secrets: [{0}]`, and name it in the steps that need it"
+    return [
+        Problem(f"every command of the run sees `{name}`, also code that an agent has written", help=help.format(name), warning=True)
+        for name in sorted(found)
+    ]
+
+
 def _missing_agents(taken: Inputs, options: Options, project: Path, places: Searched, environment: Mapping[str, str]) -> Iterable[Problem]:
     """What stands in the way of the agents that steps ask for."""
     problems: list[Problem] = []
@@ -324,10 +425,11 @@ def _missing_agents(taken: Inputs, options: Options, project: Path, places: Sear
 
 
 async def _place(
-    taken: Inputs, options: Options, run_id: str, environment: Mapping[str, str], root: Root
+    taken: Inputs, options: Options, run_id: str, environment: Mapping[str, str], root: Root, folder: RunFolder, trusted: Trusted | None
 ) -> tuple[Isolation, events.PlaceOpened]:
     git = our_git(environment)
     flow = taken.workflow
     directory = Path(taken.directory)
-    isolation = await choose_isolation(git, directory, options.isolation or flow.isolation, flow.include_changes, taken.plan)
-    return isolation, await plan_place(git, isolation, flow, taken.main.name, run_id, directory, root)
+    isolation = await choose_isolation(git, directory, options.isolation or flow.isolation, flow.include_changes, taken.plan, trusted)
+    where = str(folder.trusted) if trusted is not None else ""
+    return isolation, await plan_place(git, isolation, flow, taken.main.name, run_id, directory, root, where, trusted)

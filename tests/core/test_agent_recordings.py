@@ -235,6 +235,30 @@ def test_a_loop_that_gemini_has_found_is_no_success() -> None:
     assert (found.kind, found.error) == ("failed", "Loop detected, stopping execution")
 
 
+MEGABYTE = "x" * (1 << 20)
+
+
+@pytest.mark.parametrize(
+    ("reader", "line"),
+    [
+        (GeminiReader(), {"type": "message", "role": "assistant", "content": MEGABYTE}),
+        (OpencodeReader(), {"type": "text", "part": {"text": MEGABYTE}}),
+    ],
+)
+def test_an_answer_without_end_is_not_kept(reader: Reader, line: dict[str, Any]) -> None:
+    for _ in range(40):
+        reader.feed(json.dumps(line).encode())
+    reader.feed(b'{"type":"result","status":"success","stats":{"input_tokens":1,"output_tokens":1}}')
+    reader.feed(b'{"type":"step_finish","part":{"reason":"stop","cost":1,"tokens":{"input":1,"output":1}}}')
+    found = reader.finish(END)
+    assert (found.kind, found.error) == ("failed", "the answer is longer than 16 MB")
+    assert len(found.answer) <= 16 << 20
+
+
+def test_a_line_of_stderr_that_would_take_for_ever_to_look_at_is_cut() -> None:
+    OpencodeReader().warn(b'message="stream error"' + b" small=false " * 1_000_000)
+
+
 @pytest.mark.parametrize("name", READERS)
 @given(
     st.lists(

@@ -10,10 +10,10 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from cpool_flow.agents.json_lines import count, dollars, event, first_line, mapping, plain, text
+from cpool_flow.agents.json_lines import Joined, count, dollars, event, first_line, mapping, notice, plain, text
 from cpool_flow.agents.limits import names_limit, reset_time
 from cpool_flow.agents.protocol import AgentResult, Ending, StopReason
-from cpool_flow.agents.verdict import Verdict, bad_end, empty, refused, stopped
+from cpool_flow.agents.verdict import Verdict, bad_end, empty, refused, stopped, too_long
 from cpool_flow.model import ErrorKind
 
 _PATIENCE = 3  # requests that the server did not answer, one after the other
@@ -37,7 +37,7 @@ class OpencodeReader:
         self._left_over = False
         self._events = 0
         self._session: str | None = None
-        self._answer: list[str] = []
+        self._answer = Joined("\n")
         self._turns = 0
         self._reason = ""
         self._cost: float | None = 0.0
@@ -79,8 +79,8 @@ class OpencodeReader:
         match found.get("type"):
             case "text":
                 self._refusals = 0
-                self._answer.append(text(part.get("text")))
-                return first_line(self._answer[-1])
+                self._answer.add(text(part.get("text")))
+                return first_line(text(part.get("text")))
             case "tool_use":
                 self._refusals = 0
                 self._answer.clear()
@@ -115,7 +115,7 @@ class OpencodeReader:
         self._cached += count(cache.get("read"))
 
     def warn(self, line: bytes) -> None:
-        words = line.decode("utf-8", "replace")
+        words = notice(line)
         self._unknown_model = self._unknown_model or bool(_UNKNOWN_MODEL.search(words))
         if found := _RETRY.search(words):
             self._refusals += 1
@@ -131,7 +131,7 @@ class OpencodeReader:
         return AgentResult(
             kind=kind,
             error=error,
-            answer=plain("\n".join(self._answer)).strip(),
+            answer=plain(self._answer.text).strip(),
             # It knows no price of many models, and says 0 then.
             cost_usd=None if (spent and not self._cost) or (not self._turns and kind in ("lost", "cancelled", "timeout")) else self._cost,
             turns=self._turns or None,
@@ -166,7 +166,8 @@ class OpencodeReader:
             return "lost", f"the agent ended ({ending.how}) without a result{ending.last_words}"
         if self._reason != "stop":
             return "failed", f"the agent's answer ended with `{self._reason}`"
-        return empty("".join(self._answer), self._input + self._output, self._schema_asked) or bad_end(ending, self._left_over)
+        said = too_long(self._answer) or empty(self._answer.text, self._input + self._output, self._schema_asked)
+        return said or bad_end(ending, self._left_over)
 
 
 def _failed(error: Mapping[str, Any], unknown_model: bool) -> Verdict:

@@ -62,9 +62,12 @@ def _planned(
     workflow: str, arguments: tuple[str, ...], args_file: str | None, project: str | None
 ) -> tuple[JsonObject, tuple[Problem, ...]]:
     from cpool_flow import start
+    from cpool_flow.github_event import current_event
 
     directory = project_directory(project)
-    options = start.Options(arguments=arguments, args_file=args_file)
+    options = start.Options(
+        arguments=arguments, args_file=args_file, project_named=project is not None, places_of=places, event=current_event(os.environ)
+    )
     prepared = start.prepare(workflow, directory, places(directory), options, os.environ, starting=False)
     return plan_document(prepared.inputs, prepared.isolation.text, prepared.place.base), prepared.warnings
 

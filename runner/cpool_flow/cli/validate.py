@@ -8,11 +8,12 @@ from pathlib import Path
 
 import click
 
-from cpool_flow.cli.annotations import annotation_lines
+from cpool_flow.cli.actions import annotate
 from cpool_flow.cli.colour import with_labels
 from cpool_flow.cli.complain import document, sources
 from cpool_flow.cli.json_output import print_json
 from cpool_flow.cli.project import places, project_directory, searched
+from cpool_flow.cli.runner_stream import is_read_by_the_runner
 from cpool_flow.errors import InvalidInput, Problem, render_problems
 
 
@@ -36,10 +37,11 @@ def validate_command(project: str | None, files: tuple[str, ...], form: str, str
     if form == "json":
         print_json({"problems": [document(problem, file) for file, problem in by_file]})
     elif form == "github":
-        for line in annotation_lines(found):
-            print(line)
+        annotate(found, sys.stdout)
     elif found:
         print(with_labels(render_problems(found, sources(tuple(found)))), file=sys.stderr)
+        if is_read_by_the_runner():
+            annotate(found, sys.stderr)
     if form == "text" and not failed:
         print(f"{len(files)} file{'s' if len(files) > 1 else ''} valid", file=sys.stderr)
     return 2 if failed else 0
