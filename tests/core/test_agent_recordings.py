@@ -198,6 +198,19 @@ def test_turns_of_opencode_are_counted_and_capped() -> None:
     assert (found.kind, found.cost_usd, found.input_tokens, found.cached_tokens) == ("max_turns", 0.5, 6, 3)
 
 
+def test_opencode_is_ended_where_it_may_spend_no_more() -> None:
+    step = b'{"type":"step_finish","part":{"reason":"%s","cost":0.5,"tokens":{"input":1,"output":1}}}'
+    reader = OpencodeReader(budget_usd=1.0)
+    reader.feed(step % b"tool-calls")
+    assert not reader.futile
+    reader.feed(step % b"tool-calls")
+    assert reader.futile
+    found = reader.finish(END)
+    assert (found.kind, found.error, found.cost_usd) == ("budget", "the agent has spent $1, and may spend $1", 1.0)
+    done = OpencodeReader(budget_usd=0.5)
+    assert fed(done, b'{"type":"text","part":{"text":"done"}}', step % b"stop").kind is None
+
+
 def test_a_cost_of_nothing_for_tokens_that_were_spent_is_unknown() -> None:
     step = b'{"type":"step_finish","part":{"reason":"stop","cost":0,"tokens":{"input":1,"output":1}}}'
     assert fed(OpencodeReader(), b'{"type":"text","part":{"text":"done"}}', step).cost_usd is None

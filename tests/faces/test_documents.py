@@ -28,8 +28,9 @@ from survivors import eventually
 DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
 SCHEMA = json.loads((ROOT / "schemas" / "workflow.schema.json").read_text(encoding="utf-8"))
 POOL_SCHEMA = json.loads((ROOT / "schemas" / "pool.schema.json").read_text(encoding="utf-8"))
-# Besides `console` and `yaml`, which are executed: `sh` is the installation (`test_package.py` does it), `text` a picture.
-LANGUAGES = {"console", "yaml", "sh", "text"}
+# Besides `console` and `yaml`, which are executed: `sh` is the installation (`test_package.py` does it), `text` a picture, `yml` a file
+# of GitHub (`test_github_files.py` reads it).
+LANGUAGES = {"console", "yaml", "sh", "text", "yml"}
 
 
 class Reader:

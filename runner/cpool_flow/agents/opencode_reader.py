@@ -26,8 +26,11 @@ _LIMITED = re.compile(r"rate.?limit|too many requests|\b429\b|quota", re.IGNOREC
 
 
 class OpencodeReader:
-    def __init__(self, *, max_turns: int | None = None, schema_asked: bool = False, allow_denials: bool = False) -> None:
+    def __init__(
+        self, *, max_turns: int | None = None, budget_usd: float | None = None, schema_asked: bool = False, allow_denials: bool = False
+    ) -> None:
         self._max_turns = max_turns
+        self._budget_usd = budget_usd
         self._schema_asked = schema_asked
         self._allow_denials = allow_denials
         self._stopped: StopReason | None = None
@@ -55,7 +58,12 @@ class OpencodeReader:
 
     @property
     def futile(self) -> bool:
-        return not self.turn_over and (self._refusals >= _PATIENCE or self._over_turns)
+        return not self.turn_over and (self._refusals >= _PATIENCE or self._over_turns or self._over_budget)
+
+    @property
+    def _over_budget(self) -> bool:
+        """Whether it has spent what it may, and wants to go on."""
+        return self._budget_usd is not None and self._reason not in ("", "stop") and (self._cost or 0.0) >= self._budget_usd
 
     @property
     def _over_turns(self) -> bool:
@@ -141,6 +149,8 @@ class OpencodeReader:
             return "rate_limited" if limited else "overloaded", f"the server was asked {self._refusals} times: {self._words}"
         if self._over_turns:
             return "max_turns", f"the agent took more than the {self._max_turns} turns allowed"
+        if self._over_budget:
+            return "budget", f"the agent has spent ${self._cost or 0:.4g}, and may spend ${self._budget_usd:.4g}"
         if self._stopped:
             # Of a server that does not answer it says nothing.
             waited = self._stopped == "timeout" and not self._reason

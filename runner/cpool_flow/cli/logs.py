@@ -5,13 +5,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from io import FileIO
 from itertools import chain
 from pathlib import Path
-from typing import BinaryIO
 
 import click
 
 from cpool_flow import events, history
+from cpool_flow.attempt_logs import AttemptLogs
 from cpool_flow.cli.pause import pause
 from cpool_flow.cli.project import find_run
 from cpool_flow.errors import InvalidInput, did_you_mean, printable
@@ -63,7 +64,7 @@ class _Log:
     more comes."""
 
     title: str
-    path: Path
+    path: str
     attempt: Attempt | None = None
     shown: int = 0
 
@@ -74,9 +75,9 @@ class Logs:
     def __init__(self, run: history.Watched, step: str | None) -> None:
         self._run = run
         self._step = step
-        self._logs = run.folder.logs
+        self._logs = str(run.folder.logs)
         self._open: list[_Log] = []
-        self._setup: dict[Path, _Log] = {}
+        self._setup: dict[str, _Log] = {}
         self._page = Page()
 
     def print_new(self, recorded: Sequence[Recorded], *, last: bool) -> None:
@@ -92,10 +93,10 @@ class Logs:
         if isinstance(event, events.AttemptStarted) and self._is_meant(event.task):
             how = " (recovery)" if event.kind == "recovery" else ""
             attempts = self._run.state.tasks[event.task].attempts
-            yield _Log(f"{event.task} attempt {event.number}{how}", self._logs / event.log, attempts[event.number - 1])
+            yield _Log(f"{event.task} attempt {event.number}{how}", f"{self._logs}/{event.log}", attempts[event.number - 1])
         elif isinstance(event, events.SetupFinished) and self._step is None:
-            for path in sorted(self._logs.glob("_setup.*.log")):
-                yield self._setup.setdefault(path, _Log("setup", path))
+            for number, path in AttemptLogs(self._run.folder.logs).of_setup():
+                yield self._setup.setdefault(path, _Log(_numbered("setup", number), path))
 
     def _is_meant(self, task: str) -> bool:
         step = self._step
@@ -106,9 +107,9 @@ class Logs:
         it has ended."""
         attempt = log.attempt
         runs = attempt is not None and attempt.finished is None
-        path = spools(log.path, attempt.started.slot)[0] if attempt is not None and runs else log.path
+        path = str(spools(Path(log.path), attempt.started.slot)[0]) if attempt is not None and runs else log.path
         try:
-            with open(path, "rb") as file:
+            with open(path, "rb", buffering=0) as file:
                 if runs and not self._runs_still(attempt):
                     return False  # what was opened may be the next one's: a slot's attempts use one file in turn
                 file.seek(log.shown)
@@ -131,14 +132,20 @@ class Logs:
         state = self._run.state
         verify = state.steps[state.tasks[log.attempt.started.task].step].plan.step.verify or ()
         for number in range(1, 1 + (1 if isinstance(verify, str) else len(verify))):
-            yield _Log(f"{log.title} verify", log.path.with_suffix(f".verify{'' if number == 1 else f'-{number}'}.log"))
+            yield _Log(
+                _numbered(f"{log.title} verify", number), f"{log.path.removesuffix('.log')}.verify{'' if number == 1 else f'-{number}'}.log"
+            )
 
     def _print_whole(self, log: _Log) -> None:
         try:
-            with open(log.path, "rb") as file:
+            with open(log.path, "rb", buffering=0) as file:
                 self._page.print(log.title, _chunks(file), goes_on=False, whole=True)
         except FileNotFoundError:
             pass
+
+
+def _numbered(title: str, number: int) -> str:
+    return title if number == 1 else f"{title} {number}"
 
 
 class Page:
@@ -179,6 +186,6 @@ class Page:
         self._at_line_start = data.endswith(b"\n")
 
 
-def _chunks(file: BinaryIO) -> Iterator[bytes]:
+def _chunks(file: FileIO) -> Iterator[bytes]:
     while chunk := file.read(CHUNK):
         yield chunk

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,6 +34,7 @@ def report_command(project: str | None, run: str, output: str | None) -> int:
     an id, or `last`.
     """
     ending = _ending(output) if output is not None else ".md"
+    gc.disable()  # all that is made is needed to the end
     report = _report(project, run)
     text = _text(report, ending)
     if output is None:
