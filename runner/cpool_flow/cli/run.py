@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from functools import partial
 from math import inf
@@ -26,6 +27,7 @@ from cpool_flow.spending import dollars
 from cpool_flow.state import State
 
 if TYPE_CHECKING:
+    from cpool_flow import history
     from cpool_flow.cli.follower import ProgressKind
 
 LATER_OPTIONS = ("pool", "only", "trust", "allow-untrusted-checkout")
@@ -227,6 +229,7 @@ def _work(
     run = history.read(folder)
     if run.state.status == "success":
         # Where nothing is left to do, nothing is needed for it: no secret, no lock.
+        _tell_late(folder, run)
         if not manner.quiet:
             print(f"nothing to do: run {folder.run_id} has succeeded", file=sys.stderr)
         _print_result(folder, run, manner)
@@ -279,6 +282,16 @@ def _work(
         progress.close()
     _print_result(folder, history.Run(folder, run.inputs, state), manner)
     return exit_code(state)
+
+
+def _tell_late(folder: RunFolder, run: history.Run) -> None:
+    """Tell who was not told of the end, because the coordinator died first."""
+    from cpool_flow import coordinator
+    from cpool_flow.notify import due
+
+    if due(run.state, run.inputs.pool.file.notify):
+        with suppress(InvalidInput):  # another one does it now, or a secret that would have to be masked is not there
+            coordinator.coordinate(folder, run.inputs, os.environ, lambda recorded, state: None, coordinator.Wishes())
 
 
 def _check_budget(budget_usd: float | None, state: State) -> None:
