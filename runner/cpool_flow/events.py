@@ -308,6 +308,16 @@ class RunFinished(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class Notified(Event):
+    """The command of `notify` with that number (from 0) is told that the run has this status. Written before it is started, so that it
+    is never told twice of the same: `about` names what has come to pass."""
+
+    command: int
+    status: str
+    about: str
+
+
+@dataclass(frozen=True, slots=True)
 class Noted(Event):
     """A warning for people that belongs to the run."""
 

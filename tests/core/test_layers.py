@@ -20,13 +20,13 @@ LAYERS = {
     "core": """positions scalars yaml_complaints nodes document json_value json_answer pattern schema_bundle
         schema_errors schema_keywords schema values template shell placeholders arguments slots settings permissions
         findings keys shape order visible references requires step_rules kind_rules asked agent_rules price_rules
-        foreign_text lints skill_text skill plan validate spending tasks supervision state budget policy fan_out
-        outputs scope result secrets disclosed cases drawing workflow_commands annotations step_summary trust report
-        event_schema workflow_schema own_agent_rules pool_rules pool_schema""",
+        foreign_text lints skill_text skill plan validate spending tasks supervision state budget usage_limit policy
+        fan_out outputs scope result secrets disclosed cases drawing workflow_commands annotations step_summary trust
+        report event_schema workflow_schema own_agent_rules pool_rules pool_schema""",
     "edges": """faults descendants streams orphans guardian process git workspace library catalog project_pool lookup
         inputs owned run_folder written_file recording journal history other_runs agents github_event trusted""",
-    "run": """run_place approval run_values executor engine setup coordinator start worst_case plan_document explain
-        stand_in trial recorded_case attempt_logs reported""",
+    "run": """run_place approval run_values executor engine setup notify coordinator start worst_case plan_document
+        explain stand_in trial recorded_case attempt_logs reported""",
     "faces": "live cli __main__",
 }
 ONLY_IN = {

@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from math import inf
@@ -20,6 +21,7 @@ from cpool_flow.cli.runner_stream import is_read_by_the_runner
 from cpool_flow.errors import InvalidInput, OperationFailed, Problem, printable, render_problem
 
 if TYPE_CHECKING:
+    from cpool_flow import history
     from cpool_flow.cli.actions_run import ActionsRun
     from cpool_flow.cli.follower import ProgressKind
     from cpool_flow.history import Run
@@ -299,6 +301,7 @@ def _work(
     run = history.read(folder)
     if run.state.status == "success":
         # Where nothing is left to do, nothing is needed for it: no secret, no lock.
+        _tell_late(folder, run)
         if not manner.quiet:
             print(f"nothing to do: run {folder.run_id} has succeeded", file=sys.stderr)
         return _finish(folder, run, manner, _told_to_the_runner(folder, run.inputs, manner))
@@ -384,6 +387,16 @@ def _told_to_the_runner(folder: RunFolder, inputs: Inputs, manner: Manner) -> Ac
     told = ActionsRun(folder, inputs, sys.stderr, os.environ, quiet=manner.quiet)
     told.mask()
     return told
+
+
+def _tell_late(folder: RunFolder, run: history.Run) -> None:
+    """Tell who was not told of the end, because the coordinator died first."""
+    from cpool_flow import coordinator
+    from cpool_flow.notify import due
+
+    if due(run.state, run.inputs.pool.file.notify):
+        with suppress(InvalidInput):  # another one does it now, or a secret that would have to be masked is not there
+            coordinator.coordinate(folder, run.inputs, os.environ, lambda recorded, state: None, coordinator.Wishes())
 
 
 def _check_budget(budget_usd: float | None, state: State) -> None:
