@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from cpool_flow.cli.main import COMMANDS
+
 PACKAGE = Path(__file__).resolve().parents[2] / "runner" / "cpool_flow"
 
 # A module imports only from its own layer and those above it. A package stands for all its modules.
@@ -124,6 +126,11 @@ def test_the_core_has_no_clock_disk_chance_or_environment(name: str) -> None:
 @pytest.mark.parametrize("name", [name for name in modules() if room(name) == "cli"])
 def test_no_command_pays_for_a_heavy_library_before_it_needs_it(name: str) -> None:
     assert HEAVY & started_with(name) == set()
+
+
+@pytest.mark.parametrize("module", sorted({module for module, _ in COMMANDS.values()}))
+def test_the_help_and_the_completion_of_a_command_pay_for_nothing_but_click(module: str) -> None:
+    assert {"pydantic", "yaml", "jinja2", "sqlite3", "asyncio"} & started_with(f"cpool_flow.cli.{module}") == set()
 
 
 def test_the_version_pays_for_nothing_but_click() -> None:
