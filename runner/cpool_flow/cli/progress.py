@@ -121,8 +121,7 @@ class PlainProgress:
             case events.RunStopping() if event.cause == "budget":
                 return f"  out of budget: {event.reason}; what runs comes to its end"
             case events.RunStopping():
-                again = " · Ctrl-C again stops at once" if event.reason.endswith("Ctrl-C") else ""
-                return "  stopping at once" if event.at_once else f"  stopping in order: {event.reason}{again}"
+                return "  stopping at once" if event.at_once else _stopping(event, state)
             case events.PlaceCommitted():
                 return _row(_shown(event.tasks), "committed", event.commit[:10])
             case events.SetupFinished() if event.error:
@@ -139,6 +138,14 @@ class PlainProgress:
         if event.error_kind is None:
             return _row(event.task, "success" if attempt.started.kind == "normal" else "recovered", time, cost)
         return _row(event.task, event.error_kind, time, cost, event.reason)
+
+
+def _stopping(event: events.RunStopping, state: State) -> str:
+    """What is stopped, and how to go on: who has pressed Ctrl-C may be gone before the end."""
+    line = f"  stopping in order: {event.reason}"
+    if event.reason.endswith("Ctrl-C") and state.created is not None:
+        line += f" · Ctrl-C again stops at once · go on later: cpool-flow resume {state.created.run_id}"
+    return line
 
 
 def _quarantine(event: events.SlotQuarantined, at: float) -> str:
