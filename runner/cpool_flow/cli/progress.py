@@ -151,7 +151,7 @@ def _stopping(event: events.RunStopping, state: State) -> str:
 def _quarantine(event: events.SlotQuarantined, at: float) -> str:
     if event.last:
         return _row(event.slot, "suspect", event.reason, "no other slot is left, so it goes on")
-    return _row(event.slot, "quarantined", f"for {duration_text(event.until - at)}", event.reason)
+    return _row(event.slot, "quarantined", f"for {duration_text(round(event.until - at))}", event.reason)
 
 
 def _asked(event: events.ApprovalRequested, state: State) -> list[str]:
