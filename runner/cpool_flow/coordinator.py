@@ -16,8 +16,9 @@ from dataclasses import dataclass, field, replace
 from math import inf
 from pathlib import Path
 
-from cpool_flow import events, faults
+from cpool_flow import events, faults, project_pool, traces
 from cpool_flow.engine import Engine, Follow
+from cpool_flow.errors import InvalidInput
 from cpool_flow.executor.context import RunContext, declared_values, find_shell
 from cpool_flow.executor.cost import cost_in_log
 from cpool_flow.executor.local import LocalSlots
@@ -28,6 +29,7 @@ from cpool_flow.history import fold
 from cpool_flow.inputs import Inputs, hidden_values
 from cpool_flow.journal import Journal, Lock, Recorded
 from cpool_flow.notify import Notifier, due
+from cpool_flow.other_runs import OtherRuns
 from cpool_flow.process import Processes
 from cpool_flow.run_folder import RunFolder
 from cpool_flow.run_place import RunPlace, open_place, our_git
@@ -47,8 +49,8 @@ class Wishes:
     by task. `cancel`: the run shall end, for this reason. `began` is called when the run is ours, before anything is done;
     `heartbeat` every `heartbeat_seconds` while it goes on. `patience_seconds`: how long it stays when only a person can go on,
     `limit_patience_seconds`: when only the end of a usage limit can; `budget_usd`: of the whole run, from now on, where it is another;
-    `auto_approve`: it says yes itself; `listen` is given the way to hand on what a person at the terminal says; `notify`: the commands of
-    `cpool.yaml` are told when the run has ended or waits."""
+    `auto_approve`: it says yes itself; `listen` is given the way to hand on what a person at the terminal says. `grace_seconds`: how long
+    what is stopped has to end by itself. `notify`: the commands of `cpool.yaml` are told when the run has ended or waits."""
 
     starting: bool = False
     decisions: Mapping[str, events.Choice] = field(default_factory=dict)
@@ -62,6 +64,7 @@ class Wishes:
     budget_usd: float | None = None
     listen: Callable[[Say], AbstractContextManager[None]] = lambda say: nullcontext()
     notify: bool = True
+    grace_seconds: float = 10.0
 
 
 def coordinate(folder: RunFolder, inputs: Inputs, environment: Mapping[str, str], follow: Follow, wishes: Wishes) -> State:
@@ -126,6 +129,7 @@ class _Coordinator:
                 self._folder,
                 follow,
                 time.time,
+                self._money(state),
                 self._since,
                 patience_seconds=self._wishes.patience_seconds,
                 limit_patience_seconds=self._wishes.limit_patience_seconds,
@@ -137,6 +141,7 @@ class _Coordinator:
                 if state.status != "success":
                     await self._drive(engine, processes, mark)
                 await notifier.settle(engine)
+                await self._trace(engine, journal)
 
     async def _drive(self, engine: Engine, processes: Processes, mark: str) -> None:
         if not self._wishes.starting:
@@ -169,7 +174,14 @@ class _Coordinator:
             salvage(self._folder.logs / started.log, started.slot)
             engine.note(
                 events.AttemptFinished(
-                    task.id, number, "lost", error=_LOST, reason=_LOST, interrupted=True, cost_at_least_usd=self._seen_cost(started)
+                    task.id,
+                    number,
+                    "lost",
+                    error=_LOST,
+                    reason=_LOST,
+                    interrupted=True,
+                    cost_at_least_usd=self._seen_cost(started),
+                    nested_usd=engine.money.settle(task.id, started.slot),
                 )
             )
         clear_spools(self._folder.logs)
@@ -183,6 +195,14 @@ class _Coordinator:
             # Its place went when the run ended: it is made again, and set up anew.
             engine.note(state.place)
         engine.flush()
+
+    def _money(self, state: State) -> OtherRuns:
+        """The day's budget is the one that `cpool.yaml` names now: who raises it need not begin anew."""
+        try:
+            pool = project_pool.read_pool(self._folder.path.parents[2]).pool
+        except InvalidInput:
+            pool = self._inputs.pool.file
+        return OtherRuns(self._folder, pool.budgets.day, state.created.parent if state.created else "")
 
     def _seen_cost(self, started: events.AttemptStarted) -> float | None:
         """What an agent's attempt that was lost with its coordinator had spent, as far as its log tells."""
@@ -213,6 +233,7 @@ class _Coordinator:
             environment=self._environment,
             secrets=self._secrets,
             default_shell=find_shell(self._environment),
+            grace_seconds=self._wishes.grace_seconds,
             recorder=Recorder(Path(self._inputs.record), place.place, self._masker) if self._inputs.record else None,
         )
         env, declared = declared_values(bare.workflow, fixed_values(bare, state), bare)
@@ -235,6 +256,14 @@ class _Coordinator:
         engine.note(events.RunFinished(status, _reason(engine.state, status, complaint), stored))
         engine.flush()
         faults.point("after-finish")
+
+    async def _trace(self, engine: Engine, journal: Journal) -> None:
+        """Send the spans of what was done, where somebody collects them."""
+        if self._wishes.notify and traces.wanted(self._environment):
+            complaint = await asyncio.to_thread(traces.send, traces.unsent(journal, engine.state), self._environment)
+            if complaint:
+                engine.note(events.Noted(complaint))
+                engine.flush()
 
     async def _beat(self, state: State) -> None:
         while True:

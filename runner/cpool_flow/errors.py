@@ -51,16 +51,20 @@ class FlowError(Exception):
 
 
 class InvalidInput(FlowError):
-    """What the user gave is wrong: a file, an argument, an option, the state of a folder. Nothing was started."""
+    """What the user gave is wrong: a file, an argument, an option, the state of a folder. Nothing was started. `sources`: the texts of
+    files that problems name, where they do not stand in the files themselves."""
 
     exit_code = 2
 
-    def __init__(self, problems: Iterable[Problem] | Problem | str, *, help: str | None = None) -> None:
+    def __init__(
+        self, problems: Iterable[Problem] | Problem | str, *, help: str | None = None, sources: Mapping[str, str] | None = None
+    ) -> None:
         if isinstance(problems, str):
             problems = Problem(problems, help=help)
         if isinstance(problems, Problem):
             problems = (problems,)
         self.problems: tuple[Problem, ...] = tuple(sorted(problems, key=lambda problem: problem.sort_key))
+        self.sources = sources or {}
         super().__init__("; ".join(problem.message for problem in self.problems))
 
 

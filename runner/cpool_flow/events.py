@@ -37,7 +37,8 @@ class Event:
 @dataclass(frozen=True, slots=True)
 class RunCreated(Event):
     """`budget_usd`: the most that the run may spend. `parent`: the folder of the run inside of which it was started. `slots` is how many
-    there are, `slot_names` what they are called: empty is `slot-1`, `slot-2` …"""
+    there are, `slot_names` what they are called: empty is `slot-1`, `slot-2` … `trusted`: the commit from which the workflow and what
+    agents are told was read, where that is not the checkout."""
 
     run_id: str
     name: str
@@ -51,6 +52,7 @@ class RunCreated(Event):
     tags: tuple[str, ...] = ()
     version: str = ""
     secrets: tuple[str, ...] = ()
+    trusted: str = ""
     slot_names: tuple[str, ...] = ()
     budget_usd: float | None = None
     allow_unpriced: bool = False
@@ -112,7 +114,8 @@ class AttemptStarted(Event):
 @dataclass(frozen=True, slots=True)
 class AttemptFinished(Event):
     """How an attempt ended. `error_kind` is None for success. `interrupted`: the coordinator died, the attempt is lost.
-    `cost_usd` is None where it is unknown: `cost_at_least_usd` is then what is known of it, where anything is.
+    `cost_usd` is None where it is unknown: `cost_at_least_usd` is then what is known of it, where anything is. `nested_usd`: what
+    runs have spent that were started inside of it.
     Tokens are None where unknown; `cached_tokens` are those of the input that came from a cache, and count among it.
     `fault`: what the agent's process did, where that may be the slot's and not the task's."""
 
@@ -141,6 +144,7 @@ class AttemptFinished(Event):
     commit: str | None = None
     artifacts: tuple[str, ...] = ()
     cost_at_least_usd: float | None = None
+    nested_usd: float | None = None
     fault: Fault = ""
 
 

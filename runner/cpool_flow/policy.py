@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from cpool_flow import events, supervision
-from cpool_flow.budget import NOBODY, Empty, Grant, Others, Purse, Wait, used_share
+from cpool_flow.budget import NOBODY, Empty, Grant, Others, Purse, Wait, out_for_good, used_share
 from cpool_flow.model import DEFAULT_AGENT_RETRIES, Retry, duration_text
 from cpool_flow.plan import AGENT_RETRIED, NEVER_RETRIED, PlannedStep
 from cpool_flow.state import State
@@ -156,7 +156,7 @@ def _quarantines(state: State, now: float) -> Iterator[Action]:
 def _failures(state: State, now: float) -> Iterator[Action]:
     parked = dict(state.parked)
     for task in state.undecided.values():
-        for event in _limit(state, task, now, parked):
+        for event in (*_limit(state, task, now, parked), *_without_money(state, task)):
             yield Record(event)
         yield Record(after_failure(state, task, now, parked))
 
@@ -294,7 +294,7 @@ def after_failure(state: State, task: Task, now: float, parked: Mapping[str, flo
         return events.RetryScheduled(task.id, "normal", now, "recovered", free=True)
     if finished.error_kind == "rate_limited":
         return _after_limit(step.plan, task, attempt.started.kind, now, parked)
-    if used_share(state, task):
+    if used_share(state, task) and out_for_good(state, task) is None:
         return events.RetryScheduled(task.id, attempt.started.kind, now, SHARE_USED_UP, free=True)
     return _retry(state, step.plan, task, finished, now) or _recover(state, step.plan, task, now) or _failed(step.plan, task, finished)
 
@@ -321,6 +321,13 @@ def _limit(state: State, task: Task, now: float, parked: dict[str, float]) -> It
     if until > parked.get(agent, 0.0):
         parked[agent] = until
         yield events.AgentParked(agent, until, named=known is not None)
+
+
+def _without_money(state: State, task: Task) -> Iterator[events.Event]:
+    """An attempt that used up all that is left of a budget ends what that is the budget of."""
+    empty = out_for_good(state, task)
+    if empty is not None and empty.frame.stopping is None and not empty.frame.main_ended:
+        yield events.RunStopping("budget", empty.reason, frame=empty.frame.id)
 
 
 def _after_limit(plan: PlannedStep, task: Task, kind: events.AttemptKind, now: float, parked: Mapping[str, float]) -> events.Event:
@@ -473,7 +480,9 @@ def _starts(state: State, purse: Purse) -> Iterator[Start | _Broke]:
                 return
             paid = purse.grant(task, free.count) if agent is not None else Grant(None)
             if isinstance(paid, Wait):
-                continue
+                if used_share(state, task):
+                    continue  # it needs more than the next one
+                break
             if isinstance(paid, Empty):
                 yield _Broke(task, paid)
                 return

@@ -189,7 +189,7 @@ class Result:
             "agent": started.agent,
             "model": (finished.model if finished else None) or started.model,
             "session_id": (finished.session_id if finished else None) or started.session_id,
-            "cost_usd": finished.cost_usd if finished else None,
+            "cost_usd": _whole_cost(attempt),
             "cost_at_least_usd": _known_cost(finished) if finished else None,
             "budget_usd": started.budget_usd,
             "turns": finished.turns if finished else None,
@@ -251,5 +251,13 @@ def _cost(attempts: Iterable[Attempt]) -> JsonObject:
     return {"cost_usd": known if complete else None, "cost_at_least_usd": known}
 
 
+def _whole_cost(attempt: Attempt) -> float | None:
+    """What an attempt has cost with the runs inside of it; null where that is unknown."""
+    finished = attempt.finished
+    known = finished is not None and (finished.cost_usd is not None or attempt.started.agent is None)
+    return _known_cost(finished) if finished is not None and known else None
+
+
 def _known_cost(finished: AttemptFinished) -> float | None:
-    return finished.cost_usd if finished.cost_usd is not None else finished.cost_at_least_usd
+    own = finished.cost_usd if finished.cost_usd is not None else finished.cost_at_least_usd
+    return own if finished.nested_usd is None else (own or 0.0) + finished.nested_usd

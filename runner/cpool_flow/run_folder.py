@@ -174,6 +174,7 @@ class RunFolder:
         self.logs = path / "logs"
         self.outputs = path / "outputs"
         self.files = path / "files"
+        self.trusted = path / "trusted"
 
     @property
     def run_id(self) -> str:

@@ -30,9 +30,9 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "init": ("init", "Write a first workflow file that runs without a key."),
     "schema": ("schema", "Print the JSON Schema of files, events or results."),
     "runs": ("runs", "List the runs of this project."),
-    "status": ("history", "Show one run."),
+    "status": ("status", "Show one run."),
     "logs": ("logs", "Print the output of a run's steps."),
-    "events": ("history", "Print what a run's journal has recorded."),
+    "events": ("events", "Print what a run's journal has recorded."),
     "report": ("report", "Make a report of a run: Markdown, JSON or one HTML file."),
     "explain": ("explain", "Say why a step became what it is."),
     "doctor": ("doctor", "Say what is installed, what is missing, and how to get it."),
@@ -165,6 +165,11 @@ def run_main(arguments: list[str]) -> int:
     from cpool_flow.errors import FlowError
 
     _open_what_is_closed()
+    if os.environ.get("GITHUB_ACTIONS") == "true":
+        from cpool_flow.cli.actions import in_actions, take_over_streams
+
+        if in_actions(os.environ):
+            take_over_streams()
     try:
         result: Any = main.main(arguments, prog_name="cpool-flow", standalone_mode=False)
         sys.stdout.flush()
@@ -210,10 +215,15 @@ def _bug(error: Exception) -> int:
     """Our own error: its type and place. No message, for a value could stand in it."""
     import traceback
 
-    if os.environ.get("CPOOL_DEBUG") == "1":
+    if "1" in (os.environ.get("CPOOL_DEBUG"), os.environ.get("RUNNER_DEBUG")):
         traceback.print_tb(error.__traceback__)
     frame = traceback.extract_tb(error.__traceback__)[-1]
     place = f"{os.path.basename(frame.filename)}:{frame.lineno}"
     print(f"error: internal error, this is a bug of cpool-flow: {type(error).__name__} at {place}", file=sys.stderr)
     print("help: run it again with CPOOL_DEBUG=1 for the whole trace; the run itself can be resumed", file=sys.stderr)
+    if "cpool_flow.cli.actions" in sys.modules:
+        from cpool_flow.cli.actions import annotate
+        from cpool_flow.errors import Problem
+
+        annotate([Problem(f"internal error of cpool-flow: {type(error).__name__} at {place}")], sys.stderr)
     return 5

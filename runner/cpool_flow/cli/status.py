@@ -1,4 +1,4 @@
-"""`status` and `events`: a run as its journal tells it. They never touch a living coordinator."""
+"""`status`: one run as its journal tells it, as a table or as JSON. It never touches a living coordinator."""
 
 from __future__ import annotations
 
@@ -7,20 +7,17 @@ import json
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 import click
 
 from cpool_flow import history, run_folder
 from cpool_flow.cli.colour import has_colour, with_status
-from cpool_flow.cli.event_document import event_document
 from cpool_flow.cli.json_output import print_json
 from cpool_flow.cli.outcome import exit_code
 from cpool_flow.cli.output_text import print_output
-from cpool_flow.cli.pause import pause
 from cpool_flow.cli.project import find_run
 from cpool_flow.errors import printable
-from cpool_flow.journal import Journal, is_alive
+from cpool_flow.journal import is_alive
 from cpool_flow.tasks import StepState
 
 FOLLOW_SECONDS = 0.1
@@ -96,41 +93,3 @@ def _table(steps: Iterable[StepState], indent: str) -> Iterator[str]:
 
 def _row(indent: str, name: str, status: str, *details: str) -> str:
     return f"{indent}{name:<{max(0, 22 - len(indent))}} {status:<12} {' · '.join(printable(each) for each in details if each)}".rstrip()
-
-
-@click.command("events", short_help="Print what a run's journal has recorded.")
-@click.argument("run", default="last")
-@click.option("-f", "--follow", is_flag=True, help="Go on until the run has ended.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON document instead of JSON lines.")
-@click.pass_obj
-def events_command(project: str | None, run: str, follow: bool, as_json: bool) -> int:
-    """Print the events of a run as JSON lines."""
-    folder = find_run(project, run)
-    found = (_event_json(recorded) for recorded in _follow_journal(folder, follow))
-    if as_json:
-        print_json({"events": list(found)})
-    else:
-        for event in found:
-            print_json(event, flush=follow)
-    return 0
-
-
-def _event_json(recorded: Any) -> dict[str, Any]:
-    return event_document(recorded.seq, recorded.at, recorded.event)
-
-
-def _follow_journal(folder: run_folder.RunFolder, follow: bool) -> Iterator[Any]:
-    journal = Journal.open(folder.path)
-    seq = 0
-    try:
-        while True:
-            alive = is_alive(folder.path)
-            for recorded in journal.read(seq):
-                seq = recorded.seq
-                yield recorded
-            if not follow or not alive:
-                return
-            while not journal.changed() and is_alive(folder.path):
-                pause(FOLLOW_SECONDS)
-    finally:
-        journal.close()
