@@ -50,7 +50,7 @@ class Wishes:
     `heartbeat` every `heartbeat_seconds` while it goes on. `patience_seconds`: how long it stays when only a person can go on,
     `limit_patience_seconds`: when only the end of a usage limit can; `budget_usd`: of the whole run, from now on, where it is another;
     `auto_approve`: it says yes itself; `listen` is given the way to hand on what a person at the terminal says. `grace_seconds`: how long
-    what is stopped has to end by itself. `notify`: the commands of `cpool.yaml` are told when the run has ended or waits."""
+    what is stopped has to end by itself; `notify`: the commands of `cpool.yaml` are told when the run has ended or waits."""
 
     starting: bool = False
     decisions: Mapping[str, events.Choice] = field(default_factory=dict)
@@ -63,8 +63,8 @@ class Wishes:
     auto_approve: bool = False
     budget_usd: float | None = None
     listen: Callable[[Say], AbstractContextManager[None]] = lambda say: nullcontext()
-    notify: bool = True
     grace_seconds: float = 10.0
+    notify: bool = True
 
 
 def coordinate(folder: RunFolder, inputs: Inputs, environment: Mapping[str, str], follow: Follow, wishes: Wishes) -> State:
