@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from math import inf
 from pathlib import Path
 
-from cpool_flow import events, faults, project_pool
+from cpool_flow import events, faults, project_pool, traces
 from cpool_flow.engine import Engine, Follow
 from cpool_flow.errors import InvalidInput
 from cpool_flow.executor.context import RunContext, declared_values, find_shell
@@ -141,6 +141,7 @@ class _Coordinator:
                 if state.status != "success":
                     await self._drive(engine, processes, mark)
                 await notifier.settle(engine)
+                await self._trace(engine, journal)
 
     async def _drive(self, engine: Engine, processes: Processes, mark: str) -> None:
         if not self._wishes.starting:
@@ -255,6 +256,14 @@ class _Coordinator:
         engine.note(events.RunFinished(status, _reason(engine.state, status, complaint), stored))
         engine.flush()
         faults.point("after-finish")
+
+    async def _trace(self, engine: Engine, journal: Journal) -> None:
+        """Send the spans of what was done, where somebody collects them."""
+        if self._wishes.notify and traces.wanted(self._environment):
+            complaint = await asyncio.to_thread(traces.send, traces.unsent(journal, engine.state), self._environment)
+            if complaint:
+                engine.note(events.Noted(complaint))
+                engine.flush()
 
     async def _beat(self, state: State) -> None:
         while True:
