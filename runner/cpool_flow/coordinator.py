@@ -196,6 +196,7 @@ class _Coordinator:
             environment=self._environment,
             secrets=self._secrets,
             default_shell=find_shell(self._environment),
+            shared=state.shared,
             recorder=Recorder(Path(self._inputs.record), place.place, self._masker) if self._inputs.record else None,
         )
         env, declared = declared_values(bare.workflow, fixed_values(bare, state), bare)

@@ -74,6 +74,51 @@ class SetupFinished(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class PoolOpened(Event):
+    """The run is a pool: steps may be added from now on, and it does not end before `PoolClosed`."""
+
+
+@dataclass(frozen=True, slots=True)
+class PoolClosed(Event):
+    """No step is added any more: the run ends with those that it has."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepAdded(Event):
+    """A pool was given work: a `step` (as a workflow file would hold it) that needs no other. `literal`: no text of it is a template.
+    `copies`: the workflow files that it brings along, by their key among the inputs. `tags`: words of whoever gave it."""
+
+    name: str
+    step: JsonValue
+    literal: bool = False
+    copies: JsonValue = None
+    tags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StepCancelled(Event):
+    """A person, or a program, wants no more of a step: what runs of it is stopped, and nothing of it starts."""
+
+    step: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class SlotsChanged(Event):
+    """The slots of a pool from now on, by name. One that is missing and works goes when it has done so."""
+
+    slot_names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ContextChanged(Event):
+    """What agents that start from now on are told by this name; None: nothing any more."""
+
+    key: str
+    value: JsonValue = None
+
+
+@dataclass(frozen=True, slots=True)
 class StepOpened(Event):
     """`when` held; with `foreach`, what it came to (a JSON list) and how many items that are."""
 
@@ -114,7 +159,7 @@ class AttemptFinished(Event):
     """How an attempt ended. `error_kind` is None for success. `interrupted`: the coordinator died, the attempt is lost.
     `cost_usd` is None where it is unknown: `cost_at_least_usd` is then what is known of it, where anything is.
     Tokens are None where unknown; `cached_tokens` are those of the input that came from a cache, and count among it.
-    `fault`: what the agent's process did, where that may be the slot's and not the task's."""
+    `fault`: what the agent's process did, where that may be the slot's and not the task's. `denied`: the tools that the agent was refused."""
 
     task: str
     number: int
@@ -142,6 +187,7 @@ class AttemptFinished(Event):
     artifacts: tuple[str, ...] = ()
     cost_at_least_usd: float | None = None
     fault: Fault = ""
+    denied: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -349,7 +395,7 @@ def from_json(kind: str, data: dict[str, JsonValue]) -> Event:
 
 
 _STORED = frozenset({"items", "output", "value", "variables", "outputs", "arguments", "question"})
-_TUPLES = frozenset({"tags", "artifacts", "tasks", "changed_files", "secrets"})
+_TUPLES = frozenset({"tags", "slot_names", "denied", "artifacts", "tasks", "changed_files", "secrets"})
 
 
 def _stored_to_json(stored: Stored) -> dict[str, JsonValue]:

@@ -133,7 +133,9 @@ class RunValues:
         if step.inner is None or not step.inner.is_workflow:
             return None
         flow = step.inner.workflow
-        given = self._context.values(step.step.with_ or {}, self._scope.of_task(task))
+        given = step.step.with_ or {}
+        if not step.literal:
+            given = self._context.values(given, self._scope.of_task(task))
         completed, complaints = arguments.complete(flow.args, {name: unwrap(value) for name, value in given.items()})
         if complaints:
             raise InvalidValue(("with", complaints[0][0]), [problem for _, problem in complaints])

@@ -25,7 +25,7 @@ LAYERS = {
         inputs owned run_folder written_file recording journal history agents""",
     "run": """run_place approval run_values executor engine setup coordinator start plan_document explain stand_in
         trial recorded_case reported""",
-    "faces": "live cli __main__",
+    "faces": "pool live cli __main__",
 }
 ONLY_IN = {
     "subprocess": {"process"},
