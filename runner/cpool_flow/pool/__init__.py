@@ -3,10 +3,10 @@
 A pool is one long run: each piece of work is a step that is added to it by an event. The rules of the engine are those of a workflow.
 """
 
-from cpool_flow.pool.errors import BudgetExhausted, PoolIsClosed, TaskFailed, UnknownTask
+from cpool_flow.pool.errors import BudgetExhausted, PoolIsClosed, UnknownTask
 from cpool_flow.pool.function_agent import Answer, Call
 from cpool_flow.pool.pool import Pool
-from cpool_flow.pool.result import TaskResult
+from cpool_flow.pool.result import TaskFailed, TaskResult
 from cpool_flow.pool.status import DrainSummary, PoolStatus, SlotStatus
 from cpool_flow.pool.sync import SyncPool
 from cpool_flow.pool.task import PoolEvent, Task, TaskGroup

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from cpool_flow.errors import FlowError
 from cpool_flow.spending import dollars
-
-if TYPE_CHECKING:
-    from cpool_flow.pool.result import TaskResult
 
 
 class PoolIsClosed(FlowError):
@@ -33,11 +28,3 @@ class UnknownTask(FlowError):
     def __init__(self, task_id: str, hint: str | None = None) -> None:
         super().__init__(f"the pool has no task `{task_id}`{f', {hint}' if hint else ''}")
         self.task_id = task_id
-
-
-class TaskFailed(FlowError):
-    """A task did not succeed, and its result was asked to say so by an error. `result` is what is known of it."""
-
-    def __init__(self, result: TaskResult) -> None:
-        super().__init__(f"task `{result.id}` {result.status}: {result.reason or result.error_kind or 'no reason is known'}")
-        self.result = result

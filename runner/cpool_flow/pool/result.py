@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from cpool_flow.errors import FlowError
 from cpool_flow.events import Stored
-from cpool_flow.pool.errors import TaskFailed
 from cpool_flow.state import State
 from cpool_flow.tasks import Product, StepState, Task
 
@@ -62,6 +62,14 @@ class TaskResult:
         data["denied_tools"], data["tags"] = list(self.denied_tools), list(self.tags)
         data["steps"] = {name: step.to_dict() for name, step in self.steps.items()}
         return data
+
+
+class TaskFailed(FlowError):
+    """A task did not succeed, and its result was asked to say so by an error. `result` is what is known of it."""
+
+    def __init__(self, result: TaskResult) -> None:
+        super().__init__(f"task `{result.id}` {result.status}: {result.reason or result.error_kind or 'no reason is known'}")
+        self.result = result
 
 
 def result_of_step(step: StepState, load: Load, tags: tuple[str, ...] = ()) -> TaskResult:

@@ -25,9 +25,13 @@ class AsyncPool(Protocol):
 
     def fan_out(self, prompts: Iterable[str], **settings: Any) -> TaskGroup: ...
 
-    def chain(self, steps: Sequence[ChainStep], **settings: Any) -> Task: ...
+    def chain(
+        self, steps: Sequence[ChainStep], *, args: Mapping[str, Any] | None = None, name: str | None = None, tags: Sequence[str] = ()
+    ) -> Task: ...
 
-    def workflow(self, workflow: str | Path | Workflow, **settings: Any) -> Task: ...
+    def workflow(
+        self, workflow: str | Path | Workflow, *, args: Mapping[str, Any] | None = None, name: str | None = None, tags: Sequence[str] = ()
+    ) -> Task: ...
 
     async def drain(self, deadline_seconds: float | None = None, *, cancel: bool = False) -> DrainSummary: ...
 
@@ -68,19 +72,23 @@ class SyncPool:
 
         return self._runner.run(all_of_them())
 
-    def chain(self, steps: Sequence[ChainStep], **settings: Any) -> TaskResult:
+    def chain(
+        self, steps: Sequence[ChainStep], *, args: Mapping[str, Any] | None = None, name: str | None = None, tags: Sequence[str] = ()
+    ) -> TaskResult:
         """Steps that follow one another, to their end: see `Pool.chain`."""
 
         async def whole() -> TaskResult:
-            return await self._pool.chain(steps, **settings)
+            return await self._pool.chain(steps, args=args, name=name, tags=tags)
 
         return self._runner.run(whole())
 
-    def workflow(self, workflow: str | Path | Workflow, *, args: Mapping[str, Any] | None = None, **settings: Any) -> TaskResult:
+    def workflow(
+        self, workflow: str | Path | Workflow, *, args: Mapping[str, Any] | None = None, name: str | None = None, tags: Sequence[str] = ()
+    ) -> TaskResult:
         """A workflow, to its end: see `Pool.workflow`."""
 
         async def whole() -> TaskResult:
-            return await self._pool.workflow(workflow, args=args, **settings)
+            return await self._pool.workflow(workflow, args=args, name=name, tags=tags)
 
         return self._runner.run(whole())
 
