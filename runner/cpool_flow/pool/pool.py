@@ -78,7 +78,7 @@ class Pool:
         self._tasks: dict[str, Task] = {}
         self._listeners: list[Events] = []
         self._ended: Counter[str] = Counter()
-        self._number = 0
+        self._numbers: Counter[str] = Counter()
         self._closed = "it was not entered yet"
         self._given = Given(self._check_step)
 
@@ -349,12 +349,15 @@ class Pool:
         return host
 
     def _check_step(self, data: Mapping[str, Any]) -> Checked:
-        return self._brought(Workflow.from_data(data, name="task"), "task").checked
+        checked = self._brought(Workflow.from_data(data, name="task"), "task").checked
+        for problem in checked.warnings:
+            self._accepting().engine.tell(events.Noted(problem.message))
+        return checked
 
     def _brought(self, workflow: Workflow, kind: str) -> Brought:
         host = self._accepting()
-        self._number += 1
-        prefix = f"{kind}{self._number}"
+        self._numbers["brought"] += 1
+        prefix = f"{kind}{self._numbers['brought']}"
         pool = host.inputs.slot_pool
         brought = workflow.bring(prefix, host.wanted.project, _places, pool, Wishes())
         check_secrets_declared(brought.copies.values(), self._secrets)
@@ -368,6 +371,8 @@ class Pool:
         values = completed(brought.checked, args)
         self._plain(values)
         host.add_files(brought.files)
+        for problem in brought.checked.warnings:
+            host.engine.tell(events.Noted(host.masker.mask(problem.message)))
         step = {"workflow": brought.main, "with": values, "on_failure": "continue"}
         return self._added(host, kind, name, step, tags, None, literal=True, copies=brought.as_data())
 
@@ -395,9 +400,9 @@ class Pool:
         """Raises InvalidInput for a name that is taken, or cannot be one."""
         if name is None:
             while True:
-                self._number += 1
-                task_id = f"{kind}-{self._number}"
-                if task_id not in self._tasks:
+                self._numbers[kind] += 1
+                task_id = f"{kind}-{self._numbers[kind]}"
+                if task_id not in self._opened().state.steps:
                     return task_id
         if not isinstance(name, str) or not re.fullmatch(STEP_NAME.strip("^$"), name) or len(name) > 64:
             raise InvalidInput(f"`{str(name)[:80]}` cannot be the name of a task: lower case letters, digits, `-` and `_`, at most 64")
