@@ -19,14 +19,13 @@ from pathlib import Path
 from cpool_flow import events, faults
 from cpool_flow.engine import Engine, Follow
 from cpool_flow.executor.context import RunContext, declared_values, find_shell
-from cpool_flow.executor.cost import cost_in_log
 from cpool_flow.executor.local import LocalSlots
-from cpool_flow.executor.logs import clear_spools, salvage
 from cpool_flow.executor.recorder import Recorder
 from cpool_flow.guardian import sweep
 from cpool_flow.history import fold
 from cpool_flow.inputs import Inputs, hidden_values
 from cpool_flow.journal import Journal, Lock
+from cpool_flow.lost import note_lost
 from cpool_flow.process import Processes
 from cpool_flow.run_folder import RunFolder
 from cpool_flow.run_place import RunPlace, open_place, our_git
@@ -146,16 +145,7 @@ class _Coordinator:
     def _take_over(self, engine: Engine, mark: str) -> None:
         """What another coordinator has left: its running attempts are lost, what had failed is open again."""
         state = engine.state
-        for task in list(state.running.values()):
-            started = task.attempts[-1].started
-            number = started.number
-            salvage(self._folder.logs / started.log, started.slot)
-            engine.note(
-                events.AttemptFinished(
-                    task.id, number, "lost", error=_LOST, reason=_LOST, interrupted=True, cost_at_least_usd=self._seen_cost(started)
-                )
-            )
-        clear_spools(self._folder.logs)
+        note_lost(engine, self._folder, self._inputs.pool.file)
         reopen = not self._wishes.cancel and (state.status in ("failed", "cancelled") or state.stopping is not None)
         engine.note(events.RunResumed(reopen, mark, self._wishes.budget_usd))
         for task_id, choice in self._wishes.decisions.items():
@@ -167,19 +157,13 @@ class _Coordinator:
             engine.note(state.place)
         engine.flush()
 
-    def _seen_cost(self, started: events.AttemptStarted) -> float | None:
-        """What an agent's attempt that was lost with its coordinator had spent, as far as its log tells."""
-        if started.agent is None:
-            return None
-        return cost_in_log(self._folder.logs / started.log, started.agent, started.model, self._inputs.pool.file)
-
     async def _place(self, engine: Engine) -> RunPlace:
         state = engine.state
         if state.place is None:
             raise AssertionError("BUG: a run is created together with its place")
         faults.point("before-place")
         private = self._folder.path / "place"
-        place = await open_place(self._git, state.place, private, _last_commit(state), first=self._wishes.starting, masker=self._masker)
+        place = await open_place(self._git, state.place, private, last_commit(state), first=self._wishes.starting, masker=self._masker)
         faults.point("after-place")
         for sentence in place.notes:
             engine.note(events.Noted(sentence))
@@ -226,10 +210,7 @@ class _Coordinator:
             self._wishes.heartbeat(state)
 
 
-_LOST = "the coordinator died while it ran"
-
-
-def _last_commit(state: State) -> str | None:
+def last_commit(state: State) -> str | None:
     """The newest commit of the run that the journal knows."""
     if state.place_closed and state.place_closed.commit:
         return state.place_closed.commit

@@ -115,7 +115,7 @@ class ContextChanged(Event):
     """What agents that start from now on are told by this name; None: nothing any more."""
 
     key: str
-    value: JsonValue = None
+    content: JsonValue = None
 
 
 @dataclass(frozen=True, slots=True)

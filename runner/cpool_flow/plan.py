@@ -114,6 +114,11 @@ class Plan:
             return replace(self, has_slotless=self.has_slotless or slotless, has_agents=self.has_agents or step.has_agents)
         return self
 
+    def without_step(self, name: str) -> None:
+        """Take a step out of a growing plan."""
+        assert isinstance(self.steps, dict), "BUG: this plan does not grow"
+        del self.steps[name]
+
     def __getitem__(self, name: str) -> PlannedStep:
         return self.steps[name]
 

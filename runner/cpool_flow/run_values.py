@@ -106,6 +106,10 @@ class RunValues:
         error = before.error if before and before.error_kind else _last_error(task.attempts[:-1])
         return self._scope.of_task(task, number, error)
 
+    def forget(self, step_id: str) -> None:
+        """Let go of what was kept of a step, and of all in it."""
+        self._scope.forget(step_id)
+
     def item(self, task_id: str) -> object:
         """The item of a task, or of the nearest group around it; None where there is none."""
         return self._scope.item(self._state.tasks[task_id])

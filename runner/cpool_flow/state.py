@@ -124,6 +124,24 @@ class State:
         for agent in [agent for agent, until in self.parked.items() if until <= now]:
             del self.parked[agent]
 
+    def forget(self, name: str) -> None:
+        """Let go of a step of a pool that has ended, and of all in it: nobody depends on it. It is no event: the journal still has it.
+        Nothing happens where what it left has yet to be committed."""
+        step = self.steps[name]
+        inside = list(_everything_in(step))
+        tasks = [task.id for each in inside for task in each.tasks]
+        versioned = self.place is not None and self.place.branch is not None
+        if not step.ended or (versioned and any(task in self.uncommitted for task in tasks)):
+            return
+        for task in tasks:
+            self.uncommitted.pop(task, None)
+            del self.tasks[task]
+        for each in inside:
+            del self.steps[each.id]
+            self.failed.pop(each.id, None)
+        del self.root.steps[name]
+        self.plan.without_step(name)
+
     @property
     def stopping(self) -> Stopping | None:
         """Why the whole run is being stopped, where it is."""
@@ -225,8 +243,8 @@ class State:
 
     def _context_changed(self, event: events.ContextChanged, at: float) -> None:
         self.shared.pop(event.key, None)
-        if event.value is not None:
-            self.shared[event.key] = event.value
+        if event.content is not None:
+            self.shared[event.key] = event.content
 
     def _set_slots(self, names: tuple[str, ...]) -> None:
         self.slot_order = names
@@ -702,6 +720,13 @@ class State:
             list(self.free_slots),
             set(self.rounds_due),
         )
+
+
+def _everything_in(step: StepState) -> Iterator[StepState]:
+    yield step
+    for task in step.tasks:
+        for inside in task.frame.steps.values() if task.frame is not None else ():
+            yield from _everything_in(inside)
 
 
 def _slot_order(created: events.RunCreated, plan: Plan) -> tuple[str, ...]:

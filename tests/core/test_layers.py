@@ -23,7 +23,7 @@ LAYERS = {
         pool_schema""",
     "edges": """faults descendants streams orphans guardian process git workspace library catalog project_pool lookup
         inputs owned run_folder written_file recording journal history agents""",
-    "run": """run_place approval run_values executor engine setup coordinator start plan_document explain stand_in
+    "run": """run_place approval run_values executor engine setup lost coordinator start plan_document explain stand_in
         trial recorded_case reported""",
     "faces": "pool live cli __main__",
 }

@@ -10,6 +10,8 @@ from typing import Any
 
 from cpool_flow.pool import Answer, Call, Pool
 
+ROOT = Path(__file__).resolve().parents[2]
+
 
 async def echo(call: Call) -> str:
     """The prompt is the answer."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from pools import Agent, echo, ended, git, pool_in, repository
+from pools import ROOT, Agent, echo, ended, git, pool_in, repository
 
 from cpool_flow import history, run_folder
 from cpool_flow.errors import InvalidInput
@@ -446,14 +447,12 @@ def test_w26_success_needs_more_than_a_process_that_ended(here: Path) -> None:
         async with pool_in(here, "claude", config={"env": {}}) as pool:
             assert not (await pool.run("nobody is there", retries=0, timeout=30)).ok
 
-    import shutil
-
     programs = here / "bin"
     programs.mkdir()
     (programs / "claude").write_text("#!/bin/sh\ncat > /dev/null\n")  # ends with 0, and gives no result
     (programs / "claude").chmod(0o755)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PATH", f"{programs}:{Path(shutil.which('sh') or '/bin/sh').parent}:{os.environ['PATH']}")
+        patch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
         ended(test())
 
 
@@ -538,9 +537,8 @@ async def main():
 
 asyncio.run(main())
 """
-    import subprocess
-
-    killed = subprocess.run([sys.executable, "-c", program], cwd=here, capture_output=True, text=True, timeout=60)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "runner")}
+    killed = subprocess.run([sys.executable, "-c", program], cwd=here, env=environment, capture_output=True, text=True, timeout=60)
     assert killed.returncode == -9, killed.stderr
 
     async def test() -> None:

@@ -15,11 +15,16 @@ from math import inf
 from pathlib import Path
 
 from cpool_flow import __version__, events, inputs, run_folder
+from cpool_flow.coordinator import last_commit
 from cpool_flow.engine import Engine, Follow
 from cpool_flow.executor.context import RunContext, find_shell
 from cpool_flow.executor.local import LocalSlots
+from cpool_flow.git import Git
+from cpool_flow.guardian import sweep
+from cpool_flow.history import fold
 from cpool_flow.inputs import Inputs
 from cpool_flow.journal import Journal, Lock
+from cpool_flow.lost import note_lost
 from cpool_flow.pool.function_agent import AgentFunction, FunctionSlots
 from cpool_flow.pool.made import Made
 from cpool_flow.process import Processes
@@ -32,7 +37,8 @@ from cpool_flow.state import State
 
 @dataclass(frozen=True)
 class Wanted:
-    """Where a pool is to be. `store`: the project that keeps its run; None keeps nothing. `function`: the agent, where it is one."""
+    """Where a pool is to be. `store`: the project that keeps its run; None keeps nothing. `function`: the agent, where it is one.
+    `resume`: the run that is gone on with."""
 
     made: Made
     project: Path
@@ -41,6 +47,7 @@ class Wanted:
     tags: tuple[str, ...]
     environment: Mapping[str, str]
     function: AgentFunction | None
+    resume: RunFolder | None = None
 
 
 class Host:
@@ -50,39 +57,78 @@ class Host:
         self.wanted = wanted
         self.inputs: Inputs = wanted.made.inputs
         self._follow = follow
+        self.added: list[events.StepAdded] = []
         self._resources = ExitStack()
         self._secrets = check_secrets(self.inputs.secrets, wanted.environment)
         self.masker = Masker({**_credentials(self.inputs, wanted.environment), **self._secrets})
 
     async def open(self) -> None:
         """Raises InvalidInput (not a git repository, a run id that is taken) and OperationFailed (the disk, git)."""
-        wanted = self.wanted
-        public = {name: value for name, value in wanted.environment.items() if name not in self._secrets}
-        git = our_git(public)
-        directory = Path(self.inputs.directory)
-        isolation = await choose_isolation(git, directory, self.inputs.isolation, False, self.inputs.plan)
-        root = worktree_root(public, self.inputs.pool.file.worktrees, wanted.project)
-        opened = await plan_place(git, isolation, self.inputs.workflow, "pool", wanted.run_id, directory, root)
+        public = {name: value for name, value in self.wanted.environment.items() if name not in self._secrets}
         with ExitStack() as resources:
-            self.folder = self._make_folder(resources)
-            inputs.save(self.folder, self.inputs, wanted.made.files)
-            journal = Journal.create(self.folder.path) if wanted.store is not None else Journal.in_memory()
-            resources.callback(journal.close)
-            if wanted.store is not None:
-                resources.enter_context(Lock(self.folder.path))
-            created = self._created()
-            self.processes = resources.enter_context(Processes(created.mark, str(self.folder.path), shared=True))
-            self.state = State(self.inputs.plan)
-            self.engine = Engine(self.state, journal, self.folder, self._follow, time.time, time.time(), patience_seconds=inf)
-            for event in (created, opened, events.PoolOpened()):
-                self.engine.note(event)
-            self.engine.flush()
-            self._place = await open_place(git, opened, self.folder.path / "place", None, first=True, masker=self.masker)
-            self.engine.note(events.SetupFinished())
+            if self.wanted.resume is None:
+                await self._begin(our_git(public), public, resources)
+            else:
+                self._take_over(self.wanted.resume, resources)
+            opened = self.state.place
+            assert opened is not None
+            first = self.wanted.resume is None
+            private = self.folder.path / "place"
+            self._place = await open_place(our_git(public), opened, private, last_commit(self.state), first=first, masker=self.masker)
+            if first:
+                self.engine.note(events.SetupFinished())
             context = self._context()
             self._values = RunValues(self.state, context)
-            self._executor = LocalSlots(context) if wanted.function is None else FunctionSlots(context, wanted.function)
+            self._executor = LocalSlots(context) if self.wanted.function is None else FunctionSlots(context, self.wanted.function)
             self._resources = resources.pop_all()
+
+    def forget(self, step: str) -> None:
+        """Let go of what is known of a step that has ended."""
+        self.state.forget(step)
+        self._values.forget(step)
+
+    async def _begin(self, git: Git, public: Mapping[str, str], resources: ExitStack) -> None:
+        wanted = self.wanted
+        isolation = await choose_isolation(git, Path(self.inputs.directory), self.inputs.isolation, False, self.inputs.plan)
+        root = worktree_root(public, self.inputs.pool.file.worktrees, wanted.project)
+        place = await plan_place(git, isolation, self.inputs.workflow, "pool", wanted.run_id, Path(self.inputs.directory), root)
+        self.folder = self._make_folder(resources)
+        inputs.save(self.folder, self.inputs, wanted.made.files)
+        kept = wanted.store is not None
+        journal = Journal.create(self.folder.path) if kept else Journal.in_memory()
+        resources.callback(journal.close)
+        if kept:
+            resources.enter_context(Lock(self.folder.path))
+        created = self._created()
+        self._start_engine(State(self.inputs.plan), journal, created.mark, resources)
+        for event in (created, place, events.PoolOpened()):
+            self.engine.note(event)
+        self.engine.flush()
+
+    def _take_over(self, folder: RunFolder, resources: ExitStack) -> None:
+        """Go on with a pool that has ended, or whose program has died. What had failed or was cut off by its end runs again only where
+        it was told to cancel its work."""
+        self.folder = folder
+        resources.enter_context(Lock(folder.path))
+        journal = Journal.open(folder.path)
+        resources.callback(journal.close)
+        state = fold(self.inputs.plan, journal)
+        self.added = [entry.event for entry in journal.read() if isinstance(entry.event, events.StepAdded)]
+        sweep(state.mark)
+        mark = f"{folder.run_id}-{os.urandom(4).hex()}"
+        self._start_engine(state, journal, mark, resources)
+        note_lost(self.engine, folder, self.inputs.pool.file)
+        self.engine.note(events.RunResumed(state.stopping is not None, mark, self.inputs.budget_usd))
+        self.engine.note(events.PoolOpened())
+        if state.place is not None and state.place_closed is not None:
+            self.engine.note(state.place)
+            self.engine.note(events.SetupFinished())
+        self.engine.flush()
+
+    def _start_engine(self, state: State, journal: Journal, mark: str, resources: ExitStack) -> None:
+        self.state = state
+        self.processes = resources.enter_context(Processes(mark, str(self.folder.path), shared=True))
+        self.engine = Engine(state, journal, self.folder, self._follow, time.time, time.time(), patience_seconds=inf)
 
     async def work(self) -> None:
         """Until the pool is closed and all of its work has ended. Raises OperationFailed where nobody can go on (the disk is full)."""

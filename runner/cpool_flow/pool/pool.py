@@ -8,11 +8,12 @@ import re
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from cpool_flow import events, library, run_folder
+from cpool_flow import events, inputs, library, run_folder
 from cpool_flow.errors import InvalidInput, did_you_mean
 from cpool_flow.journal import Recorded
 from cpool_flow.model import MOST_SLOTS, STEP_NAME
@@ -21,7 +22,7 @@ from cpool_flow.pool.function_agent import NAME as FUNCTION
 from cpool_flow.pool.function_agent import AgentFunction
 from cpool_flow.pool.given import Given
 from cpool_flow.pool.host import Host, Wanted, settle
-from cpool_flow.pool.made import Slots, make
+from cpool_flow.pool.made import Made, Slots, make
 from cpool_flow.pool.result import TaskResult, never_run, result_of_step
 from cpool_flow.pool.scaling import rescaled
 from cpool_flow.pool.status import DrainSummary, PoolStatus, slot_statuses
@@ -56,6 +57,7 @@ class Pool:
         tags: Sequence[str] = (),
         secrets: Sequence[str] = (),
         context: Mapping[str, Any] | None = None,
+        resume: str | None = None,
         min_slots: int = 0,
         max_slots: int = MAX_SLOTS,
     ) -> None:
@@ -64,14 +66,15 @@ class Pool:
         may spend. `directory`: where agents work (default: here); `project`: where `cpool.yaml` and names are looked up (default: found
         upwards from there); `isolation`: `none`, or `worktree` for one git worktree of the pool. `store`: the project that keeps the
         pool's run for `cpool-flow status`, `logs` and `resume`; without it nothing is kept. `secrets`: environment variables that are
-        masked. `context`: what all agents are told. `min_slots` and `max_slots` bound `scale`.
+        masked. `context`: what all agents are told. `resume`: the run in `store` that this pool goes on with, also after a crash: its settings are
+        those with which it was begun (an agent that is a function, and another `budget_usd`, may be given). `min_slots` and `max_slots` bound `scale`.
 
         Nothing is read before the pool is entered: then raises InvalidInput."""
         self._slots, self._agent, self._config = slots, agent, dict(config or {})
         self._budget_usd, self._allow_unpriced = budget_usd, allow_unpriced
         self._directory, self._project, self._isolation = directory, project, isolation
         self._store, self._run_id, self._tags, self._secrets = store, run_id, tuple(tags), tuple(secrets)
-        self._first_context = dict(context or {})
+        self._first_context, self._resume = dict(context or {}), resume
         self._bounds = (min_slots, max_slots)
         self._host: Host | None = None
         self._work: asyncio.Task[None] | None = None
@@ -79,6 +82,7 @@ class Pool:
         self._listeners: list[Events] = []
         self._ended: Counter[str] = Counter()
         self._numbers: Counter[str] = Counter()
+        self._names: set[str] = set()  # that were given, and so cannot be given again in this run
         self._closed = "it was not entered yet"
         self._given = Given(self._check_step)
 
@@ -98,6 +102,7 @@ class Pool:
         self._host, self._closed = host, ""
         for key, value in self._first_context.items():
             self.set_context(key, value)
+        self._find_again(host)
         self._work = asyncio.get_running_loop().create_task(host.work())
         self._work.add_done_callback(self._over)
         return self
@@ -240,9 +245,9 @@ class Pool:
 
     def events(self, task: str | None = None) -> Events:
         """What happens from now on, of one task or of all: `async for event in pool.events():`. It ends with the pool."""
-        listener = Events(lambda event: task is None or event.task == task, self._deaf)
+        listener = Events(task, self._deaf)
         self._listeners.append(listener)
-        if self._work is not None and self._work.done():
+        if (self._work is not None and self._work.done()) or (task is not None and self.task(task).done):
             listener.end()
         return listener
 
@@ -296,7 +301,44 @@ class Pool:
 
     # ---- inside ---------------------------------------------------------------------------------------------
 
+    def _find_again(self, host: Host) -> None:
+        """The tasks of a pool that is gone on with; those that have ended have their results."""
+        for added in host.added:
+            task = self._tasks[added.name] = Task(added.name, added.tags, self._status_of, self._cancel, self.events)
+            self._names.add(added.name)
+            if host.state.steps[added.name].ended:
+                self._look_at(task.id, host.state, time.time())
+        self._numbers["brought"] = len(host.inputs.copies)
+
     def _wanted(self) -> Wanted:
+        return self._wanted_again(self._resume) if self._resume is not None else self._wanted_anew()
+
+    def _wanted_again(self, reference: str) -> Wanted:
+        """Raises InvalidInput: no such run, not the run of a pool, settings that cannot change any more."""
+        if self._store is None:
+            raise InvalidInput("`resume` needs the `store` in which the pool was kept")
+        fixed = {"slots": self._slots, "config": self._config, "tags": self._tags, "secrets": self._secrets, "run_id": self._run_id}
+        fixed["context"] = self._first_context
+        given = [name for name, value in fixed.items() if value]
+        if given or isinstance(self._agent, str):
+            raise InvalidInput(f"a pool that is gone on with keeps its `{given[0] if given else 'agent'}`")
+        store = Path(self._store).resolve()
+        folder = run_folder.find(store, self._resume or reference)
+        taken = inputs.load(folder)
+        if not taken.grows:
+            raise InvalidInput(f"run `{folder.run_id}` is not that of a pool", help=f"cpool-flow resume {folder.run_id}")
+        function = self._agent if callable(self._agent) else None
+        if (taken.agent == FUNCTION) != (function is not None):
+            raise InvalidInput(
+                f"the agent of the pool `{folder.run_id}` {'is no function' if function else 'was a function: give it again'}"
+            )
+        self._secrets = taken.secrets
+        taken = replace(taken, budget_usd=taken.budget_usd if self._budget_usd is None else float(self._budget_usd))
+        made = Made(taken, {}, ())
+        project = Path(self._project).resolve() if self._project is not None else store
+        return Wanted(made, project, store, folder.run_id, (), dict(os.environ), function, folder)
+
+    def _wanted_anew(self) -> Wanted:
         directory = Path(self._directory or Path.cwd()).resolve()
         if not directory.is_dir():
             raise InvalidInput(f"`directory`: there is no folder `{directory}`")
@@ -402,16 +444,18 @@ class Pool:
             while True:
                 self._numbers[kind] += 1
                 task_id = f"{kind}-{self._numbers[kind]}"
-                if task_id not in self._opened().state.steps:
+                if task_id not in self._names:
                     return task_id
         if not isinstance(name, str) or not re.fullmatch(STEP_NAME.strip("^$"), name) or len(name) > 64:
             raise InvalidInput(f"`{str(name)[:80]}` cannot be the name of a task: lower case letters, digits, `-` and `_`, at most 64")
-        if name in self._opened().state.steps:
+        counted = re.fullmatch(r"(task|chain|workflow)-([1-9][0-9]*)", name)
+        if name in self._names or (counted is not None and int(counted[2]) <= self._numbers[counted[1]]):
             raise InvalidInput(f"there is already a task `{name}`")
+        self._names.add(name)
         return name
 
     def _give_up_waiting(self, task: Task, seconds: float) -> None:
-        if not task.done and self._opened().state.steps[task.id].started_at is None:
+        if not task.done and self._opened().state.steps[task.id].status in ("pending", "ready"):
             self._cancel(task.id, f"no slot was free within {seconds:g} s")
 
     def _status_of(self, task_id: str) -> str:
@@ -452,6 +496,7 @@ class Pool:
         self._ended[result.status] += 1
         task.end(result)
         self._tell(PoolEvent("TaskEnded", at, task_id, {"status": result.status}, result))
+        self._host.forget(task_id)
 
     def _tell(self, event: PoolEvent) -> None:
         for listener in list(self._listeners):

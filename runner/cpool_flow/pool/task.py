@@ -29,9 +29,11 @@ class PoolEvent:
 class Events:
     """The events for one listener, from when it began to listen; `lost` of them were dropped because it was too slow."""
 
-    def __init__(self, wanted: Callable[[PoolEvent], bool], left: Callable[[Events], None]) -> None:
+    def __init__(self, task: str | None, left: Callable[[Events], None]) -> None:
+        """`task`: only its events, up to its end."""
         self.lost = 0
-        self._wanted = wanted
+        self._task = task
+        self._of_task = task is not None
         self._left = left
         self._waiting: deque[PoolEvent] = deque()
         self._news = asyncio.Event()
@@ -39,12 +41,13 @@ class Events:
 
     def give(self, event: PoolEvent) -> None:
         """Hand on an event, where it is wanted."""
-        if not self._wanted(event):
+        if self._over or self._task not in (None, event.task):
             return
         if len(self._waiting) >= MOST_EVENTS:
             self._waiting.popleft()
             self.lost += 1
         self._waiting.append(event)
+        self._over = self._over or (self._of_task and event.kind == "TaskEnded")
         self._news.set()
 
     def end(self) -> None:
