@@ -109,7 +109,9 @@ class _AgentRules:
         pool = self._around.pool
         skill = self._around.skills.get(self._step.skill or "")
         for slot in pool.kinds_for(self._step):
-            asked.check(settings.layers_of(self._step, self._placed.name, self._workflow, pool, skill, slot))
+            layers = settings.layers_of(self._step, self._placed.name, self._workflow, pool, skill, slot)
+            asked.check(layers)
+            asked.check_fallback(layers)
         session = self._step.session
         if isinstance(session, model.Session):
             source = order.names(self._placed).get(session.continue_ or session.fork or "")

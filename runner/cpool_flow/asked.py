@@ -5,7 +5,7 @@ Knows places in the file and who set what; what an agent can do is told by the c
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from cpool_flow import model
@@ -14,7 +14,7 @@ from cpool_flow.errors import listed
 from cpool_flow.findings import Findings
 from cpool_flow.nodes import Path
 from cpool_flow.order import Placed
-from cpool_flow.settings import Layer, merge
+from cpool_flow.settings import OF_ONE_AGENT, Layer, merge
 
 # Settings that hold an agent back: that it does not know them must not go unsaid, whoever set them.
 _LIMITS = ("permission_mode", "disallowed_tools", "max_turns", "max_budget_usd")
@@ -33,20 +33,12 @@ class Asked:
         """Note the settings that the step's agent does not take.
 
         One that stands beside the agent's name, or nearer to the step, was meant for it: an error. One further away was meant for
-        whoever works by default: it does nothing here, and only a limit is worth a warning. So it is with those that take over for it.
+        whoever works by default: it does nothing here, and only a limit is worth a warning.
         """
         naming = [number for number, layer in enumerate(layers) if layer.config.agent is not None]
         agent = self.instead or (layers[naming[-1]].config.agent if naming else None) or "claude"
         nearest = len(layers) if self.instead is not None else naming[-1] if naming else -1
-        merged = merge(layers).config
-        self._check_agent(agent, merged, layers, nearest)
-        for other in (merged.fallback or ()) if self.instead is None else ():
-            if other != agent:
-                self._check_agent(other, merged, layers, len(layers))
-
-    def _check_agent(self, agent: str, merged: model.AgentConfig, layers: Sequence[Layer], nearest: int) -> None:
-        """`nearest`: from which layer on the settings are meant for this agent."""
-        can = self.capabilities(merged.model_copy(update={"agent": agent}))
+        can = self.capabilities(merge(layers).config.model_copy(update={"agent": agent}))
         for number, layer in enumerate(layers):
             for key in layer.config.model_fields_set:
                 value = getattr(layer.config, key)
@@ -56,6 +48,29 @@ class Asked:
                     self._refuse(agent, layer, key, value, can)
                 elif key in _LIMITS:
                     self._warn(agent, layer, key)
+
+    def check_fallback(self, layers: Sequence[Layer]) -> None:
+        """Note the agents that cannot stand in for the step's own: what it was told to keep to, they have to keep to."""
+        naming = [layer for layer in layers if layer.config.fallback is not None]
+        if not naming or self.instead is not None:
+            return
+        config = merge(layers).config
+        own = config.agent or "claude"
+        path, whose = self._place(naming[-1], "fallback")
+        for agent in dict.fromkeys(config.fallback or ()):
+            if agent != own:
+                for why in self._cannot_stand_in(agent, config):
+                    message = f"agent `{agent}` cannot stand in for `{own}`{whose} in step `{self.placed.name}`: {why}"
+                    self.findings.error(path, message, help="take it out of `fallback`; a step of its own `config` may say `fallback: []`")
+
+    def _cannot_stand_in(self, agent: str, config: model.AgentConfig) -> Iterator[str]:
+        can = self.capabilities(config.model_copy(update={"agent": agent}))
+        for key in type(config).model_fields:
+            value = getattr(config, key)
+            if value in (None, (), {}, "") or key in OF_ONE_AGENT:
+                continue
+            if key == "settings" or not can.takes(key, value):
+                yield f"it does not take `{key}`"
 
     def check_session(self, session: model.Session, config: model.AgentConfig, before: model.AgentConfig) -> None:
         """Note a session that the agent cannot go on in. `before`: the settings of the step that it belongs to."""

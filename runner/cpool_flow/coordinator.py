@@ -10,22 +10,25 @@ import json
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from math import inf
 from pathlib import Path
 
-from cpool_flow import events, faults
+from cpool_flow import events, faults, project_pool
 from cpool_flow.engine import Engine, Follow
+from cpool_flow.errors import InvalidInput
 from cpool_flow.executor.context import RunContext, declared_values, find_shell
 from cpool_flow.executor.local import LocalSlots
 from cpool_flow.executor.recorder import Recorder
 from cpool_flow.guardian import sweep
 from cpool_flow.history import fold
 from cpool_flow.inputs import Inputs, hidden_values
-from cpool_flow.journal import Journal, Lock
+from cpool_flow.journal import Journal, Lock, Recorded
 from cpool_flow.lost import note_lost
+from cpool_flow.notify import Notifier, due
+from cpool_flow.other_runs import OtherRuns
 from cpool_flow.process import Processes
 from cpool_flow.run_folder import RunFolder
 from cpool_flow.run_place import RunPlace, open_place, our_git
@@ -45,7 +48,8 @@ class Wishes:
     by task. `cancel`: the run shall end, for this reason. `began` is called when the run is ours, before anything is done;
     `heartbeat` every `heartbeat_seconds` while it goes on. `patience_seconds`: how long it stays when only a person can go on,
     `limit_patience_seconds`: when only the end of a usage limit can; `budget_usd`: of the whole run, from now on, where it is another;
-    `auto_approve`: it says yes itself; `listen` is given the way to hand on what a person at the terminal says."""
+    `auto_approve`: it says yes itself; `listen` is given the way to hand on what a person at the terminal says. `grace_seconds`: how long
+    what is stopped has to end by itself; `notify`: the commands of `cpool.yaml` are told when the run has ended or waits."""
 
     starting: bool = False
     decisions: Mapping[str, events.Choice] = field(default_factory=dict)
@@ -58,6 +62,8 @@ class Wishes:
     auto_approve: bool = False
     budget_usd: float | None = None
     listen: Callable[[Say], AbstractContextManager[None]] = lambda say: nullcontext()
+    grace_seconds: float = 10.0
+    notify: bool = True
 
 
 def coordinate(folder: RunFolder, inputs: Inputs, environment: Mapping[str, str], follow: Follow, wishes: Wishes) -> State:
@@ -96,6 +102,8 @@ class _Coordinator:
             if state.status != "success":
                 self._wishes.began(state)
                 await self._work(state, journal)
+            elif self._wishes.notify and due(state, self._inputs.pool.file.notify):
+                await self._work(state, journal)  # who was to be told was not, when its coordinator died
             return state
         finally:
             journal.close()
@@ -106,19 +114,32 @@ class _Coordinator:
             sweep(state.mark)
             mark = f"{self._folder.run_id}-{os.urandom(4).hex()}"
         with Processes(mark, str(self._folder.path)) as processes:
+            public = {name: value for name, value in self._environment.items() if name not in {*self._secrets, "CPOOL_FAULT"}}
+            notifier = Notifier(self._folder, self._inputs, public, self._masker, processes)
+
+            def follow(recorded: Sequence[Recorded], state: State) -> None:
+                self._follow(recorded, state)
+                if self._wishes.notify:
+                    notifier.follow(recorded, engine)
+
             engine = Engine(
                 state,
                 journal,
                 self._folder,
-                self._follow,
+                follow,
                 time.time,
+                self._money(state),
                 self._since,
                 patience_seconds=self._wishes.patience_seconds,
                 limit_patience_seconds=self._wishes.limit_patience_seconds,
                 auto_approve=self._wishes.auto_approve,
             )
-            with _signals(engine), self._wishes.listen(engine.say):
-                await self._drive(engine, processes, mark)
+            with _signals(engine, notifier), self._wishes.listen(engine.say):
+                if not self._wishes.starting:
+                    follow((), state)
+                if state.status != "success":
+                    await self._drive(engine, processes, mark)
+                await notifier.settle(engine)
 
     async def _drive(self, engine: Engine, processes: Processes, mark: str) -> None:
         if not self._wishes.starting:
@@ -157,6 +178,14 @@ class _Coordinator:
             engine.note(state.place)
         engine.flush()
 
+    def _money(self, state: State) -> OtherRuns:
+        """The day's budget is the one that `cpool.yaml` names now: who raises it need not begin anew."""
+        try:
+            pool = project_pool.read_pool(self._folder.path.parents[2]).pool
+        except InvalidInput:
+            pool = self._inputs.pool.file
+        return OtherRuns(self._folder, pool.budgets.day, state.created.parent if state.created else "")
+
     async def _place(self, engine: Engine) -> RunPlace:
         state = engine.state
         if state.place is None:
@@ -181,6 +210,7 @@ class _Coordinator:
             secrets=self._secrets,
             default_shell=find_shell(self._environment),
             shared=state.shared,
+            grace_seconds=self._wishes.grace_seconds,
             recorder=Recorder(Path(self._inputs.record), place.place, self._masker) if self._inputs.record else None,
         )
         env, declared = declared_values(bare.workflow, fixed_values(bare, state), bare)
@@ -229,8 +259,8 @@ def _reason(state: State, status: str, complaint: str) -> str:
 
 
 @contextmanager
-def _signals(engine: Engine) -> Iterator[None]:
-    """Ctrl-C and TERM stop the run in order, a second one at once."""
+def _signals(engine: Engine, notifier: Notifier) -> Iterator[None]:
+    """Ctrl-C and TERM stop the run in order, a second one at once; when it has ended, who is still being told of it."""
     loop = asyncio.get_running_loop()
     wishes: dict[int, tuple[events.StopCause, str]] = {
         signal.SIGINT: ("cancel", "cancelled by Ctrl-C"),
@@ -239,8 +269,14 @@ def _signals(engine: Engine) -> Iterator[None]:
     }
     if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:  # started by nohup
         del wishes[signal.SIGHUP]
+
+    def stop(cause: events.StopCause, reason: str) -> None:
+        if engine.state.finished:
+            notifier.stop(reason)
+        engine.stop(cause, reason)
+
     for number, wish in wishes.items():
-        loop.add_signal_handler(number, engine.stop, *wish)
+        loop.add_signal_handler(number, stop, *wish)
     try:
         yield
     finally:

@@ -37,7 +37,8 @@ class Event:
 @dataclass(frozen=True, slots=True)
 class RunCreated(Event):
     """`budget_usd`: the most that the run may spend. `parent`: the folder of the run inside of which it was started. `slots` is how many
-    there are, `slot_names` what they are called: empty is `slot-1`, `slot-2` …"""
+    there are, `slot_names` what they are called: empty is `slot-1`, `slot-2` … `trusted`: the commit from which the workflow and what
+    agents are told was read, where that is not the checkout."""
 
     run_id: str
     name: str
@@ -51,6 +52,7 @@ class RunCreated(Event):
     tags: tuple[str, ...] = ()
     version: str = ""
     secrets: tuple[str, ...] = ()
+    trusted: str = ""
     slot_names: tuple[str, ...] = ()
     budget_usd: float | None = None
     allow_unpriced: bool = False
@@ -157,7 +159,8 @@ class AttemptStarted(Event):
 @dataclass(frozen=True, slots=True)
 class AttemptFinished(Event):
     """How an attempt ended. `error_kind` is None for success. `interrupted`: the coordinator died, the attempt is lost.
-    `cost_usd` is None where it is unknown: `cost_at_least_usd` is then what is known of it, where anything is.
+    `cost_usd` is None where it is unknown: `cost_at_least_usd` is then what is known of it, where anything is. `nested_usd`: what
+    runs have spent that were started inside of it.
     Tokens are None where unknown; `cached_tokens` are those of the input that came from a cache, and count among it.
     `fault`: what the agent's process did, where that may be the slot's and not the task's. `denied`: the tools that the agent was refused."""
 
@@ -186,6 +189,7 @@ class AttemptFinished(Event):
     commit: str | None = None
     artifacts: tuple[str, ...] = ()
     cost_at_least_usd: float | None = None
+    nested_usd: float | None = None
     fault: Fault = ""
     denied: tuple[str, ...] = ()
 
@@ -350,6 +354,16 @@ class RunFinished(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class Notified(Event):
+    """The command of `notify` with that number (from 0) is told that the run has this status. Written before it is started, so that it
+    is never told twice of the same: `about` names what has come to pass."""
+
+    command: int
+    status: str
+    about: str
+
+
+@dataclass(frozen=True, slots=True)
 class Noted(Event):
     """A warning for people that belongs to the run."""
 
@@ -384,11 +398,10 @@ def from_json(kind: str, data: dict[str, JsonValue]) -> Event:
     if event_type is None:
         raise UnknownEvent(kind)
     try:
-        for name in _STORED & data.keys():
-            data[name] = Stored(**data[name])
-        for name in _TUPLES & data.keys():
-            if data[name] is not None:
-                data[name] = tuple(data[name])
+        for name in _CONVERTED[event_type]:
+            value = data.get(name)
+            if value is not None:
+                data[name] = Stored(**value) if name in _STORED else tuple(value)
         return event_type(**data)
     except (TypeError, AttributeError) as error:
         raise UnknownEvent(f"{kind}: {error}") from None
@@ -396,6 +409,7 @@ def from_json(kind: str, data: dict[str, JsonValue]) -> Event:
 
 _STORED = frozenset({"items", "output", "value", "variables", "outputs", "arguments", "question"})
 _TUPLES = frozenset({"tags", "slot_names", "denied", "artifacts", "tasks", "changed_files", "secrets"})
+_CONVERTED = {kind: tuple(name for name, _ in names if name in _STORED | _TUPLES) for kind, names in _FIELDS.items()}
 
 
 def _stored_to_json(stored: Stored) -> dict[str, JsonValue]:

@@ -28,7 +28,7 @@ class Run:
 
     def document(self) -> dict[str, Any]:
         """The JSON document of `status --json`."""
-        return Result(self.state, self.folder.load, self.inputs.args, self.folder.find).document()
+        return Result(self.state, self.folder.load, self.inputs.args, self.folder.finder()).document()
 
 
 def read(folder: RunFolder) -> Run:

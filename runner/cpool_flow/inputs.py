@@ -14,7 +14,7 @@ from typing import Any
 
 from cpool_flow import agents, document, model, nodes, plan, schema, settings
 from cpool_flow.agents.protocol import Adapter
-from cpool_flow.errors import InvalidInput, InvalidValue, OperationFailed
+from cpool_flow.errors import InvalidInput, InvalidValue, Location, OperationFailed
 from cpool_flow.plan import PlannedStep
 from cpool_flow.pool_file import NAME as POOL_NAME
 from cpool_flow.pool_file import PoolFile
@@ -59,6 +59,10 @@ class WorkflowCopy:
                 if text == error.source:
                     return f"{error} ({document.location_in(inner, error.offset or 0)})"
         return f"{error} ({document.location((*path, *(error.key if isinstance(error, InvalidValue) else ())))})"
+
+    def location(self, path: nodes.Path) -> Location:
+        """Where something stands in the file."""
+        return self._document.location(path)
 
     @cached_property
     def _document(self) -> nodes.Document:
@@ -238,7 +242,8 @@ def _source_path(folder: RunFolder, key: str) -> Path:
 
 def hidden_values(inputs: Inputs, secrets: Mapping[str, str], environment: Mapping[str, str]) -> dict[str, str]:
     """What no file of the run may hold: the declared `secrets`, and the credentials of the agents that this run uses."""
-    names = {name for step in inputs.plan.everything() if step.agent for name in inputs.adapter(step.agent).credentials}
+    used = {agent for step in inputs.plan.everything() for agent in (step.agent, *step.fallback) if agent is not None}
+    names = {name for agent in used for name in inputs.adapter(agent).credentials}
     return {**present_secrets(names, environment), **secrets}
 
 

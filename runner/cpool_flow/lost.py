@@ -19,7 +19,16 @@ def note_lost(engine: Engine, folder: RunFolder, file: PoolFile) -> None:
         salvage(folder.logs / started.log, started.slot)
         spent = _seen_cost(folder, started, file)
         engine.note(
-            events.AttemptFinished(task.id, started.number, "lost", error=REASON, reason=REASON, interrupted=True, cost_at_least_usd=spent)
+            events.AttemptFinished(
+                task.id,
+                started.number,
+                "lost",
+                error=REASON,
+                reason=REASON,
+                interrupted=True,
+                cost_at_least_usd=spent,
+                nested_usd=engine.money.settle(task.id, started.slot),
+            )
         )
     clear_spools(folder.logs)
 

@@ -40,7 +40,6 @@ AGENTS = ("claude", "codex", "gemini", "opencode", "command", "scripted", "repla
 LATER_KEYS: dict[str, frozenset[str]] = {
     "workflow": frozenset({"concurrency"}),
     "step": frozenset({"merge", "setup", "isolation"}),
-    "config": frozenset(),
 }
 
 if TYPE_CHECKING:

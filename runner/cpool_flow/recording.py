@@ -42,8 +42,9 @@ class Exchange:
     commits: Sequence[str] = ()
 
     @property
-    def cancelled(self) -> bool:
-        return self.result.get("kind") == "cancelled"
+    def passing(self) -> bool:
+        """Whether it came to nothing for a reason that lay outside of the work: somebody stopped it, or a usage limit did."""
+        return self.result.get("kind") in ("cancelled", "rate_limited")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +55,10 @@ class Recording:
     exchanges: tuple[Exchange, ...]
 
     def find(self, task: str, attempt: int) -> Exchange | None:
-        """What attempt N of a task (from 1) answers. What was cancelled and then made again does not count."""
+        """What attempt N of a task (from 1) answers. What was cancelled, or had to wait for a usage limit, and was then made again, does
+        not count."""
         own = [exchange for exchange in self.exchanges if exchange.task == task]
-        lasting = [exchange for exchange in own if not exchange.cancelled] or own[-1:]
+        lasting = [exchange for exchange in own if not exchange.passing] or own[-1:]
         found = lasting[attempt - 1] if attempt <= len(lasting) else None
         return found if found and found.agent else None
 
@@ -85,7 +87,7 @@ def write(folder: Path, name: str, kind: str, data: Mapping[str, JsonValue], tex
     unfinished, finished = folder / f".{name}", folder / name
     try:
         shutil.rmtree(unfinished, ignore_errors=True)
-        unfinished.mkdir()
+        unfinished.mkdir(parents=True)
         for file, text in texts.items():
             if text:
                 _write(unfinished / file, text)

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 from cpool_flow import __version__, library
-from cpool_flow.executor.logs import spools
+from cpool_flow.attempt_logs import AttemptLogs
 from cpool_flow.history import Run
 from cpool_flow.report.content import Report
 from cpool_flow.report.page import Assets
@@ -28,7 +27,7 @@ JsonObject = dict[str, Any]
 def report_of(run: Run, *, alive: bool, now: float, commands: Sequence[tuple[str, str]] = ()) -> Report:
     """The report of a run. `commands`: what a person may do next."""
     logs = _Logs(run)
-    document = Result(run.state, run.folder.load, run.inputs.args, logs.find, logs.ends, all_rounds=True).document()
+    document = Result(run.state, run.folder.load, run.inputs.args, run.folder.finder(), logs.ends, all_rounds=True).document()
     return Report(document, run.inputs.plan, alive, now, __version__, tuple(run.state.notes), tuple(commands), logs.of_setup())
 
 
@@ -42,46 +41,23 @@ def assets() -> Assets:
 
 
 class _Logs:
-    """The logs of a run. The folder is listed once."""
+    """The ends of the logs of a run, of so many attempts as are shown."""
 
     def __init__(self, run: Run) -> None:
-        self._folder = run.folder.logs
-        try:
-            self._names = sorted(os.listdir(self._folder))
-        except OSError:
-            self._names = []
-        self._present = frozenset(self._names)
-        self._verified: dict[str, list[str]] = {}
-        for name in self._names:
-            log, found, _ = name.rpartition(".verify")
-            if found:
-                self._verified.setdefault(f"{log}.log", []).append(name)
+        self._logs = AttemptLogs(run.folder.logs)
         self._chosen = {id(attempt) for attempt in _first(MOST_LOGS, _attempts(run))}
-
-    def find(self, name: str) -> str | None:
-        """The absolute path of a file of the run, by its path there; None where there is none."""
-        folder, _, file = name.rpartition("/")
-        if folder == "logs":
-            return str(self._folder / file) if file in self._present else None
-        path = self._folder.parent / name
-        return str(path) if path.exists() else None
 
     def ends(self, attempt: Attempt) -> list[JsonObject]:
         """The ends of what an attempt and its `verify` have printed."""
         if id(attempt) not in self._chosen:
             return []
-        log = attempt.started.log
-        if attempt.finished is None:
-            own = [(path, False) for path in spools(self._folder / log, attempt.started.slot)]
-        else:
-            own = [(self._folder / log, False)] if log in self._present else []
-        verified = [(self._folder / name, True) for name in self._verified.get(log, ())]
+        own = [(path, False) for path in self._logs.own(attempt)]
+        verified = [(path, True) for _, path in self._logs.verified(attempt)]
         return [end for path, is_verify in (*own, *verified) for end in _end(path, is_verify=is_verify)]
 
     def of_setup(self) -> list[JsonObject]:
         """The ends of the logs of `setup`."""
-        names = [name for name in self._names if name.startswith("_setup.") and name.endswith(".log")]
-        return [end for name in names for end in _end(self._folder / name, is_verify=False)]
+        return [end for _, path in self._logs.of_setup() for end in _end(path, is_verify=False)]
 
 
 def _attempts(run: Run) -> Iterator[Attempt]:
@@ -95,7 +71,7 @@ def _first(most: int, attempts: Iterable[Attempt]) -> list[Attempt]:
     return sorted(attempts, key=lambda attempt: attempt.finished is not None and attempt.finished.error_kind is None)[:most]
 
 
-def _end(path: Path, *, is_verify: bool) -> Iterator[JsonObject]:
+def _end(path: str, *, is_verify: bool) -> Iterator[JsonObject]:
     """The end of a log, from the beginning of a line where one is near; nothing of an empty one."""
     try:
         with open(path, "rb") as file:
@@ -109,4 +85,4 @@ def _end(path: Path, *, is_verify: bool) -> Iterator[JsonObject]:
     cut = size > LOG_END_BYTES
     if cut and b"\n" in data[: LOG_END_BYTES // 4]:
         data = data[data.index(b"\n") + 1 :]
-    yield {"file": str(path), "text": data.decode("utf-8", "replace"), "bytes": size, "cut": cut, "is_verify": is_verify}
+    yield {"file": path, "text": data.decode("utf-8", "replace"), "bytes": size, "cut": cut, "is_verify": is_verify}

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 from cpool_flow.events import AttemptFinished, Stored
@@ -101,7 +102,7 @@ class Result:
             "status": step.status,
             "reason": step.reason or None,
             **self._output(alone),
-            "items": [self._item(step, task, item) for task, item in zip(step.tasks, self._items(step), strict=False)],
+            "items": self._item_documents(step),
             "attempts": [self._attempt(attempt) for attempt in alone.attempts] if alone else [],
             **_cost(attempt for task in step.tasks for attempt in task.all_attempts()),
             "branch": branch(self._state),
@@ -117,11 +118,15 @@ class Result:
     def _items(self, step: StepState) -> list[Any]:
         return json.loads(self._load(step.items)) if step.plan.fans_out and step.items else []
 
-    def _item(self, step: StepState, task: Task, item: Any) -> JsonObject:
+    def _item_documents(self, step: StepState) -> list[JsonObject]:
+        kind_of_all = kind(step) if step.plan.fans_out else ""
+        return [self._item(step, task, item, kind_of_all) for task, item in zip(step.tasks, self._items(step), strict=False)]
+
+    def _item(self, step: StepState, task: Task, item: Any, kind: str) -> JsonObject:
         document: JsonObject = {
             "item": item,
             "name": task.id,
-            "kind": kind(step),
+            "kind": kind,
             "status": task.status,
             "reason": task.reason or None,
             **self._output(task),
@@ -184,7 +189,7 @@ class Result:
             "agent": started.agent,
             "model": (finished.model if finished else None) or started.model,
             "session_id": (finished.session_id if finished else None) or started.session_id,
-            "cost_usd": finished.cost_usd if finished else None,
+            "cost_usd": _whole_cost(attempt),
             "cost_at_least_usd": _known_cost(finished) if finished else None,
             "budget_usd": started.budget_usd,
             "turns": finished.turns if finished else None,
@@ -221,7 +226,14 @@ def iso_time(at: float | None) -> str | None:
     """Seconds since the epoch as ISO 8601 in UTC, to the millisecond."""
     if at is None:
         return None
-    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    minute, rest = divmod(round(at * 1_000_000) // 1000, 60_000)
+    return f"{_minute(minute)}:{rest // 1000:02}.{rest % 1000:03}Z"
+
+
+@lru_cache(maxsize=64)
+def _minute(number: int) -> str:
+    """A minute since the epoch, without its seconds: those next to each other are asked for again and again."""
+    return f"{datetime.fromtimestamp(number * 60, UTC):%Y-%m-%dT%H:%M}"
 
 
 def _seconds(start: float, end: float | None) -> float | None:
@@ -239,5 +251,13 @@ def _cost(attempts: Iterable[Attempt]) -> JsonObject:
     return {"cost_usd": known if complete else None, "cost_at_least_usd": known}
 
 
+def _whole_cost(attempt: Attempt) -> float | None:
+    """What an attempt has cost with the runs inside of it; null where that is unknown."""
+    finished = attempt.finished
+    known = finished is not None and (finished.cost_usd is not None or attempt.started.agent is None)
+    return _known_cost(finished) if finished is not None and known else None
+
+
 def _known_cost(finished: AttemptFinished) -> float | None:
-    return finished.cost_usd if finished.cost_usd is not None else finished.cost_at_least_usd
+    own = finished.cost_usd if finished.cost_usd is not None else finished.cost_at_least_usd
+    return own if finished.nested_usd is None else (own or 0.0) + finished.nested_usd

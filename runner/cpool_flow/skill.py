@@ -17,7 +17,7 @@ from cpool_flow.arguments import Declared
 from cpool_flow.document import Document, Path, load
 from cpool_flow.errors import InvalidInput, Location, Problem, did_you_mean
 from cpool_flow.json_value import JsonValue
-from cpool_flow.model import LATER_KEYS, VARIABLE_NAME, AgentConfig
+from cpool_flow.model import VARIABLE_NAME, AgentConfig
 from cpool_flow.skill_text import Skill
 
 __all__ = ["Skill", "parse_skill"]
@@ -144,9 +144,8 @@ class _Front:
     def _refused(self, kind: str, message: str, place: tuple[int | str, ...]) -> None:
         name, hint = str(place[-1]), None
         if kind == "extra_forbidden":
-            later = name in LATER_KEYS["config"]
-            message = f"`{name}` is not in this version" if later else f"unknown key `{name}`"
-            hint = None if later else did_you_mean(name, AgentConfig.model_fields)
+            message = f"unknown key `{name}`"
+            hint = did_you_mean(name, AgentConfig.model_fields)
         self._wrong(message if kind == "extra_forbidden" else f"`{name}`: {message}", ("metadata", "config", *place), hint=hint)
 
     def _wrong(self, message: str, path: Path, *, key: bool = False, hint: str | None = None) -> None:

@@ -68,8 +68,10 @@ class Spending:
         if started.agent == REPLAY:  # what it reports was spent when it was recorded
             spent = 0.0
         self.complete = self.complete and not unknown
-        self.known_usd += known
-        self.spent_usd += spent
+        # Runs inside of this one count in a day by their own journals.
+        inside = finished.nested_usd or 0.0
+        self.known_usd += known + inside
+        self.spent_usd += spent + inside
         day = int(at // DAY_SECONDS)
         self.by_day[day] = self.by_day.get(day, 0.0) + spent
 

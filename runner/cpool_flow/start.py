@@ -9,17 +9,18 @@ import asyncio
 import os
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
-from cpool_flow import __version__, events, faults, inputs, library, model, project_pool, recording, run_folder
+from cpool_flow import __version__, events, faults, inputs, library, model, other_runs, project_pool, recording, run_folder
 from cpool_flow.arguments import read_arguments
 from cpool_flow.disclosed import Disclosed
 from cpool_flow.document import load
-from cpool_flow.errors import InvalidInput, Problem, did_you_mean, listed
+from cpool_flow.errors import InvalidInput, OperationFailed, Problem, did_you_mean, listed
 from cpool_flow.executor.context import NoValue, declared_values
 from cpool_flow.inputs import Inputs
 from cpool_flow.journal import Journal
@@ -30,8 +31,12 @@ from cpool_flow.owned import Owned
 from cpool_flow.run_folder import RunFolder
 from cpool_flow.run_place import Isolation, Root, choose_isolation, our_git, plan_place, worktree_root
 from cpool_flow.secrets import check_secrets, present_secrets
+from cpool_flow.spending import Spending
+from cpool_flow.trust import Event, Trust, by_hand, is_write_token
+from cpool_flow.trusted import INCLUDE, Trusted, read_trusted, refuse_committed, refuse_foreign, unpacked
 from cpool_flow.validate import Checked, Wishes
 from cpool_flow.values import Record, wrap
+from cpool_flow.workspace import save_agent_files, survey
 
 # A recording that the command line names, among the run's own files.
 _RECORDING = "recording.json"
@@ -52,6 +57,13 @@ class Options:
     isolation: str | None = None
     run_id: str | None = None
     tags: tuple[str, ...] = ()
+    # Whether the project was given by hand, and the folders in which names are looked up in another one.
+    project_named: bool = False
+    places_of: Callable[[Path], Searched] | None = None
+    trust: str | None = None
+    allow_untrusted_checkout: bool = False
+    # The event of GitHub Actions for which this is done.
+    event: Event | None = None
     worktrees: str | None = None
     record: str | None = None
     recording: str | None = None
@@ -64,7 +76,8 @@ class Options:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A run that could start: nothing of it exists yet. `copies`: files that it will own, by their name in its folder."""
+    """A run that could start: nothing of it exists yet. `copies`: files that it will own, by their name in its folder. `trusted`: what
+    it takes from a trusted commit. `sources`: texts of files that `warnings` name, where they do not stand in the files themselves."""
 
     inputs: Inputs
     copies: Mapping[str, bytes]
@@ -73,6 +86,8 @@ class Prepared:
     run_id: str
     tags: tuple[str, ...] = ()
     warnings: tuple[Problem, ...] = ()
+    trusted: Trusted | None = None
+    sources: Mapping[str, str] = field(default_factory=dict)
 
 
 def prepare(
@@ -88,9 +103,36 @@ def prepare(
 
     Not `starting`, as for a plan: secrets and agents that are missing here are warnings.
     """
+    trust, foreign = _trust_of(options)
+    if trust is None and foreign is None:
+        return _prepare(workflow, project, places, options, environment, None, starting=starting)
+    with unpacked() as tree:
+        trusted = asyncio.run(_trusted(trust, foreign, environment, tree, fetch=starting))
+        try:
+            return _prepare(workflow, project, places, options, environment, trusted, starting=starting)
+        except InvalidInput as error:
+            raise (error if trusted is None else trusted.told(error)) from None
+
+
+def _prepare(
+    workflow: str,
+    project: Path,
+    places: Searched,
+    options: Options,
+    environment: Mapping[str, str],
+    trusted: Trusted | None,
+    *,
+    starting: bool,
+) -> Prepared:
+    runs = project
+    if trusted is not None:
+        project = trusted.project(project, Path.cwd(), named=options.project_named)
+        places = trusted.places(options.places_of(project) if options.places_of is not None else places)
+        if "/" in workflow or "." in workflow:
+            workflow = str(trusted.at(Path.cwd() / workflow))
     found = library.find_workflow(workflow, Path.cwd(), places("workflow", project))
     _check_stand_in(options.stand_in, project)
-    checked = check_file(found.path, project, places, Wishes(options.slots, options.stand_in))
+    checked = check_file(found.path, project, places, _wishes(options, environment, starting))
     flow = checked.workflow
     owned = Owned(found.path, checked, project, places)
     declared = tuple(dict.fromkeys(name for copy in owned.copies.values() for name in copy.workflow.secrets))
@@ -122,19 +164,64 @@ def prepare(
     if missing and starting:
         raise InvalidInput(missing)
     public = {name: value for name, value in environment.items() if name not in secret_values}
-    root = worktree_root(public, options.worktrees or taken.pool.file.worktrees, project)
-    isolation, place = asyncio.run(_place(taken, options, run_id, public, root))
+    folder = run_folder.RunFolder(run_folder.runs_directory(runs) / run_id)
+    beside = project if trusted is None else Path(trusted.original(str(project)))
+    root = worktree_root(public, options.worktrees or taken.pool.file.worktrees, beside)
+    isolation, place = asyncio.run(_place(taken, options, run_id, public, root, folder, trusted))
     _check_expect(checked, taken, isolation)
-    _check_declared(checked, taken, place, run_folder.RunFolder(run_folder.runs_directory(project) / run_id))
+    _check_declared(checked, taken, place, folder)
     copies = {name: disclosed.script(content, name) for name, content in copies.items()}
     warnings = [*checked.warnings, *disclosed.warnings, *(replace(problem, warning=True) for problem in missing)]
+    warnings += _open_tokens(taken, environment)
     if isolation.warning and flow.isolation != "none":  # else `validate` has said it, with its place
         warnings.append(Problem(isolation.warning, warning=True, help="set `isolation: worktree` in a git repository"))
     if options.record and isolation.repository is None:
         message = f"the recording will hold no change of a file: {taken.directory} is in no git repository"
         warnings.append(Problem(message, warning=True, help="run `git init`"))
     tags = disclosed.tags(options.tags)
-    return Prepared(replace(taken, isolation=isolation.kind), copies, isolation, place, run_id, tags, tuple(warnings))
+    ready = Prepared(replace(taken, isolation=isolation.kind), copies, isolation, place, run_id, tags, tuple(warnings), trusted)
+    return ready if trusted is None else _as_known(ready, trusted)
+
+
+def check_resumed(folder: RunFolder, event: Event | None, environment: Mapping[str, str]) -> None:
+    """Raises InvalidInput for a run that a pull request may have brought along."""
+    if event is not None and (event.trust is not None or event.foreign):
+        asyncio.run(refuse_committed(our_git(environment), folder.path))
+
+
+def _trust_of(options: Options) -> tuple[Trust | None, Event | None]:
+    """What is trusted, where that is not the checkout; and the event, where its checkout must be looked at."""
+    event = options.event
+    trust = by_hand(options.trust) if options.trust is not None else event.trust if event is not None else None
+    return trust, event if event is not None and event.foreign and not options.allow_untrusted_checkout else None
+
+
+async def _trusted(
+    trust: Trust | None, foreign: Event | None, environment: Mapping[str, str], tree: Path, *, fetch: bool
+) -> Trusted | None:
+    """The files of the commit that is trusted. Raises InvalidInput for a checkout that nobody trusts."""
+    git = our_git(environment)
+    directory = Path.cwd()
+    repository = await survey(git, directory)
+    if foreign is not None:
+        await refuse_foreign(git, repository, foreign)
+    return await read_trusted(git, repository, trust, tree, directory, fetch=fetch) if trust is not None else None
+
+
+def _as_known(prepared: Prepared, trusted: Trusted) -> Prepared:
+    """The same with the paths that people know, in place of those where it was read."""
+    copies = {key: replace(copy, file=trusted.original(copy.file)) for key, copy in prepared.inputs.copies.items()}
+    shown = tuple(trusted.shown(problem) for problem in prepared.warnings)
+    sources = trusted.sources(prepared.warnings)
+    return replace(prepared, inputs=replace(prepared.inputs, copies=copies), warnings=shown, sources=sources)
+
+
+def _wishes(options: Options, environment: Mapping[str, str], starting: bool) -> Wishes:
+    """What the command line says, and the run inside of which we are called: its budget is ours as well."""
+    around = other_runs.run_around(environment)
+    money = other_runs.account_of(around) if around is not None else Spending()
+    limited = options.budget_usd is not None or money.limit_usd is not None
+    return Wishes(options.slots, options.stand_in, limited, options.allow_unpriced or money.allow_unpriced or not starting)
 
 
 def _check_stand_in(agent: str | None, project: Path) -> None:
@@ -183,21 +270,35 @@ class _Trial:
         return "0"
 
 
-def create(prepared: Prepared, project: Path) -> RunFolder:
-    """Make the run: its folder, its copies, its first events. Raises InvalidInput where the id is taken or the folder read-only."""
+def create(prepared: Prepared, project: Path, environment: Mapping[str, str]) -> RunFolder:
+    """Make the run: its folder, its copies, its first events. Raises InvalidInput where the id is taken or the folder read-only.
+    `environment`: tells whether we are inside of another run."""
     faults.point("before-create")
     if prepared.inputs.record is not None:
         _begin_recording(prepared, Path(prepared.inputs.record))
     folder = run_folder.create(project, prepared.run_id)
     inputs.save(folder, prepared.inputs, prepared.copies)
+    if prepared.trusted is not None:
+        _save_trusted(folder, prepared.trusted)
+    around = other_runs.run_around(environment)
     journal = Journal.create(folder.path)
     try:
         now = time.time()
-        journal.append([(_created(folder, prepared), now), (prepared.place, now)])
+        journal.append([(_created(folder, prepared, str(around or "")), now), (prepared.place, now)])
     finally:
         journal.close()
+    other_runs.register(folder, environment)
     faults.point("after-create")
     return folder
+
+
+def _save_trusted(folder: RunFolder, trusted: Trusted) -> None:
+    try:
+        folder.trusted.mkdir()
+        save_agent_files(trusted.agent_files, folder.trusted / "agents")
+        (folder.trusted / INCLUDE).write_bytes(trusted.include_text)
+    except OSError as error:
+        raise OperationFailed(f"cannot write `{folder.trusted}`: {error.strerror}") from error
 
 
 def _begin_recording(prepared: Prepared, folder: Path) -> None:
@@ -207,7 +308,7 @@ def _begin_recording(prepared: Prepared, folder: Path) -> None:
     recording.begin(folder, {**head, "args": dict(taken.args)})
 
 
-def _created(folder: RunFolder, prepared: Prepared) -> events.RunCreated:
+def _created(folder: RunFolder, prepared: Prepared, parent: str) -> events.RunCreated:
     taken = prepared.inputs
     return events.RunCreated(
         run_id=folder.run_id,
@@ -223,8 +324,10 @@ def _created(folder: RunFolder, prepared: Prepared) -> events.RunCreated:
         tags=prepared.tags,
         version=__version__,
         secrets=taken.secrets,
+        trusted=prepared.trusted.commit if prepared.trusted is not None else "",
         budget_usd=taken.budget_usd,
         allow_unpriced=taken.allow_unpriced,
+        parent=parent,
     )
 
 
@@ -279,6 +382,18 @@ def _missing_secrets(declared: Iterable[str], environment: Mapping[str, str]) ->
     return ()
 
 
+def _open_tokens(taken: Inputs, environment: Mapping[str, str]) -> list[Problem]:
+    """In GitHub Actions, tokens that commands see which no step has named, where an agent may have written what they run."""
+    if environment.get("GITHUB_ACTIONS") != "true" or not any(step.may_write for step in taken.plan.everything()):
+        return []
+    found = [name for name in environment if is_write_token(name) and not name.startswith("ACTIONS_") and name not in taken.secrets]
+    help = "declare it, `secrets: [{0}]`, and name it in the steps that need it"
+    return [
+        Problem(f"every command of the run sees `{name}`, also code that an agent has written", help=help.format(name), warning=True)
+        for name in sorted(found)
+    ]
+
+
 def _missing_agents(taken: Inputs, options: Options, project: Path, places: Searched, environment: Mapping[str, str]) -> Iterable[Problem]:
     """What stands in the way of the agents that steps ask for."""
     problems: list[Problem] = []
@@ -287,10 +402,10 @@ def _missing_agents(taken: Inputs, options: Options, project: Path, places: Sear
         if step.agent is None:
             continue
         copy = taken.copies[step.source]
-        for found in taken.possible_settings(step):
-            config = found.config.model_copy(update={"agent": step.agent})
+        for agent, found in product((step.agent, *step.fallback), taken.possible_settings(step)):
+            config = found.config.model_copy(update={"agent": agent})
             pooled = found.pooled & {"script", "recording"}
-            key = (step.source, step.agent, config.script, config.recording, config.command, pooled)
+            key = (step.source, agent, config.script, config.recording, config.command, pooled)
             if key in seen:
                 continue
             seen.add(key)
@@ -303,17 +418,18 @@ def _missing_agents(taken: Inputs, options: Options, project: Path, places: Sear
             if options.recording:
                 config = config.model_copy(update={"recording": options.recording})
             try:
-                taken.adapter(step.agent).check(config, environment)
+                taken.adapter(agent).check(config, environment)
             except InvalidInput as error:
                 problems += error.problems
     return dict.fromkeys(problems)
 
 
 async def _place(
-    taken: Inputs, options: Options, run_id: str, environment: Mapping[str, str], root: Root
+    taken: Inputs, options: Options, run_id: str, environment: Mapping[str, str], root: Root, folder: RunFolder, trusted: Trusted | None
 ) -> tuple[Isolation, events.PlaceOpened]:
     git = our_git(environment)
     flow = taken.workflow
     directory = Path(taken.directory)
-    isolation = await choose_isolation(git, directory, options.isolation or flow.isolation, flow.include_changes, taken.plan)
-    return isolation, await plan_place(git, isolation, flow, taken.main.name, run_id, directory, root)
+    isolation = await choose_isolation(git, directory, options.isolation or flow.isolation, flow.include_changes, taken.plan, trusted)
+    where = str(folder.trusted) if trusted is not None else ""
+    return isolation, await plan_place(git, isolation, flow, taken.main.name, run_id, directory, root, where, trusted)

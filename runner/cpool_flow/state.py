@@ -68,6 +68,10 @@ class State:
         self.place_closed: events.PlaceClosed | None = None
         self.setup: events.SetupFinished | None = None
         self.notes: list[str] = []
+        # How often the run has ended, how much it has asked of persons, and what `notify` was told of.
+        self.ends = 0
+        self.questions = 0
+        self.notified: set[tuple[int, str]] = set()
         self.root = Frame("", plan)
         self.steps = {step.id: step for step in self.root.steps.values()}
         self.tasks: dict[str, Task] = {}
@@ -384,6 +388,7 @@ class State:
         if step.started_at is None:
             step.started_at = at
         self.approvals[task.id] = task
+        self.questions += 1
         task.asked = event.question
 
     def _approval_answered(self, event: events.ApprovalAnswered, at: float) -> None:
@@ -412,6 +417,7 @@ class State:
         task = self.tasks[event.task]
         self.undecided.pop(task.id, None)
         self.asking[task.id] = task
+        self.questions += 1
 
     def _decided(self, event: events.Decided, at: float) -> None:
         task = self.tasks[event.task]
@@ -463,6 +469,10 @@ class State:
 
     def _run_finished(self, event: events.RunFinished, at: float) -> None:
         self.status, self.reason, self.outputs, self.ended_at = event.status, event.reason, event.outputs, at
+        self.ends += 1
+
+    def _notified(self, event: events.Notified, at: float) -> None:
+        self.notified.add((event.command, event.about))
 
     def _noted(self, event: events.Noted, at: float) -> None:
         self.notes.append(event.text)
@@ -806,5 +816,6 @@ _HANDLERS: dict[type[events.Event], Callable[[State, Any, float], None]] = {
     events.RunWaiting: State._run_waiting,
     events.RunResumed: State._run_resumed,
     events.RunFinished: State._run_finished,
+    events.Notified: State._notified,
     events.Noted: State._noted,
 }

@@ -28,7 +28,7 @@ _MARKUP = re.compile(r"[\\`*_{}\[\]()<>#+\-.!|&~@:$^\"]")
 
 def report(run: Document, plan: Document | None, limit_bytes: int | None = None) -> str:
     """The report in Markdown; without `plan` nothing is drawn. With a limit it is cut to so many bytes of UTF-8, and says so."""
-    sections = [heading(run), *([graph(plan)] if plan is not None else []), *failures(run["steps"]), *outputs(run["outputs"])]
+    sections = [heading(run), *([graph(plan, run)] if plan is not None else []), *failures(run["steps"]), *outputs(run["outputs"])]
     rows = list(step_rows(run["steps"]))
     whole = _joined(sections, [*TABLE_HEAD, *rows])
     if limit_bytes is None or _size(whole) <= limit_bytes:
@@ -61,9 +61,9 @@ def step_rows(steps: Iterable[Document], around: str = "") -> Iterator[str]:
                 yield from step_rows(item.get("steps", ()), f"{item['name']}/")
 
 
-def graph(plan: Document) -> str:
-    """The steps as GitHub draws them."""
-    drawn = mermaid(plan)
+def graph(plan: Document, run: Document) -> str:
+    """The steps as GitHub draws them, with what became of them."""
+    drawn = mermaid(plan, {step["name"]: step["status"] for step in run["steps"]})
     if len(drawn) > MOST_DRAWN_CHARACTERS or drawn.count("->") > MOST_DRAWN_EDGES:
         return "The graph of the steps is too large to be drawn here: `cpool-flow plan FILE --format dot` has it."
     return f"```mermaid\n{drawn}```"

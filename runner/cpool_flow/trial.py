@@ -57,10 +57,10 @@ def try_case(case: Case, workflow: Path, project: Path, places: Searched, enviro
         home = scratch if inside is not None else project
         prepared = start.prepare(str(inside or workflow.resolve()), home, places, options, own, starting=False)
         prepared = _with_answers(prepared, case, Path(folder) / "printed.json")
-        run_folder = start.create(prepared, scratch)
+        run_folder = start.create(prepared, scratch, {})
         person = _Person(case)
         state = coordinator.coordinate(
-            run_folder, prepared.inputs, own, person.follow, coordinator.Wishes(starting=True, listen=person.listen)
+            run_folder, prepared.inputs, own, person.follow, coordinator.Wishes(starting=True, listen=person.listen, notify=False)
         )
         document = history.Run(run_folder, prepared.inputs, state).document()
         return Trial(case, state.status, tuple(_differences(case, state, document)))

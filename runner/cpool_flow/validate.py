@@ -23,6 +23,7 @@ from cpool_flow.nodes import Document, Path
 from cpool_flow.order import Order, read_order
 from cpool_flow.own_agent_rules import check_agent_name, check_agent_names
 from cpool_flow.pool_rules import CheckedPool
+from cpool_flow.price_rules import check_prices
 from cpool_flow.references import check_references
 from cpool_flow.requires import BadSpecifier, is_met
 from cpool_flow.schema import InvalidSchema, compile_schema
@@ -73,10 +74,13 @@ class Checked:
 
 @dataclass(frozen=True, slots=True)
 class Wishes:
-    """What the command line says in place of the file: how many slots, and the agent that stands in for every other."""
+    """What the command line says in place of the file: how many slots, and the agent that stands in for every other. `limited`: there is
+    a budget to keep to, whatever the file says; `allow_unpriced`: also with agents whose cost nobody knows."""
 
     slots: int | None = None
     agent: str | None = None
+    limited: bool = False
+    allow_unpriced: bool = False
 
 
 AS_WRITTEN = Wishes()
@@ -125,6 +129,8 @@ class _Check:
             return
         self._check_top(workflow)
         self._pool = self._slot_pool(workflow)
+        if workflow.budget_usd is not None or self.pool_file.pool.budgets.day is not None:
+            self._wishes = replace(self._wishes, limited=True)
         order = read_order(workflow, self.findings)
         check_rules(workflow, order, self.findings)
         self._check_skills(order)
@@ -134,7 +140,10 @@ class _Check:
         skills = {name: skill.config for name, (_, skill) in self.skills.items()}
         if self._pool is not None and self._check_agent_names(workflow, order, self._pool):
             can = self._lookup.capabilities if self._lookup is not None else None
-            check_agents(workflow, order, Surroundings(self._pool, skills, self._slot_help(), self._wishes.agent, can), self.findings)
+            around = Surroundings(self._pool, skills, self._slot_help(), self._wishes.agent, can)
+            check_agents(workflow, order, around, self.findings)
+            if self._wishes.limited:
+                check_prices(workflow, order, around, self.findings, allow_unpriced=self._wishes.allow_unpriced)
         outputs = {name: tuple(child.workflow.outputs) for name, child in self.children.items()}
         used_arguments = check_references(workflow, order, self.findings, outputs)
         if not self.findings.errors and self._pool is not None:

@@ -12,8 +12,9 @@ from markupsafe import Markup
 from simulation import workflow
 
 from cpool_flow import plan
+from cpool_flow.errors import printable_lines
 from cpool_flow.report.graph_section import detail, graph, graph_data, is_drawable
-from cpool_flow.report.markup import element, island, visible
+from cpool_flow.report.markup import element, island
 from cpool_flow.report.overview import overview
 from cpool_flow.report.page import Assets, page, policy
 from cpool_flow.report.steps_section import MOST_WHOLE, steps_list, text_block
@@ -31,10 +32,10 @@ def test_what_is_not_markup_is_text() -> None:
 
 
 def test_control_format_and_bidi_characters_are_shown() -> None:
-    assert visible("\x1b[31mred\x00\u202eback\u200b\ud800 \u2028\U000e0041\tok\r\nlast\rline") == (
+    assert printable_lines("\x1b[31mred\x00\u202eback\u200b\ud800 \u2028\U000e0041\tok\r\nlast\rline") == (
         "\\x1b[31mred\\x00\\u202eback\\u200b\\ud800 \\u2028\\U000e0041\tok\nlast\\rline"
     )
-    assert visible("שלום é 漢字 👍") == "שלום é 漢字 👍"
+    assert printable_lines("שלום é 漢字 👍") == "שלום é 漢字 👍"
 
 
 @given(st.text(max_size=80))
@@ -51,8 +52,8 @@ def test_text_comes_out_of_markup_as_it_went_in_and_nothing_else_does(content: s
     reader = Reader(convert_charrefs=True)
     reader.feed(element("p", content, title=content))
     reader.close()
-    assert seen[0] == ("tag", f"p {visible(content)}")
-    assert "".join(data for _, data in seen[1:]) == visible(content)
+    assert seen[0] == ("tag", f"p {printable_lines(content)}")
+    assert "".join(data for _, data in seen[1:]) == printable_lines(content)
     assert {kind for kind, _ in seen[1:]} <= {"text"}
 
 
@@ -152,7 +153,7 @@ def test_on_the_scale_nothing_changes_its_order_or_gets_out(found: list[tuple[fl
     assert -1e-6 <= places[0] <= places[-1] <= 100 + 1e-6
 
 
-def test_a_row_of_very_many_attempts_is_drawn_together_and_a_failure_stays_visible() -> None:
+def test_a_row_of_very_many_attempts_is_drawn_together_and_a_failure_stays_printable_lines() -> None:
     flow = workflow({"name": "each", "foreach": [1], "run": "x"})
     many = [attempt(f"{number // 60 % 60:02}:{number % 60:02}", f"{number // 60 % 60:02}:{number % 60:02}") for number in range(3000)]
     many[1500]["status"] = "failed"

@@ -51,6 +51,10 @@ def test_a_report_whole() -> None:
         '  s_review["review"]\n'
         '  s_fix["fix"]\n'
         "  s_review --> s_fix\n"
+        "  classDef success stroke:#1a7f37,stroke-width:2px\n"
+        "  class s_review success\n"
+        "  classDef failed stroke:#cf222e,stroke-width:3px\n"
+        "  class s_fix failed\n"
         "```\n"
         "\n"
         "<details><summary><b>fix</b> &#96;make&#96; ended &#124; with &#60;2&#62;</summary>\n"
@@ -109,7 +113,7 @@ def test_a_report_that_fits_is_not_cut() -> None:
 
 def test_a_graph_that_github_would_not_draw_is_left_out() -> None:
     steps = [planned("a"), *(planned(f"b{number}", "a") for number in range(500))]
-    assert graph({"steps": steps}).startswith("The graph of the steps is too large to be drawn here")
+    assert graph({"steps": steps}, run()).startswith("The graph of the steps is too large to be drawn here")
 
 
 @given(st.text(alphabet=st.sampled_from(list("`~\n\r a|<>")), max_size=60))

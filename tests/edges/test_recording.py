@@ -104,8 +104,8 @@ def test_attempts_of_a_command_count_among_those_of_its_recovery() -> None:
 
 
 def test_what_was_cancelled_and_made_again_does_not_count() -> None:
-    again = Recording("r", (exchange("a", 1, "cancelled"), exchange("a", 2)))
-    assert again.find("a", 1) == exchange("a", 2)
+    again = Recording("r", (exchange("a", 1, "cancelled"), exchange("a", 2, "rate_limited"), exchange("a", 3)))
+    assert again.find("a", 1) == exchange("a", 3)
     for_good = Recording("r", (exchange("a", 1, "cancelled"),))
     assert for_good.find("a", 1) == exchange("a", 1, "cancelled")
 
@@ -121,8 +121,8 @@ def played(folder: Path, place: Path, **more: Any) -> AgentResult:
 
 def test_an_attempt_ends_as_it_was_recorded(folder: Path, tmp_path: Path) -> None:
     kept(folder, "fix", 1, answer="the answer ü")
-    kept(folder, "fix", 2, kind="rate_limited", error="limit", answer="", resets_at=5.0, cost_usd=None)
-    good, limited = (played(folder, tmp_path / "place", attempt=number) for number in (1, 2))
+    kept(folder, "other", 1, kind="rate_limited", error="limit", answer="", resets_at=5.0, cost_usd=None)
+    good, limited = (played(folder, tmp_path / "place", task=task) for task in ("fix", "other"))
     assert (good.kind, good.answer, good.cost_usd, good.turns, good.session_id, good.model) == (None, "the answer ü", 0.25, 3, "s", "m")
     assert (limited.kind, limited.error, limited.resets_at, limited.cost_usd) == ("rate_limited", "limit", 5.0, None)
 

@@ -28,8 +28,9 @@ from survivors import eventually
 DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
 SCHEMA = json.loads((ROOT / "schemas" / "workflow.schema.json").read_text(encoding="utf-8"))
 POOL_SCHEMA = json.loads((ROOT / "schemas" / "pool.schema.json").read_text(encoding="utf-8"))
-# Besides `console` and `yaml`, which are executed: `sh` is the installation (`test_package.py` does it), `text` a picture.
-LANGUAGES = {"console", "yaml", "sh", "text"}
+# Besides `console` and `yaml`, which are executed: `sh` is the installation (`test_package.py` does it), `text` a picture, `yml` a file
+# of GitHub (`test_github_files.py` reads it).
+LANGUAGES = {"console", "yaml", "sh", "text", "yml"}
 
 
 class Reader:
@@ -175,7 +176,7 @@ def test_every_key_of_a_workflow_file_is_listed() -> None:
 
 
 def test_every_key_of_a_pool_file_is_listed() -> None:
-    listed = tables((ROOT / "docs" / "configuration.md").read_text(encoding="utf-8"))
+    listed = [key for name in ("configuration.md", "own-agents.md") for key in tables((ROOT / "docs" / name).read_text(encoding="utf-8"))]
     assert sorted(listed) == sorted({"PoolFile", *POOL_SCHEMA["$defs"]} - set(SCHEMA["$defs"]))
 
 

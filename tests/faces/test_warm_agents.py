@@ -200,7 +200,7 @@ def test_nothing_lives_on_when_the_coordinator_is_killed(people: Session) -> Non
         assert eventually(lambda: not survivors(people.mark(), *starts(people)))
         # What was killed is done again.
         resumed = people.start("resume", "last")
-        assert eventually(lambda: len(starts(people)) == 3)
+        assert eventually(lambda: len(starts(people)) >= 3)
         resumed.send_signal(signal.SIGKILL)
         resumed.wait()
         assert eventually(lambda: not survivors(people.mark(), *starts(people)))

@@ -104,9 +104,8 @@ def process_arguments(request: AgentRequest) -> tuple[list[str], tuple[PrivateFi
     arguments += [f"{flag}={value}" for key, flag in _LISTS.items() for value in getattr(config, key) or ()]
     if config.strict_mcp_config is not False:
         arguments.append("--strict-mcp-config")
-    caps = [cap for cap in (config.max_budget_usd, request.budget_usd) if cap is not None]
-    if caps:
-        arguments.append(f"--max-budget-usd={max(min(caps), 1e-6):.6f}")
+    if request.cap_usd is not None:
+        arguments.append(f"--max-budget-usd={max(request.cap_usd, 1e-6):.6f}")
     schema = enforceable(request.schema)
     if schema is not None:
         arguments.append(f"--json-schema={schema}")

@@ -10,15 +10,13 @@ from dataclasses import replace
 from datetime import UTC, tzinfo
 
 from cpool_flow.agents.claude_events import Transcript
-from cpool_flow.agents.claude_verdict import Outcome, verdict
+from cpool_flow.agents.claude_verdict import Outcome, Verdict, verdict
 from cpool_flow.agents.limits import reset_time
 from cpool_flow.agents.protocol import AgentResult, Ending, StopReason
 
 
 class ClaudeReader:
     """`zone` is that of the agent's process. `dollars_before` is what a warm process had spent before this turn."""
-
-    futile = False
 
     def __init__(
         self,
@@ -36,6 +34,7 @@ class ClaudeReader:
         self._zone = zone
         self._stopped: StopReason | None = None
         self._left_over = False
+        self._refused: Verdict | None = None
 
     @property
     def tool_running(self) -> bool:
@@ -46,8 +45,16 @@ class ClaudeReader:
         seen = self.transcript
         return seen.result is not None and not seen.in_turn and not seen.open_tasks
 
+    @property
+    def futile(self) -> bool:
+        return self.transcript.refused is not None
+
     def feed(self, line: bytes) -> str | None:
-        return self.transcript.feed(line)
+        refused, result = self.transcript.refused, self.transcript.result
+        shown = self.transcript.feed(line)
+        if self.transcript.result is not result:
+            self._refused = refused
+        return shown
 
     def warn(self, line: bytes) -> None:
         """Of stderr only the end is asked, when all is over."""
@@ -62,6 +69,9 @@ class ClaudeReader:
         seen = self.transcript
         outcome = self._outcome(ending)
         kind, error = verdict(outcome) or (None, "")
+        refused = self._refused or seen.refused
+        if refused is not None and kind in ("lost", "cancelled") and not self._stopped:
+            kind, error = refused  # it was ended for that
         limited = kind == "rate_limited"
         input_tokens, output_tokens = seen.tokens
         return AgentResult(

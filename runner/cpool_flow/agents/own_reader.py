@@ -9,7 +9,7 @@ import json
 from datetime import UTC, tzinfo
 from typing import Any
 
-from cpool_flow.agents.json_lines import count, dollars, first_line, plain
+from cpool_flow.agents.json_lines import Joined, count, dollars, first_line, plain
 from cpool_flow.agents.limits import names_limit, reset_time
 from cpool_flow.agents.protocol import MAX_LINE_BYTES, AgentResult, Ending, StopReason
 from cpool_flow.agents.verdict import Verdict, stopped
@@ -81,9 +81,14 @@ class OwnReader:
         """Note what stands in a document, or in one line."""
         for name, place in self._paths.items():
             found = place.find(value, self._form.event_key)
-            if found is not _NOTHING and found is not None:
-                before = self._values.get(name, "") if place.all else ""
-                self._values[name] = f"{_words(before)}{_words(found)}" if place.all else found
+            if found is _NOTHING or found is None:
+                continue
+            if place.all:
+                joined = self._values.setdefault(name, Joined())
+                joined.add(_words(found))
+                self._too_long = self._too_long or joined.too_long
+            else:
+                self._values[name] = found
 
     def _verdict(self, ending: Ending) -> Verdict | None:
         if self._stopped:
@@ -147,4 +152,6 @@ def _document(text: bytes) -> Any:
 
 
 def _words(value: object) -> str:
+    if isinstance(value, Joined):
+        return value.text
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -21,7 +21,12 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 @click.pass_obj
 def doctor_command(project: str | None, as_json: bool) -> int:
-    """Say what is installed and what is missing. Exit code 0: workflows can run here; agents may still be missing."""
+    """Say what is installed and what is missing. Exit code 0: workflows can run here; agents may still be missing.
+
+    \b
+    cpool-flow doctor
+    cpool-flow doctor --json
+    """
     checks = [_python(), _platform(), _git(), _shell(), *_agents(), *_own_agents(project), *_repository(project)]
     if as_json:
         print_json({"checks": checks})

@@ -45,12 +45,12 @@ class Progress(Protocol):
 def follower(folder: RunFolder, kind: ProgressKind, *, asks: bool = False, shares_terminal: bool = False) -> Progress:
     """What tells of a run. `asks`: somebody at the terminal is asked what the run asks. `shares_terminal`: other lines come on it."""
     if kind == "json":
-        return JsonProgress(folder)
+        return JsonProgress(folder, sys.stderr)
     if kind == "auto" and not shares_terminal and is_live(sys.stderr, os.environ):
         from cpool_flow.live.progress import LiveProgress
 
-        return LiveProgress(folder.logs, asks=asks)
-    return PlainProgress(quiet=kind == "quiet")
+        return LiveProgress(folder.logs, sys.stderr, asks=asks)
+    return PlainProgress(sys.stderr, quiet=kind == "quiet")
 
 
 class JsonProgress:
@@ -70,7 +70,7 @@ class JsonProgress:
         self._print(recorded)
 
     def _print(self, recorded: Iterable[Recorded]) -> None:
-        from cpool_flow.cli.event_document import event_document
+        from cpool_flow.cli.events import event_document
 
         with suppress(OSError):  # who reads them may go: the run goes on without
             for entry in recorded:

@@ -6,6 +6,9 @@ import json
 import sys
 from typing import Any, TextIO
 
+from cpool_flow.cli.runner_stream import is_read_by_the_runner
+from cpool_flow.workflow_commands import without_commands
+
 
 def print_json(document: Any, *, flush: bool = False, stream: TextIO | None = None) -> None:
     """Print one document on one line. On a terminal all but ASCII is escaped, so that no text in it steers the terminal."""
@@ -20,4 +23,4 @@ def json_text(document: Any, *, ascii_only: bool = False) -> str:
         text.encode()
     except UnicodeEncodeError:  # the name of a file that is no UTF-8
         text = json.dumps(document)
-    return text
+    return without_commands(text) if is_read_by_the_runner() else text

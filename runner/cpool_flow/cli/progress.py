@@ -117,6 +117,8 @@ class PlainProgress:
                 return _row(event.task, f"ends: {event.status}", event.reason)
             case events.DecisionNeeded():
                 return _row(event.task, "waiting", "for a decision: it may have happened before the crash")
+            case events.RunStopping() if event.cause == "budget":
+                return f"  out of budget: {event.reason}; what runs comes to its end"
             case events.RunStopping():
                 again = " · Ctrl-C again stops at once" if event.reason.endswith("Ctrl-C") else ""
                 return "  stopping at once" if event.at_once else f"  stopping in order: {event.reason}{again}"

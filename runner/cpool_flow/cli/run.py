@@ -5,36 +5,40 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from math import inf
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from cpool_flow.cli.decisions import chosen_decisions
-from cpool_flow.cli.detached import start_detached_run
+from cpool_flow.cli import completing
 from cpool_flow.cli.json_output import print_json
-from cpool_flow.cli.outcome import exit_code
 from cpool_flow.cli.project import find_run, places, project_directory
-from cpool_flow.errors import InvalidInput, OperationFailed, Problem, printable
-from cpool_flow.journal import Recorded
-from cpool_flow.model import parse_positive_duration
-from cpool_flow.run_folder import RunFolder
-from cpool_flow.spending import dollars
-from cpool_flow.state import State
+from cpool_flow.cli.runner_stream import is_read_by_the_runner
+from cpool_flow.errors import InvalidInput, OperationFailed, Problem, printable, render_problem
 
 if TYPE_CHECKING:
+    from cpool_flow import history
+    from cpool_flow.cli.actions_run import ActionsRun
     from cpool_flow.cli.follower import ProgressKind
+    from cpool_flow.history import Run
+    from cpool_flow.inputs import Inputs
+    from cpool_flow.journal import Recorded
+    from cpool_flow.run_folder import RunFolder
+    from cpool_flow.state import State
 
-LATER_OPTIONS = ("pool", "only", "trust", "allow-untrusted-checkout")
+LATER_OPTIONS = ("pool", "only")
 
 
 class Duration(click.ParamType[float]):
     name = "duration"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        from cpool_flow.model import parse_positive_duration
+
         try:
             seconds = parse_positive_duration(value)
         except ValueError as error:
@@ -67,6 +71,7 @@ class Manner:
     wait_max: float | None
     auto_approve: bool
     stay: bool
+    left_alone: bool
 
     @property
     def quiet(self) -> bool:
@@ -77,6 +82,16 @@ class Manner:
     def has_person(self) -> bool:
         """Whether somebody sits at a terminal, and can be asked."""
         return sys.stdin.isatty() and sys.stderr.isatty() and not (self.as_json or self.as_events or self.quiet or os.environ.get("CI"))
+
+    @property
+    def has_document(self) -> bool:
+        """Whether stdout is for a program."""
+        return self.as_json or self.as_events or self.detach
+
+    @property
+    def in_actions(self) -> bool:
+        """Whether the runner of GitHub Actions reads what we print."""
+        return is_read_by_the_runner() and not self.left_alone
 
     @property
     def patience_seconds(self) -> float:
@@ -109,8 +124,7 @@ def _refuse_later(ctx: click.Context, param: click.Parameter, value: Any) -> Non
 def _later(command: Any) -> Any:
     """Options of later versions are refused by name, never unknown."""
     for name in LATER_OPTIONS:
-        flag = name == "allow-untrusted-checkout"
-        command = click.option(f"--{name}", hidden=True, is_flag=flag, callback=_refuse_later, expose_value=False, default=None)(command)
+        command = click.option(f"--{name}", hidden=True, callback=_refuse_later, expose_value=False, default=None)(command)
     return command
 
 
@@ -132,25 +146,43 @@ def _output_options(command: Any) -> Any:
         ),
         click.option("--auto-approve", is_flag=True, help="Say yes to every step that asks for approval."),
         click.option("--stay", is_flag=True, hidden=True),
+        click.option("--left-alone", is_flag=True, hidden=True),
     ):
         command = option(command)
     return command
 
 
 @click.command("run", short_help="Start a run and follow it to its end.")
-@click.argument("workflow", metavar="FILE|NAME")
-@click.option("-a", "--arg", "arguments", multiple=True, metavar="K=V", help="An argument: K=TEXT, K=@FILE, K:=JSON.")
-@click.option("--args-file", metavar="FILE", help="Arguments from a YAML or JSON file; `-` is stdin.")
+@click.argument("workflow", metavar="FILE|NAME", shell_complete=completing.workflows)
+@click.option(
+    "-a",
+    "--arg",
+    "arguments",
+    multiple=True,
+    metavar="K=V",
+    shell_complete=completing.arguments,
+    help="An argument: K=TEXT, K=@FILE, K:=JSON.",
+)
+@click.option("--args-file", metavar="FILE", shell_complete=completing.files, help="Arguments from a YAML or JSON file; `-` is stdin.")
 @click.option("--slots", type=click.IntRange(1, 1000), help="How much runs at once.")
 @click.option("--budget", type=Dollars(), metavar="USD", help="Most US dollars that the run may spend.")
 @click.option("--allow-unpriced", is_flag=True, help="With a budget: also agents whose cost nobody knows.")
 @click.option("--timeout", type=Duration(), metavar="T", help="Time of the whole run, such as 30m.")
-@click.option("--agent", metavar="NAME", help="This agent in place of every other.")
+@click.option("--agent", metavar="NAME", shell_complete=completing.agents, help="This agent in place of every other.")
 @click.option("--isolation", type=click.Choice(["none", "worktree"]), help="Where steps work.")
-@click.option("--record", metavar="DIR", help="Keep what agents and commands say and do, in a folder of the run's own there.")
-@click.option("--recording", metavar="DIR", help="Run with the agent `replay`, which answers from this recording.")
+@click.option(
+    "--record",
+    metavar="DIR",
+    shell_complete=completing.folders,
+    help="Keep what agents and commands say and do, in a folder of the run's own there.",
+)
+@click.option(
+    "--recording", metavar="DIR", shell_complete=completing.folders, help="Run with the agent `replay`, which answers from this recording."
+)
 @click.option("--run-id", metavar="ID", help="An id of your own.")
 @click.option("--tag", "tags", multiple=True, metavar="T", help="Kept with the run; may be given again.")
+@click.option("--trust", metavar="REF", help="Read what runs, and what agents are told, from this branch, tag or commit.")
+@click.option("--allow-untrusted-checkout", is_flag=True, help="Work on the head of a fork although the job has secrets.")
 @_output_options
 @_later
 @click.pass_obj
@@ -162,8 +194,10 @@ def run_command(project: str | None, /, workflow: str, **options: Any) -> int:
     cpool-flow run review.yaml --arg pr=42 --arg depth=deep
     """
     from cpool_flow import start
+    from cpool_flow.github_event import current_event
 
     manner = _manner(options)
+    _meet_the_runner(manner)
     directory = project_directory(project)
     settings = start.Options(
         arguments=options["arguments"],
@@ -178,15 +212,27 @@ def run_command(project: str | None, /, workflow: str, **options: Any) -> int:
         tags=options["tags"],
         record=options["record"],
         recording=options["recording"],
+        project_named=project is not None,
+        places_of=places,
+        trust=options["trust"],
+        allow_untrusted_checkout=options["allow_untrusted_checkout"],
+        event=current_event(os.environ),
     )
     prepared = start.prepare(workflow, directory, places(directory), settings, os.environ)
-    folder = start.create(prepared, directory)
-    return _work(folder, manner, starting=True, warn=partial(_warn, prepared.warnings, manner.quiet))
+    folder = start.create(prepared, directory, os.environ)
+    return _work(folder, manner, starting=True, warn=partial(_warn, prepared.warnings, manner.quiet, prepared.sources))
 
 
 @click.command("resume", short_help="Go on with a run after a crash, a cancel or a failure.")
-@click.argument("run", default="last")
-@click.option("--decide", "decisions", multiple=True, metavar="STEP=rerun|skip|fail", help="What to do with a step that may have happened.")
+@click.argument("run", default="last", shell_complete=completing.runs)
+@click.option(
+    "--decide",
+    "decisions",
+    multiple=True,
+    metavar="STEP=rerun|skip|fail",
+    shell_complete=completing.decisions,
+    help="What to do with a step that may have happened.",
+)
 @click.option("--budget", type=Dollars(), metavar="USD", help="Another budget of the run; what it has spent counts.")
 @click.option("--starting", is_flag=True, hidden=True)
 @_output_options
@@ -197,18 +243,44 @@ def resume_command(
     """Go on with a run: finished steps are not run again, failed ones are.
 
     A run that succeeded is left as it is. The arguments stay those that it was started with.
+
+    \b
+    cpool-flow resume last
+    cpool-flow resume last --budget 20
     """
     manner = _manner(options)
-    return _work(find_run(project, run), manner, starting=starting, decisions=decisions, budget_usd=budget)
+    _meet_the_runner(manner)
+    folder = find_run(project, run)
+    if not starting and os.environ.get("GITHUB_ACTIONS") == "true":
+        from cpool_flow import start
+        from cpool_flow.github_event import current_event
+
+        start.check_resumed(folder, current_event(os.environ), os.environ)
+    return _work(folder, manner, starting=starting, decisions=decisions, budget_usd=budget)
 
 
-def _warn(warnings: Sequence[Problem], quiet: bool) -> None:
+def _meet_the_runner(manner: Manner) -> None:
+    """In GitHub Actions all goes to one stream, but what a program reads. Raises InvalidInput where outputs could not be handed on."""
+    if manner.in_actions:
+        from cpool_flow.cli import actions
+
+        if not manner.has_document:
+            actions.one_stream()
+        if not manner.detach:
+            actions.check_files(os.environ)
+
+
+def _warn(warnings: Sequence[Problem], quiet: bool, texts: Mapping[str, str] | None = None) -> None:
     if warnings and not quiet:
         from cpool_flow.cli.colour import with_labels
         from cpool_flow.cli.complain import sources
         from cpool_flow.errors import render_problems
 
-        print(with_labels(render_problems(warnings, sources(tuple(warnings)))), file=sys.stderr)
+        print(with_labels(render_problems(warnings, {**sources(tuple(warnings)), **(texts or {})})), file=sys.stderr)
+        if is_read_by_the_runner():
+            from cpool_flow.cli.actions import annotate
+
+            annotate(warnings, sys.stderr)
 
 
 def _work(
@@ -221,21 +293,24 @@ def _work(
     warn: Callable[[], None] = lambda: None,
 ) -> int:
     from cpool_flow import coordinator, history
+    from cpool_flow.cli.decisions import chosen_decisions
+    from cpool_flow.cli.detached import start_detached_run
     from cpool_flow.cli.follower import follower
     from cpool_flow.cli.person import Person, nobody
 
     run = history.read(folder)
     if run.state.status == "success":
         # Where nothing is left to do, nothing is needed for it: no secret, no lock.
+        _tell_late(folder, run)
         if not manner.quiet:
             print(f"nothing to do: run {folder.run_id} has succeeded", file=sys.stderr)
-        _print_result(folder, run, manner)
-        return 0
+        return _finish(folder, run, manner, _told_to_the_runner(folder, run.inputs, manner))
     chosen = chosen_decisions(decisions, run.state)
     _check_budget(budget_usd, run.state)
     if manner.detach:
         warn()
         return start_detached_run(folder, starting, _handed_on(manner, decisions, budget_usd), manner.as_json)
+    told = _told_to_the_runner(folder, run.inputs, manner)
     shares_terminal = manner.as_events and sys.stdout.isatty()
     progress = follower(folder, manner.progress, asks=manner.has_person, shares_terminal=shares_terminal)
     person = Person(folder, run.inputs, progress) if manner.has_person else None
@@ -250,6 +325,8 @@ def _work(
         if manner.as_events:
             _print_events(recorded)
         progress.follow(recorded, state)
+        if told is not None:
+            told.follow(recorded, state)
         if person is not None:
             person.follow(state)
 
@@ -265,24 +342,67 @@ def _work(
         auto_approve=manner.auto_approve,
         listen=person.listen if person is not None else nobody,
     )
+    if told is not None:
+        wishes = replace(wishes, grace_seconds=told.grace_seconds)
     try:
         state = coordinator.coordinate(folder, run.inputs, os.environ, follow, wishes)
         progress.summary(state)
     except OperationFailed as error:
         progress.close()
-        print(f"error: {printable(str(error))}", file=sys.stderr)
-        print(
-            f"help: once that is mended, go on with `cpool-flow resume {folder.run_id}`; nothing that has finished is lost", file=sys.stderr
-        )
+        help = f"once that is mended, go on with `cpool-flow resume {folder.run_id}`; nothing that has finished is lost"
+        _complain([Problem(str(error), help=help)])
         return error.exit_code
     finally:
         progress.close()
-    _print_result(folder, history.Run(folder, run.inputs, state), manner)
-    return exit_code(state)
+    return _finish(folder, history.Run(folder, run.inputs, state), manner, told)
+
+
+def _finish(folder: RunFolder, run: Run, manner: Manner, told: ActionsRun | None) -> int:
+    """The results of a run that has been left, to whom they are for. The exit code."""
+    from cpool_flow.cli.outcome import exit_code
+
+    problems = told.hand_on(run) if told is not None else []  # first: nobody may be left to print for
+    _print_result(folder, run, manner)
+    if told is not None:
+        told.annotate(run)
+    _complain(problems)
+    return exit_code(run.state) or (5 if any(not problem.warning for problem in problems) else 0)
+
+
+def _complain(problems: Sequence[Problem]) -> None:
+    for problem in problems:
+        print(render_problem(problem, {}), file=sys.stderr)
+    if problems and is_read_by_the_runner():
+        from cpool_flow.cli.actions import annotate
+
+        annotate(problems, sys.stderr)
+
+
+def _told_to_the_runner(folder: RunFolder, inputs: Inputs, manner: Manner) -> ActionsRun | None:
+    """In GitHub Actions, who tells its runner of the run; the secrets are covered from here on."""
+    if not manner.in_actions:
+        return None
+    from cpool_flow.cli.actions_run import ActionsRun
+
+    told = ActionsRun(folder, inputs, sys.stderr, os.environ, quiet=manner.quiet)
+    told.mask()
+    return told
+
+
+def _tell_late(folder: RunFolder, run: history.Run) -> None:
+    """Tell who was not told of the end, because the coordinator died first."""
+    from cpool_flow import coordinator
+    from cpool_flow.notify import due
+
+    if due(run.state, run.inputs.pool.file.notify):
+        with suppress(InvalidInput):  # another one does it now, or a secret that would have to be masked is not there
+            coordinator.coordinate(folder, run.inputs, os.environ, lambda recorded, state: None, coordinator.Wishes())
 
 
 def _check_budget(budget_usd: float | None, state: State) -> None:
     """Raises InvalidInput where a new budget of a run is spent already."""
+    from cpool_flow.spending import dollars
+
     spent = state.spending.spent_usd
     if budget_usd is not None and budget_usd <= spent:
         raise InvalidInput(
@@ -292,7 +412,7 @@ def _check_budget(budget_usd: float | None, state: State) -> None:
 
 def _print_events(recorded: Iterable[Recorded]) -> None:
     """Who reads them may go: the run goes on without."""
-    from cpool_flow.cli.event_document import event_document
+    from cpool_flow.cli.events import event_document
 
     try:
         for entry in recorded:
@@ -301,13 +421,20 @@ def _print_events(recorded: Iterable[Recorded]) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _print_result(folder: RunFolder, run: Any, manner: Manner) -> None:
+def _print_result(folder: RunFolder, run: Run, manner: Manner) -> None:
     if manner.as_json:
         print_json(run.document())
     elif not manner.as_events and run.state.outputs:
-        from cpool_flow.cli.output_text import print_output
+        from cpool_flow.cli.output_text import output_lines, print_output
 
-        for name, value in json.loads(folder.load(run.state.outputs)).items():
+        outputs = json.loads(folder.load(run.state.outputs))
+        if manner.in_actions:
+            from cpool_flow.cli.actions import quoted
+            from cpool_flow.cli.runner_stream import put
+
+            put(sys.stdout, quoted([line for name, value in outputs.items() for line in output_lines(name, value)]))
+            return
+        for name, value in outputs.items():
             print_output(name, value)
 
 
@@ -317,4 +444,5 @@ def _handed_on(manner: Manner, decisions: tuple[str, ...], budget_usd: float | N
     waits = [] if manner.wait_max is None else ["--wait-max", f"{manner.wait_max:.3f}s"]
     approves = ["--auto-approve"] if manner.auto_approve else []
     budget = [] if budget_usd is None else ["--budget", repr(budget_usd)]
-    return [*(waits or ["--stay"]), *approves, *budget, *(word for decision in decisions for word in ("--decide", decision))]
+    decided = [word for decision in decisions for word in ("--decide", decision)]
+    return ["--left-alone", *(waits or ["--stay"]), *approves, *budget, *decided]

@@ -21,7 +21,7 @@ SHOWN_ITEMS = 3
 def summary_lines(state: State, *, quiet: bool = False, alive: bool = False, answered: frozenset[str] = frozenset()) -> list[str]:
     """The shortest answer first: failures, then totals, then commands. `alive`: somebody works on the run. `answered`: tasks whose
     answer the run has not heard yet."""
-    lines = [line for step in state.failed_steps() for line in _failure(step)]
+    lines = [line for step in state.failed_steps() for line in failure_lines(step)]
     if quiet and state.status == "success":
         return lines
     lines.append(f"{_verdict(state)} · {totals(state, state.ended_at)}")
@@ -110,7 +110,8 @@ def _verdict(state: State) -> str:
     return state.reason if state.reason.startswith((state.status, "waits")) else f"{state.status}: {state.reason}"
 
 
-def _failure(step: StepState) -> list[str]:
+def failure_lines(step: StepState) -> list[str]:
+    """Why a step has failed, with the end of what it printed."""
     if step.error:
         return [f"failed {step.id}: {step.error}"]
     failed = [task for task in step.tasks if task.status == "failed"]

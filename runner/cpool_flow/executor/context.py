@@ -26,8 +26,8 @@ from cpool_flow.workspace import Place
 
 @dataclass(frozen=True)
 class RunContext:
-    """One run, as its attempts see it. `environment` is the caller's, `secrets` the declared ones that are set; `shared`: what a pool tells
-    its agents at this moment."""
+    """One run, as its attempts see it. `environment` is the caller's, `secrets` the declared ones that are set. `grace_seconds`:
+    how long what is stopped has to end by itself. `shared`: what a pool tells its agents at this moment."""
 
     folder: RunFolder
     inputs: Inputs
@@ -38,6 +38,7 @@ class RunContext:
     environment: Mapping[str, str]
     secrets: Mapping[str, str]
     default_shell: tuple[str, ...]
+    grace_seconds: float = 10.0
     env: Mapping[str, str] = field(default_factory=dict)
     recorder: Recorder | None = None
     context: Mapping[str, Any] = field(default_factory=dict)

@@ -38,7 +38,7 @@ class LocalSlots:
         self._warm: WarmSlots | None = None
 
     def start(self, assignment: Assignment, deliver: Deliver) -> None:
-        work = self._works[assignment.task] = Work(self._context.processes, assignment.timeout_seconds)
+        work = self._works[assignment.task] = Work(self._context.processes, assignment.timeout_seconds, self._context.grace_seconds)
         attempt = asyncio.get_running_loop().create_task(self._attempt(assignment, work, deliver))
         self._attempts.add(attempt)
         attempt.add_done_callback(self._attempts.discard)

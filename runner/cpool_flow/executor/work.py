@@ -55,11 +55,19 @@ class Watch:
     futile: Callable[[], bool] = lambda: False
 
 
-class Work:
-    """What an attempt does, so that it can be stopped. `deadline` is by the loop's clock and covers all of it."""
+def within(ladder: Ladder, seconds: float) -> Ladder:
+    """The same signals in at most so much time together, each with its share."""
+    total = sum(each for _, each in ladder)
+    return ladder if total <= seconds else tuple((number, each * seconds / total) for number, each in ladder)
 
-    def __init__(self, processes: Processes, timeout_seconds: float) -> None:
+
+class Work:
+    """What an attempt does, so that it can be stopped. `deadline` is by the loop's clock and covers all of it; `grace_seconds` is how
+    long what is stopped has to end by itself."""
+
+    def __init__(self, processes: Processes, timeout_seconds: float, grace_seconds: float = 10.0) -> None:
         self._processes = processes
+        self.grace_seconds = grace_seconds
         self._loop = asyncio.get_running_loop()
         self.deadline = self._loop.time() + timeout_seconds
         self.stopped: str | None = None
@@ -114,7 +122,7 @@ class Work:
         def halt(*, first: bool, at_once: bool) -> None:
             if first and watch:
                 watch.stopping("cancelled")
-            self._end(process, KILL_LADDER if at_once else ladder)
+            self._end(process, KILL_LADDER if at_once else within(ladder, self.grace_seconds))
 
         with self.halted_by(halt):
             return self._judged(await process.wait()) if watch is None else await self._watched(process, watch, ladder)

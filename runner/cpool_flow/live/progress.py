@@ -20,7 +20,7 @@ from cpool_flow.state import State
 REFRESH_SECONDS = 0.2
 MOST_OF_A_CORE = 0.05
 # What is said in lines that stay, besides the tree.
-_KEPT = (events.RunStopping, events.Noted, events.DecisionNeeded, events.SetupFinished, events.ApprovalRequested)
+_KEPT = (events.RunStopping, events.Noted, events.DecisionNeeded, events.SetupFinished, events.ApprovalRequested, events.SlotQuarantined)
 
 
 class LiveProgress:

@@ -25,6 +25,7 @@ from cpool_flow.history import fold
 from cpool_flow.inputs import Inputs
 from cpool_flow.journal import Journal, Lock
 from cpool_flow.lost import note_lost
+from cpool_flow.other_runs import OtherRuns
 from cpool_flow.pool.function_agent import AgentFunction, FunctionSlots
 from cpool_flow.pool.made import Made
 from cpool_flow.process import Processes
@@ -128,7 +129,9 @@ class Host:
     def _start_engine(self, state: State, journal: Journal, mark: str, resources: ExitStack) -> None:
         self.state = state
         self.processes = resources.enter_context(Processes(mark, str(self.folder.path), shared=True))
-        self.engine = Engine(state, journal, self.folder, self._follow, time.time, time.time(), patience_seconds=inf)
+        day_usd = self.inputs.pool.file.budgets.day if self.wanted.store is not None else None
+        money = OtherRuns(self.folder, day_usd, "")
+        self.engine = Engine(state, journal, self.folder, self._follow, time.time, money, time.time(), patience_seconds=inf)
 
     async def work(self) -> None:
         """Until the pool is closed and all of its work has ended. Raises OperationFailed where nobody can go on (the disk is full)."""

@@ -9,7 +9,7 @@ from typing import Any
 from cpool_flow import step_summary
 from cpool_flow.plan import Plan, PlannedStep
 from cpool_flow.report.content import Report
-from cpool_flow.report.words import as_text, first_line, moment
+from cpool_flow.report.words import first_line, in_one_line, moment
 from cpool_flow.step_summary import fenced, plain
 
 JsonObject = dict[str, Any]
@@ -31,7 +31,7 @@ def _sections(report: Report) -> Iterator[str]:
     yield step_summary.heading(run)
     yield "\n".join(f"* {fact}" for fact in _facts(report))
     yield "\n".join([*step_summary.TABLE_HEAD, *step_summary.step_rows(run["steps"])])
-    yield step_summary.graph(drawn_plan(report.plan))
+    yield step_summary.graph(drawn_plan(report.plan), run)
     yield from islice(step_summary.failures(run["steps"]), MOST_FAILURES)
     yield from step_summary.outputs(run["outputs"])
     if report.notes:
@@ -46,7 +46,7 @@ def _facts(report: Report) -> Iterator[str]:
     yield f"run `{run['run_id']}` ({run['name']})"
     yield f"began {moment(run['started_at'])}" + (f", ended {moment(run['ended_at'])}" if run["ended_at"] else "")
     for name, value in run["args"].items():
-        yield f"argument {plain(name)}: {plain(first_line(as_text(value)))}"
+        yield f"argument {plain(name)}: {plain(first_line(in_one_line(value)))}"
 
 
 def _drawn(step: PlannedStep) -> JsonObject:

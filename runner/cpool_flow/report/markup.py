@@ -7,6 +7,8 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
+from cpool_flow.errors import printable_lines
+
 Content = Markup | str | int | None
 
 
@@ -23,27 +25,7 @@ def joined(*parts: Content) -> Markup:
 
 def text(value: Content) -> Markup:
     """Text as HTML; markup as it is."""
-    return value if isinstance(value, Markup) else escape(visible(str(value)))
-
-
-def visible(value: str) -> str:
-    """Text with control, format and bidi characters as escapes; lines and tabs stay."""
-    if value.isascii() and value.isprintable():
-        return value
-    return value.replace("\r\n", "\n").translate(_SHOWN)
-
-
-class _Shown(dict[int, str]):
-    """Fills itself with what it was asked for."""
-
-    def __missing__(self, code: int) -> str:
-        character = chr(code)
-        shown = character if character.isprintable() else character.encode("unicode_escape").decode("ascii")
-        self[code] = shown
-        return shown
-
-
-_SHOWN = _Shown({ord("\n"): "\n", ord("\t"): "\t"})
+    return value if isinstance(value, Markup) else escape(printable_lines(str(value)))
 
 
 def island(data: Any) -> Markup:

@@ -11,12 +11,14 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
-from cpool_flow.report.markup import element, joined, visible
+from cpool_flow.errors import printable_lines
+from cpool_flow.report.markup import element, joined
 from cpool_flow.report.words import (
     MARKS,
     as_text,
     counted,
     first_line,
+    in_one_line,
     moment,
     money,
     own_time,
@@ -79,7 +81,7 @@ def _table(tasks: Iterable[Document]) -> Markup:
 
 
 def _row(task: Document) -> str:
-    item = _cell(as_text(task["item"])) if "item" in task else ""
+    item = _cell(in_one_line(task["item"])) if "item" in task else ""
     output = _cell(task["output"] or "") if not task["items"] else counted(len(task["items"]), "item")
     status = task["status"]
     return (
@@ -88,8 +90,10 @@ def _row(task: Document) -> str:
     )
 
 
-def _cell(value: str) -> Markup:
-    return escape(visible(value if len(value) <= MOST_CELL_CHARACTERS else f"{value[:MOST_CELL_CHARACTERS]}…"))
+def _cell(value: str) -> str:
+    if value.isalnum() and len(value) <= MOST_CELL_CHARACTERS:
+        return value
+    return escape(printable_lines(value if len(value) <= MOST_CELL_CHARACTERS else f"{value[:MOST_CELL_CHARACTERS]}…"))
 
 
 def _whole(task: Document, name: str, path: str | None) -> Markup:
@@ -110,7 +114,7 @@ def _facts(task: Document) -> Iterator[Markup]:
     ]
     yield from (element("span", fact, class_="fact") for fact in facts if fact)
     if "item" in task:
-        yield element("span", first_line(as_text(task["item"]), 80), class_="fact item")
+        yield element("span", first_line(in_one_line(task["item"]), 80), class_="fact item")
     if task["reason"]:
         yield element("span", first_line(task["reason"], 200), class_="reason")
 

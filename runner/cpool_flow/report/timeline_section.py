@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 from markupsafe import Markup
@@ -11,7 +13,7 @@ from cpool_flow.report.markup import element, joined
 from cpool_flow.report.overview import Line
 from cpool_flow.report.steps_section import anchor
 from cpool_flow.report.timeline import Scale
-from cpool_flow.report.words import counted, seconds, span, took
+from cpool_flow.report.words import counted, seconds, took
 
 Document = dict[str, Any]
 MOST_ROWS = 300
@@ -21,69 +23,68 @@ NARROWEST = 0.35
 _WORST_LAST = ("success", "cancelled", "running", "failed")
 
 
+@dataclass(frozen=True)
+class _Bar:
+    """An attempt, and from when to when it was at work."""
+
+    start: float
+    end: float
+    attempt: Document
+
+
 def timeline(lines: Sequence[Line], now: float) -> Markup | None:
     """The time line; None where nothing has begun. `now`: the end of what still runs, in seconds since the epoch."""
-    rows = [line for top in lines for line in top.everything() if line.attempts]
-    times = [_times(attempt, now) for line in rows for attempt in line.attempts]
-    if not times:
+    rows = [(line, [_bar(attempt, now) for attempt in line.attempts]) for top in lines for line in top.everything() if line.attempts]
+    if not rows:
         return None
-    scale = Scale(times)
-    shown = [_row(line, scale, now) for line in rows[:MOST_ROWS]]
+    scale = Scale((bar.start, bar.end) for _, bars in rows for bar in bars)
+    shown = [_row(line, bars, scale) for line, bars in rows[:MOST_ROWS]]
     note = element("p", f"… and {counted(len(rows) - MOST_ROWS, 'more step')}", class_="note") if len(rows) > MOST_ROWS else None
     return joined(element("div", _axis(scale), *shown, class_="timeline"), _pauses(scale), note)
 
 
-def _row(line: Line, scale: Scale, now: float) -> Markup:
-    lasted = span(line.attempts)
-    facts = " · ".join(
-        filter(None, ["" if lasted is None else took(lasted), counted(len(line.attempts), "attempt") if len(line.attempts) > 1 else ""])
-    )
+def _bar(attempt: Document, now: float) -> _Bar:
+    start = seconds(attempt["started_at"])
+    return _Bar(start, max(start, now if attempt["ended_at"] is None else seconds(attempt["ended_at"])), attempt)
+
+
+def _row(line: Line, bars: Sequence[_Bar], scale: Scale) -> Markup:
+    lasted = max(bar.end for bar in bars) - min(bar.start for bar in bars)
+    facts = " · ".join([took(lasted), *([counted(len(bars), "attempt")] if len(bars) > 1 else [])])
     name = element("a", line.path, href=f"#{anchor(line.path)}")
-    bars = joined(*_marks(scale), *_bars(line.attempts, scale, now))
-    drawing = element("svg", bars, width="100%", height=18, role="img", aria_label=f"{line.path}: {facts or 'running'}")
+    drawn = _each(bars, scale) if len(bars) <= MOST_BARS else _together(bars, scale)
+    drawing = element("svg", *_marks(scale), *drawn, width="100%", height=18, role="img", aria_label=f"{line.path}: {facts}")
     return element("div", element("div", name, element("span", facts, class_="fact"), class_="label"), drawing, class_="row")
 
 
-def _bars(attempts: Sequence[Document], scale: Scale, now: float) -> Iterator[Markup]:
-    if len(attempts) > MOST_BARS:
-        yield from (_bar(start, end, status, None) for start, end, status in _together(attempts, scale, now))
-        return
-    for attempt in attempts:
-        start, end = (scale.place(at) for at in _times(attempt, now))
-        began, ended = _times(attempt, now)
-        slot = f" · {attempt['slot']}" if attempt["slot"] else ""
+def _each(bars: Iterable[_Bar], scale: Scale) -> Iterator[Markup]:
+    for bar in bars:
+        attempt = bar.attempt
         recovery = " (recovery)" if attempt["kind"] == "recovery" else ""
-        yield _bar(
-            start,
-            end,
-            attempt["status"],
-            f"attempt {attempt['number']}{recovery}: {attempt['error_kind'] or attempt['status']} · {took(ended - began)}{slot}",
-        )
+        facts = [attempt["error_kind"] or attempt["status"], took(bar.end - bar.start), attempt["slot"], attempt["agent"]]
+        title = element("title", f"attempt {attempt['number']}{recovery}: {' · '.join(filter(None, facts))}")
+        yield _rectangle(scale.place(bar.start), scale.place(bar.end), attempt["status"], title)
 
 
-def _bar(start: float, end: float, status: str, title: str | None) -> Markup:
-    width = max(end - start, NARROWEST)
-    place = min(start, 100.0 - width)
-    inside = element("title", title) if title else None
-    return element("rect", inside, x=f"{place:.2f}%", y=2, width=f"{width:.2f}%", height=14, rx=2, class_=status)
-
-
-def _together(attempts: Iterable[Document], scale: Scale, now: float) -> Iterator[tuple[float, float, str]]:
-    """From where to where anything ran, cut into pieces of which each has the worst status in it."""
+def _together(bars: Iterable[_Bar], scale: Scale) -> Iterator[Markup]:
+    """One bar for what is next to each other and alike: where several ran, the worst of them counts."""
     worst: dict[int, int] = {}
-    for attempt in attempts:
-        start, end = (scale.place(at) for at in _times(attempt, now))
-        weight = _WORST_LAST.index(attempt["status"])
-        for piece in range(int(start / NARROWEST), int(end / NARROWEST) + 1):
+    for bar in bars:
+        weight = _WORST_LAST.index(bar.attempt["status"])
+        for piece in range(int(scale.place(bar.start) / NARROWEST), int(scale.place(bar.end) / NARROWEST) + 1):
             worst[piece] = max(weight, worst.get(piece, 0))
-    first = last = None
-    for piece in sorted(worst):
-        if first is not None and last is not None and (piece != last + 1 or worst[piece] != worst[first]):
-            yield first * NARROWEST, (last + 1) * NARROWEST, _WORST_LAST[worst[first]]
-            first = None
-        first, last = piece if first is None else first, piece
-    if first is not None and last is not None:
-        yield first * NARROWEST, (last + 1) * NARROWEST, _WORST_LAST[worst[first]]
+    pieces = sorted(worst)
+    # A run of pieces without a gap keeps its distance to how many came before.
+    runs = groupby(enumerate(pieces), lambda entry: (entry[1] - entry[0], worst[entry[1]]))
+    for (_, weight), run in runs:
+        numbers = [piece for _, piece in run]
+        yield _rectangle(numbers[0] * NARROWEST, (numbers[-1] + 1) * NARROWEST, _WORST_LAST[weight])
+
+
+def _rectangle(start: float, end: float, status: str, title: Markup | None = None) -> Markup:
+    width = max(min(end, 100.0) - start, NARROWEST)
+    place = min(start, 100.0 - width)
+    return element("rect", title, x=f"{place:.2f}%", y=2, width=f"{width:.2f}%", height=14, rx=2, class_=status)
 
 
 def _marks(scale: Scale) -> Iterator[Markup]:
@@ -101,8 +102,3 @@ def _pauses(scale: Scale) -> Markup | None:
         return None
     lengths = ", ".join(took(pause.seconds) for pause in scale.pauses[:10])
     return element("p", f"nothing ran for {lengths}: drawn shorter", class_="note")
-
-
-def _times(attempt: Document, now: float) -> tuple[float, float]:
-    start = seconds(attempt["started_at"])
-    return start, max(start, now if attempt["ended_at"] is None else seconds(attempt["ended_at"]))

@@ -53,7 +53,7 @@ def span(attempts: Iterable[Document]) -> float | None:
 
 def own_time(task: Document) -> str:
     """How long a step or item took with all that is in it; empty where nothing has ended."""
-    lasted = span(all_attempts(task))
+    lasted = span(task["attempts"] if not task["items"] and "steps" not in task else all_attempts(task))
     return "" if lasted is None else took(lasted)
 
 
@@ -83,8 +83,15 @@ def dollars(amount: float) -> str:
 
 
 def as_text(value: Any) -> str:
-    """A value as people read it: text as it is, anything else as JSON."""
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=2)
+    """A value as people read it: text as it is, anything else as JSON, a list or mapping on several lines."""
+    if isinstance(value, str):
+        return value
+    return json.dumps(value, ensure_ascii=False, indent=2) if isinstance(value, (list, dict)) else json.dumps(value)
+
+
+def in_one_line(value: Any) -> str:
+    """The same, with JSON on one line."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def first_line(text: str, most: int = 300) -> str:

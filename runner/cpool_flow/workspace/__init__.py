@@ -3,6 +3,8 @@
 Nobody's checkout is touched, and work is on a branch before its directory goes.
 """
 
+from .agent_files import AgentFile, is_agent_file, other_agent_files
+from .agent_files import save as save_agent_files
 from .inside import matching_files
 from .opening import open_worktree, plan_worktree, reattach_worktree
 from .place import Closed, Commit, Keep, Place
@@ -12,6 +14,7 @@ from .repository import Repository, survey
 from .worktree import Worktree
 
 __all__ = [
+    "AgentFile",
     "Closed",
     "Commit",
     "Keep",
@@ -20,10 +23,13 @@ __all__ = [
     "Repository",
     "Worktree",
     "WorktreeRecord",
+    "is_agent_file",
     "matching_files",
     "open_plain",
     "open_worktree",
+    "other_agent_files",
     "plan_worktree",
     "reattach_worktree",
+    "save_agent_files",
     "survey",
 ]

@@ -16,6 +16,7 @@ from typing import Literal
 
 from ..errors import OperationFailed
 from ..git import Completed, Git, GitFailed, complaint
+from .agent_files import Exchange, entries_of, index_lines
 from .view import View
 
 Nested = Literal["files", "own files", "leave"]
@@ -38,7 +39,7 @@ class Checkout:
 
     `nested` says what of repositories inside the working tree is taken: all as plain files, only those that have their
     git folder inside (a linked one has its commits elsewhere), or nothing. `hidden` takes files, too, that the index
-    tells git to assume unchanged.
+    tells git to assume unchanged. Of an `exchange` the tree holds nothing.
     """
 
     view: View
@@ -48,6 +49,7 @@ class Checkout:
     start: Callable[[], Awaitable[str | None]]
     nested: Nested = "leave"
     hidden: bool = False
+    exchange: Exchange = field(default_factory=lambda: Exchange({}))
 
     @property
     def git(self) -> Git:
@@ -68,7 +70,17 @@ class Checkout:
             await self._show(found)
         await self._take_nested(found)
         complaints = await self._add(found.excluded)
+        await self._undo_exchange()
         return Snapshot(await self.own.line("write-tree"), complaints, tuple(found.repositories))
+
+    async def _undo_exchange(self) -> None:
+        """Where the place has trusted files instead of the branch's, and no step has changed them, our index has the branch's."""
+        standing = self.exchange.standing(self.top_level)
+        tip = await self.start() if standing else None
+        if tip is not None:
+            entries = await entries_of(self.own, tip)
+            await self.own.output("update-index", "-z", "--index-info", stdin=index_lines(standing, entries, len(tip)))
+            await hide(self.own, [name for name in standing if name in entries])
 
     async def changed_files(self, before: str, after: str) -> tuple[str, ...]:
         """Paths that differ between two commits or trees, from the top level, sorted."""
@@ -157,6 +169,13 @@ class Checkout:
 
     def _path(self, name: bytes) -> Path:
         return self.top_level / os.fsdecode(name)
+
+
+async def hide(git: Git, names: Iterable[str]) -> None:
+    """Let whoever uses this index not see that the files of these names are others than in it."""
+    listed = _lines(os.fsencode(name) for name in names)
+    if listed:
+        await git.output("update-index", "-z", "--skip-worktree", "--stdin", stdin=listed)
 
 
 @dataclass

@@ -12,7 +12,8 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class WorktreeRecord:
-    """A worktree of a run. All paths are absolute, but `folder`, which is where in the repository the run was started."""
+    """A worktree of a run. All paths are absolute, but `folder`, which is where in the repository the run was started. `trusted`: the
+    folder with the files that count in place of the repository's own (`agent_files.py`, `.worktreeinclude`), empty where none does."""
 
     run_id: str
     branch: str
@@ -23,10 +24,21 @@ class WorktreeRecord:
     source_git_directory: Path
     common_directory: Path
     include_changes: bool = False
+    trusted: str = ""
 
     @property
     def reference(self) -> str:
         return f"refs/heads/{self.branch}"
+
+    @property
+    def agent_files(self) -> Path | None:
+        """Where the trusted files of agents are."""
+        return Path(self.trusted) / "agents" if self.trusted else None
+
+    @property
+    def include_file(self) -> Path:
+        """The `.worktreeinclude` that counts."""
+        return (Path(self.trusted) if self.trusted else self.source) / ".worktreeinclude"
 
     @property
     def private(self) -> Path:
@@ -53,4 +65,5 @@ class WorktreeRecord:
             source_git_directory=Path(text["source_git_directory"]),
             common_directory=Path(text["common_directory"]),
             include_changes=data["include_changes"] is True,
+            trusted=text.get("trusted", ""),
         )

@@ -1,39 +1,41 @@
-"""`status` and `events`: a run as its journal tells it. They never touch a living coordinator."""
+"""`status`: one run as its journal tells it, as a table or as JSON. It never touches a living coordinator."""
 
 from __future__ import annotations
 
+import gc
 import json
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
-from cpool_flow import history, run_folder
+from cpool_flow.cli import completing
 from cpool_flow.cli.colour import has_colour, with_status
-from cpool_flow.cli.event_document import event_document
 from cpool_flow.cli.json_output import print_json
-from cpool_flow.cli.outcome import exit_code
 from cpool_flow.cli.output_text import print_output
-from cpool_flow.cli.pause import pause
 from cpool_flow.cli.project import find_run
 from cpool_flow.errors import printable
-from cpool_flow.journal import Journal, is_alive
-from cpool_flow.tasks import StepState
+
+if TYPE_CHECKING:
+    from cpool_flow.history import Run
+    from cpool_flow.tasks import StepState
 
 FOLLOW_SECONDS = 0.1
 
 
-def living_status(run: history.Run) -> str:
+def living_status(run: Run) -> str:
     """The run's status; one that is running without a coordinator was interrupted."""
+    from cpool_flow.journal import is_alive
+
     if run.state.status == "running" and not is_alive(run.folder.path):
         return "interrupted"
     return run.state.status
 
 
 @click.command("status", short_help="Show one run.")
-@click.argument("run", default="last")
+@click.argument("run", default="last", shell_complete=completing.runs)
 @click.option("--json", "as_json", is_flag=True, help="The result document on stdout.")
 @click.option("--watch", is_flag=True, help="Follow the run until it has ended, or nobody works on it.")
 @click.option("--exit-status", is_flag=True, help="Leave with the exit code of the run.")
@@ -42,12 +44,20 @@ def status_command(project: str | None, run: str, as_json: bool, watch: bool, ex
     """Show one run: its steps, attempts, outputs and what to do next.
 
     RUN is an id, a short name, the beginning of an id, or `last`.
+
+    \b
+    cpool-flow status last
+    cpool-flow status last --watch --exit-status
     """
+    from cpool_flow import history
+    from cpool_flow.cli.outcome import exit_code
+
     folder = find_run(project, run)
     if watch:
         from cpool_flow.cli.watch import watch_run
 
         watch_run(folder)
+    gc.disable()  # all that is made now is needed to the end
     found = history.read(folder)
     if as_json:
         print_json(found.document())
@@ -56,12 +66,13 @@ def status_command(project: str | None, run: str, as_json: bool, watch: bool, ex
     return exit_code(found.state) if exit_status else 0
 
 
-def _print_status(run: history.Run) -> None:
+def _print_status(run: Run) -> None:
     from cpool_flow.cli.summary import summary_lines
+    from cpool_flow.run_folder import short_name
 
     state = run.state
     paint = with_status if has_colour(sys.stdout) else str
-    print(f"run {run.folder.run_id} ({run_folder.short_name(run.folder.run_id)}) · {run.inputs.main.name} · {living_status(run)}")
+    print(f"run {run.folder.run_id} ({short_name(run.folder.run_id)}) · {run.inputs.main.name} · {living_status(run)}")
     for line in _table(state.root.steps.values(), "  "):
         print(paint(line))
     for slot, health in sorted(state.health.items()):
@@ -94,41 +105,3 @@ def _table(steps: Iterable[StepState], indent: str) -> Iterator[str]:
 
 def _row(indent: str, name: str, status: str, *details: str) -> str:
     return f"{indent}{name:<{max(0, 22 - len(indent))}} {status:<12} {' · '.join(printable(each) for each in details if each)}".rstrip()
-
-
-@click.command("events", short_help="Print what a run's journal has recorded.")
-@click.argument("run", default="last")
-@click.option("-f", "--follow", is_flag=True, help="Go on until the run has ended.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON document instead of JSON lines.")
-@click.pass_obj
-def events_command(project: str | None, run: str, follow: bool, as_json: bool) -> int:
-    """Print the events of a run as JSON lines."""
-    folder = find_run(project, run)
-    found = (_event_json(recorded) for recorded in _follow_journal(folder, follow))
-    if as_json:
-        print_json({"events": list(found)})
-    else:
-        for event in found:
-            print_json(event, flush=follow)
-    return 0
-
-
-def _event_json(recorded: Any) -> dict[str, Any]:
-    return event_document(recorded.seq, recorded.at, recorded.event)
-
-
-def _follow_journal(folder: run_folder.RunFolder, follow: bool) -> Iterator[Any]:
-    journal = Journal.open(folder.path)
-    seq = 0
-    try:
-        while True:
-            alive = is_alive(folder.path)
-            for recorded in journal.read(seq):
-                seq = recorded.seq
-                yield recorded
-            if not follow or not alive:
-                return
-            while not journal.changed() and is_alive(folder.path):
-                pause(FOLLOW_SECONDS)
-    finally:
-        journal.close()
