@@ -25,9 +25,9 @@ LAYERS = {
         report spans event_schema workflow_schema own_agent_rules pool_rules pool_schema""",
     "edges": """faults descendants streams orphans guardian process git workspace library catalog project_pool lookup
         inputs owned run_folder written_file recording journal history other_runs agents github_event trusted""",
-    "run": """run_place approval run_values executor engine setup notify traces coordinator start worst_case plan_document
-        explain stand_in trial recorded_case attempt_logs reported""",
-    "faces": "live cli __main__",
+    "run": """run_place approval run_values executor engine setup lost notify traces coordinator start worst_case
+        plan_document explain stand_in trial recorded_case attempt_logs reported""",
+    "faces": "pool live cli __main__",
 }
 ONLY_IN = {
     "subprocess": {"process"},
