@@ -16,18 +16,17 @@ from dataclasses import dataclass, field, replace
 from math import inf
 from pathlib import Path
 
-from cpool_flow import events, faults, project_pool
+from cpool_flow import events, faults, project_pool, traces
 from cpool_flow.engine import Engine, Follow
 from cpool_flow.errors import InvalidInput
 from cpool_flow.executor.context import RunContext, declared_values, find_shell
-from cpool_flow.executor.cost import cost_in_log
 from cpool_flow.executor.local import LocalSlots
-from cpool_flow.executor.logs import clear_spools, salvage
 from cpool_flow.executor.recorder import Recorder
 from cpool_flow.guardian import sweep
 from cpool_flow.history import fold
 from cpool_flow.inputs import Inputs, hidden_values
 from cpool_flow.journal import Journal, Lock, Recorded
+from cpool_flow.lost import note_lost
 from cpool_flow.notify import Notifier, due
 from cpool_flow.other_runs import OtherRuns
 from cpool_flow.process import Processes
@@ -141,6 +140,7 @@ class _Coordinator:
                 if state.status != "success":
                     await self._drive(engine, processes, mark)
                 await notifier.settle(engine)
+                await self._trace(engine, journal)
 
     async def _drive(self, engine: Engine, processes: Processes, mark: str) -> None:
         if not self._wishes.starting:
@@ -167,23 +167,7 @@ class _Coordinator:
     def _take_over(self, engine: Engine, mark: str) -> None:
         """What another coordinator has left: its running attempts are lost, what had failed is open again."""
         state = engine.state
-        for task in list(state.running.values()):
-            started = task.attempts[-1].started
-            number = started.number
-            salvage(self._folder.logs / started.log, started.slot)
-            engine.note(
-                events.AttemptFinished(
-                    task.id,
-                    number,
-                    "lost",
-                    error=_LOST,
-                    reason=_LOST,
-                    interrupted=True,
-                    cost_at_least_usd=self._seen_cost(started),
-                    nested_usd=engine.money.settle(task.id, started.slot),
-                )
-            )
-        clear_spools(self._folder.logs)
+        note_lost(engine, self._folder, self._inputs.pool.file)
         reopen = not self._wishes.cancel and (state.status in ("failed", "cancelled") or state.stopping is not None)
         engine.note(events.RunResumed(reopen, mark, self._wishes.budget_usd))
         for task_id, choice in self._wishes.decisions.items():
@@ -203,19 +187,13 @@ class _Coordinator:
             pool = self._inputs.pool.file
         return OtherRuns(self._folder, pool.budgets.day, state.created.parent if state.created else "")
 
-    def _seen_cost(self, started: events.AttemptStarted) -> float | None:
-        """What an agent's attempt that was lost with its coordinator had spent, as far as its log tells."""
-        if started.agent is None:
-            return None
-        return cost_in_log(self._folder.logs / started.log, started.agent, started.model, self._inputs.pool.file)
-
     async def _place(self, engine: Engine) -> RunPlace:
         state = engine.state
         if state.place is None:
             raise AssertionError("BUG: a run is created together with its place")
         faults.point("before-place")
         private = self._folder.path / "place"
-        place = await open_place(self._git, state.place, private, _last_commit(state), first=self._wishes.starting, masker=self._masker)
+        place = await open_place(self._git, state.place, private, last_commit(state), first=self._wishes.starting, masker=self._masker)
         faults.point("after-place")
         for sentence in place.notes:
             engine.note(events.Noted(sentence))
@@ -232,6 +210,7 @@ class _Coordinator:
             environment=self._environment,
             secrets=self._secrets,
             default_shell=find_shell(self._environment),
+            shared=state.shared,
             grace_seconds=self._wishes.grace_seconds,
             recorder=Recorder(Path(self._inputs.record), place.place, self._masker) if self._inputs.record else None,
         )
@@ -256,16 +235,21 @@ class _Coordinator:
         engine.flush()
         faults.point("after-finish")
 
+    async def _trace(self, engine: Engine, journal: Journal) -> None:
+        """Send the spans of what was done, where somebody collects them."""
+        if self._wishes.notify and traces.wanted(self._environment):
+            complaint = await asyncio.to_thread(traces.send, traces.unsent(journal, engine.state), self._environment)
+            if complaint:
+                engine.note(events.Noted(complaint))
+                engine.flush()
+
     async def _beat(self, state: State) -> None:
         while True:
             await asyncio.sleep(self._wishes.heartbeat_seconds)
             self._wishes.heartbeat(state)
 
 
-_LOST = "the coordinator died while it ran"
-
-
-def _last_commit(state: State) -> str | None:
+def last_commit(state: State) -> str | None:
     """The newest commit of the run that the journal knows."""
     if state.place_closed and state.place_closed.commit:
         return state.place_closed.commit

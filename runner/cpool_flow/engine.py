@@ -127,6 +127,11 @@ class Engine:
         self.state.apply(event, now)
         self._batch.append((event, now))
 
+    def tell(self, event: events.Event) -> None:
+        """Take in a fact that comes from outside, and look at once what follows from it."""
+        self.note(event)
+        self._woken.set()
+
     def flush(self) -> None:
         """Make the noted facts durable. Raises OperationFailed where the disk refuses: the run can then be resumed."""
         if not self._batch:

@@ -22,12 +22,12 @@ LAYERS = {
         findings keys shape order visible references requires step_rules kind_rules asked agent_rules price_rules
         foreign_text lints skill_text skill plan validate spending tasks supervision state budget usage_limit policy
         fan_out outputs scope result secrets disclosed cases drawing workflow_commands annotations step_summary trust
-        report event_schema workflow_schema own_agent_rules pool_rules pool_schema""",
+        report spans event_schema workflow_schema own_agent_rules pool_rules pool_schema""",
     "edges": """faults descendants streams orphans guardian process git workspace library catalog project_pool lookup
         inputs owned run_folder written_file recording journal history other_runs agents github_event trusted""",
-    "run": """run_place approval run_values executor engine setup notify coordinator start worst_case plan_document
-        explain stand_in trial recorded_case attempt_logs reported""",
-    "faces": "live cli __main__",
+    "run": """run_place approval run_values executor engine setup lost notify traces coordinator start worst_case
+        plan_document explain stand_in trial recorded_case attempt_logs reported""",
+    "faces": "pool live cli __main__",
 }
 ONLY_IN = {
     "subprocess": {"process"},
@@ -38,13 +38,14 @@ ONLY_IN = {
     "sqlite3": {"journal"},
     "click": {"cli"},
     "markupsafe": {"report"},
+    "opentelemetry": {"traces"},
     "rich": {"live"},
 }
 # Clock, disk, chance, environment, processes: the core gets as values what they say.
 OUTSIDE = {"asyncio", "glob", "io", "multiprocessing", "os", "random", "secrets", "shutil", "signal", "socket", "subprocess"}
 OUTSIDE |= {"sys", "tempfile", "threading", "time", "uuid"}
 OUTSIDE_CALLS = {"open", "now", "today", "utcnow", "read_text", "read_bytes", "write_text", "write_bytes"}
-HEAVY = {"jsonschema", "networkx", "psutil", "referencing", "rich"}
+HEAVY = {"jsonschema", "opentelemetry", "networkx", "psutil", "referencing", "rich"}
 
 
 @cache

@@ -21,7 +21,6 @@ from cpool_flow.cli.runner_stream import is_read_by_the_runner
 from cpool_flow.errors import InvalidInput, OperationFailed, Problem, printable, render_problem
 
 if TYPE_CHECKING:
-    from cpool_flow import history
     from cpool_flow.cli.actions_run import ActionsRun
     from cpool_flow.cli.follower import ProgressKind
     from cpool_flow.history import Run
@@ -389,7 +388,7 @@ def _told_to_the_runner(folder: RunFolder, inputs: Inputs, manner: Manner) -> Ac
     return told
 
 
-def _tell_late(folder: RunFolder, run: history.Run) -> None:
+def _tell_late(folder: RunFolder, run: Run) -> None:
     """Tell who was not told of the end, because the coordinator died first."""
     from cpool_flow import coordinator
     from cpool_flow.notify import due
