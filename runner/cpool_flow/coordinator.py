@@ -26,7 +26,7 @@ from cpool_flow.inputs import Inputs, hidden_values
 from cpool_flow.journal import Journal, Lock
 from cpool_flow.process import Processes
 from cpool_flow.run_folder import RunFolder
-from cpool_flow.run_place import RunPlace, open_place, our_git
+from cpool_flow.run_place import RunPlace, last_commit, open_place, our_git
 from cpool_flow.run_values import RunValues, fixed_values
 from cpool_flow.secrets import Masker, check_secrets
 from cpool_flow.setup import set_up
@@ -160,7 +160,7 @@ class _Coordinator:
             raise AssertionError("BUG: a run is created together with its place")
         faults.point("before-place")
         private = self._folder.path / "place"
-        place = await open_place(self._git, state.place, private, _last_commit(state), first=self._wishes.starting, masker=self._masker)
+        place = await open_place(self._git, state.place, private, last_commit(state), first=self._wishes.starting, masker=self._masker)
         faults.point("after-place")
         for sentence in place.notes:
             engine.note(events.Noted(sentence))
@@ -206,14 +206,6 @@ class _Coordinator:
 
 
 _LOST = "the coordinator died while it ran"
-
-
-def _last_commit(state: State) -> str | None:
-    """The newest commit of the run that the journal knows."""
-    if state.place_closed and state.place_closed.commit:
-        return state.place_closed.commit
-    commits = [(task.attempts[-1].ended_at or 0.0, task.commit) for task in state.tasks.values() if task.commit and task.attempts]
-    return max(commits)[1] if commits else None
 
 
 def _reason(state: State, status: str, complaint: str) -> str:

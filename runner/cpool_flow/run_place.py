@@ -19,6 +19,7 @@ from cpool_flow.git import Git, safe_git
 from cpool_flow.plan import Plan
 from cpool_flow.process import Command, Completed, run_to_end
 from cpool_flow.secrets import Masker
+from cpool_flow.state import State
 from cpool_flow.workspace import (
     Keep,
     Place,
@@ -33,6 +34,8 @@ from cpool_flow.workspace import (
 )
 
 GIT_TIMEOUT_SECONDS = 600.0
+# In the run's folder: later steps may define others, which are not ours to start.
+FILTERS = "filters"
 
 
 def our_git(environment: Mapping[str, str]) -> Git:
@@ -128,7 +131,39 @@ async def open_place(
             private.mkdir(exist_ok=True)
             return RunPlace(await open_plain(git, directory, await survey(git, directory), private), masker)
         record = WorktreeRecord.from_json(opened.place)
-        return RunPlace(await (open_worktree(git, record) if first else reattach_worktree(git, record, last_commit)), masker)
+        known = known_filters(private)
+        place = await (open_worktree(git, record) if first else reattach_worktree(git, record, last_commit, known))
+        if known is None:
+            _keep_filters(private, place.filters)
+        return RunPlace(place, masker)
+
+
+def last_commit(state: State) -> str | None:
+    """The newest commit of the run that the journal knows."""
+    if state.place_closed and state.place_closed.commit:
+        return state.place_closed.commit
+    commits = [(task.attempts[-1].ended_at or 0.0, task.commit) for task in state.tasks.values() if task.commit and task.attempts]
+    return max(commits)[1] if commits else None
+
+
+def worktree_of(state: State) -> WorktreeRecord | None:
+    """What is known of the run's worktree; None where it worked in place."""
+    return WorktreeRecord.from_json(state.place.place) if state.place is not None and state.place.place is not None else None
+
+
+def known_filters(private: Path) -> str | None:
+    """The filters of git that were defined when the run began; None where its place was never made."""
+    try:
+        return (private / FILTERS).read_bytes().decode("utf-8", "surrogateescape")
+    except FileNotFoundError:
+        return None
+
+
+def _keep_filters(private: Path, filters: str) -> None:
+    private.mkdir(exist_ok=True)
+    unfinished = private / f"{FILTERS}.new"
+    unfinished.write_bytes(filters.encode("utf-8", "surrogateescape"))
+    unfinished.replace(private / FILTERS)
 
 
 @contextmanager

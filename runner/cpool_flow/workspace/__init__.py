@@ -3,27 +3,40 @@
 Nobody's checkout is touched, and work is on a branch before its directory goes.
 """
 
+from .changes import ChangedFile, changed, patch, table
+from .checkouts import branch_of
 from .inside import matching_files
+from .merging import Merged, merge
 from .opening import open_worktree, plan_worktree, reattach_worktree
 from .place import Closed, Commit, Keep, Place
 from .plain import PlainPlace, open_plain
 from .record import WorktreeRecord
+from .remains import Remains, remains
 from .repository import Repository, survey
 from .worktree import Worktree
 
 __all__ = [
+    "ChangedFile",
     "Closed",
     "Commit",
     "Keep",
+    "Merged",
     "Place",
     "PlainPlace",
+    "Remains",
     "Repository",
     "Worktree",
     "WorktreeRecord",
+    "branch_of",
+    "changed",
     "matching_files",
+    "merge",
     "open_plain",
     "open_worktree",
+    "patch",
     "plan_worktree",
     "reattach_worktree",
+    "remains",
     "survey",
+    "table",
 ]

@@ -46,9 +46,18 @@ async def plan_worktree(
         source_git_directory=repository.git_directory,
         common_directory=repository.common_directory,
         include_changes=include_changes,
+        target=await _target(git, repository, base),
     )
     await _refuse_taken_names(git, record)
     return record
+
+
+async def _target(git: Git, repository: Repository, base: str) -> str:
+    """The branch that the run comes from: `base` where that is a branch, else the one that is checked out, where it is there."""
+    if base == "HEAD":
+        return repository.branch or ""
+    here = git.at(repository.directory)
+    return base if await here.holds(*QUIET, "show-ref", "--verify", "--quiet", f"refs/heads/{base}") else ""
 
 
 async def open_worktree(git: Git, record: WorktreeRecord) -> Worktree:
@@ -63,17 +72,18 @@ async def open_worktree(git: Git, record: WorktreeRecord) -> Worktree:
         raise
 
 
-async def reattach_worktree(git: Git, record: WorktreeRecord, last_commit: str | None = None) -> Worktree:
+async def reattach_worktree(git: Git, record: WorktreeRecord, last_commit: str | None = None, filters: str | None = None) -> Worktree:
     """The run's worktree again, after an interruption at any point; made again from its branch where it is gone.
 
-    `last_commit` is the newest commit of the run that the caller knows, for a branch that is gone as well.
+    `last_commit` is the newest commit of the run that the caller knows, for a branch that is gone as well; `filters` are those that
+    the worktree had when the run began (`Worktree.filters`).
     `Worktree.notes` says what was mended. Raises `OperationFailed`.
     """
     if not record.common_directory.is_dir():
         raise OperationFailed(f"the repository of the run is gone: {record.common_directory}")
     record.private.mkdir(mode=0o700, parents=True, exist_ok=True)
     _check_owner(record)
-    view = await _view(git, record)
+    view = await _view(git, record, filters)
     remove_directory(removed_directory(record))
     if _being_made(record).exists() and record.top_level.is_dir():
         record.top_level.rename(removed_directory(record))  # nobody has worked in it yet
@@ -119,7 +129,10 @@ async def _make(view: View, record: WorktreeRecord, last_commit: str | None, not
 
 
 async def _start(view: View, record: WorktreeRecord) -> str:
-    """The commit that the run's branch starts from: `base`, or the uncommitted changes of the checkout on top of it."""
+    """The commit that the run's branch starts from: `base`, or the uncommitted changes of the checkout on top of it; of a run that
+    takes over what another has done, where that one was."""
+    if record.start:
+        return await _taken_over(view, record)
     if not record.include_changes:
         return record.base
     snapshot = await _source(view, record).snapshot()
@@ -131,6 +144,13 @@ async def _start(view: View, record: WorktreeRecord) -> str:
     return await view.git.line("commit-tree", snapshot.tree, "-p", record.base, "-F", "-", stdin=message)
 
 
+async def _taken_over(view: View, record: WorktreeRecord) -> str:
+    if not record.tree or record.tree == await view.git.line("rev-parse", "--verify", f"{record.start}^{{tree}}"):
+        return record.start
+    message = b"What the run before had done by then\n"
+    return await view.git.line("commit-tree", record.tree, "-p", record.start, "-F", "-", stdin=message)
+
+
 def _source(view: View, record: WorktreeRecord) -> Checkout:
     async def base() -> str:
         return record.base
@@ -138,8 +158,9 @@ def _source(view: View, record: WorktreeRecord) -> Checkout:
     return Checkout(view, record.source, record.source_git_directory / "index", record.private, base)
 
 
-async def _view(git: Git, record: WorktreeRecord) -> View:
-    return await freeze(git, record.source, record.source_git_directory, record.common_directory, record.private / "view", commits=True)
+async def _view(git: Git, record: WorktreeRecord, filters: str | None = None) -> View:
+    places = (record.source, record.source_git_directory, record.common_directory, record.private / "view")
+    return await freeze(git, *places, commits=True, filters=filters)
 
 
 async def _abandon(git: Git, record: WorktreeRecord) -> None:
@@ -207,10 +228,10 @@ def _begin(record: WorktreeRecord) -> None:
 
 def _check_owner(record: WorktreeRecord) -> None:
     try:
-        found = json.loads(_record_file(record).read_text(encoding="utf-8", errors="surrogateescape"))
-    except (FileNotFoundError, ValueError):
+        found = WorktreeRecord.from_json(json.loads(_record_file(record).read_text(encoding="utf-8", errors="surrogateescape")))
+    except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
         return
-    if found != record.to_json():
+    if found != record:
         raise OperationFailed(f"{record.top_level} belongs to another run")
 
 

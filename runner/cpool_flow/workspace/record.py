@@ -12,7 +12,11 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class WorktreeRecord:
-    """A worktree of a run. All paths are absolute, but `folder`, which is where in the repository the run was started."""
+    """A worktree of a run. All paths are absolute, but `folder`, which is where in the repository the run was started.
+
+    `target`: the branch that `base` was the tip of, empty where it was none. `start`: the commit that the run's branch begins at,
+    where it is not `base`; `tree`: the files that it begins with, where they are not those of that commit.
+    """
 
     run_id: str
     branch: str
@@ -23,6 +27,9 @@ class WorktreeRecord:
     source_git_directory: Path
     common_directory: Path
     include_changes: bool = False
+    target: str = ""
+    start: str = ""
+    tree: str = ""
 
     @property
     def reference(self) -> str:
@@ -53,4 +60,7 @@ class WorktreeRecord:
             source_git_directory=Path(text["source_git_directory"]),
             common_directory=Path(text["common_directory"]),
             include_changes=data["include_changes"] is True,
+            target=text.get("target", ""),
+            start=text.get("start", ""),
+            tree=text.get("tree", ""),
         )

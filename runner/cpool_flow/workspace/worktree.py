@@ -34,6 +34,11 @@ class Worktree:
         self._alone = asyncio.Lock()
 
     @property
+    def filters(self) -> str:
+        """The filters that may be started here: those that were defined when the run began."""
+        return self._view.filters
+
+    @property
     def directory(self) -> Path:
         return self.record.top_level / self.record.folder
 
