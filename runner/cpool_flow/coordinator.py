@@ -82,7 +82,7 @@ class _Coordinator:
         self._wishes = wishes
         self._since = since
         self._masker = Masker(hidden_values(inputs, secret_values, environment))
-        self._git = our_git({name: value for name, value in environment.items() if name not in secret_values})
+        self._git = our_git(environment, secret_values)
 
     async def work(self) -> State:
         journal = Journal.open(self._folder.path)

@@ -31,6 +31,10 @@ POINTS = (
 POINTS_OF_BRANCH = (
     "before-hand-over",
     "after-hand-over",
+    "before-tidy",
+    "after-place-tidied",
+    "after-branch-tidied",
+    "after-folder-set-aside",
 )
 
 _name, _, _count = os.environ.get("CPOOL_FAULT", "").partition(":")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,8 +38,8 @@ GIT_TIMEOUT_SECONDS = 600.0
 FILTERS = "filters"
 
 
-def our_git(environment: Mapping[str, str]) -> Git:
-    """git as we call it: by `process.py`, in a thread, so that the loop goes on."""
+def our_git(environment: Mapping[str, str], hidden: Iterable[str] = ()) -> Git:
+    """git as we call it: by `process.py`, in a thread, so that the loop goes on. It gets no variable of the names in `hidden`."""
 
     async def run(argv: Sequence[str], directory: str, environment: Mapping[str, str], stdin: bytes | None = None) -> Completed:
         if shutil.which(argv[0], path=environment.get("PATH", os.defpath)) is None:
@@ -47,7 +47,8 @@ def our_git(environment: Mapping[str, str]) -> Git:
         command = Command(tuple(argv), directory, environment, stdin)
         return await asyncio.to_thread(run_to_end, command, timeout_seconds=GIT_TIMEOUT_SECONDS)
 
-    return safe_git(run, environment)
+    kept = dict.fromkeys(environment.keys() - set(hidden))
+    return safe_git(run, {name: environment[name] for name in kept})
 
 
 @dataclass(frozen=True, slots=True)

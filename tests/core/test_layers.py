@@ -21,7 +21,7 @@ LAYERS = {
         outputs scope result secrets disclosed cases drawing event_schema workflow_schema""",
     "edges": """faults descendants streams orphans guardian process git workspace library catalog lookup inputs owned
         run_folder journal history agents""",
-    "run": """run_place approval run_values executor engine setup coordinator start plan_document explain stand_in trial
+    "run": """run_place cleaning approval run_values executor engine setup coordinator start plan_document explain stand_in trial
         recorded_case""",
     "faces": "cli __main__",
 }

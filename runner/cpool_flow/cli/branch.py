@@ -119,7 +119,9 @@ async def _merge(run: history.Run, into: str | None, as_json: bool) -> int:
             raise InvalidInput(f"run `{run_id}` came from no branch, and none is checked out", help="name one with --into BRANCH")
         if target == left.record.branch:
             raise InvalidInput(f"`{target}` is the run's own branch", help="name another with --into BRANCH")
-        merged = await workspace.merge(our_git(os.environ), left, left.tip, target, known_filters(run.folder.path / "place"))
+        merged = await workspace.merge(
+            our_git(os.environ, run.inputs.secrets), left, left.tip, target, known_filters(run.folder.path / "place")
+        )
         if merged.already:
             return _told(f"already merged: {name} is in {target}", as_json, run_id, "already merged", target, merged.commit)
         where = f", whose files in {merged.checkout} are updated" if merged.checkout not in (None, *_around()) else ""
@@ -156,5 +158,6 @@ async def _remains(run: history.Run, *, commits: bool = False) -> AsyncIterator[
             help="with `isolation: worktree` a run works on a branch of its own",
         )
     filters = known_filters(run.folder.path / "place")
-    async with workspace.remains(our_git(os.environ), record, last_commit(run.state), commits=commits, filters=filters) as left:
+    git = our_git(os.environ, run.inputs.secrets)
+    async with workspace.remains(git, record, last_commit(run.state), commits=commits, filters=filters) as left:
         yield left

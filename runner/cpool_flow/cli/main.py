@@ -21,6 +21,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "resume": ("run", "Go on with a run after a crash, a cancel or a failure."),
     "diff": ("branch", "Show what a run has changed, as a patch."),
     "merge": ("branch", "Take a run's branch over into the branch that it came from."),
+    "clean": ("clean", "Delete runs that have nothing left to take over."),
     "cancel": ("control", "Stop a run in order, from any terminal."),
     "approve": ("control", "Answer a step that waits for a person."),
     "validate": ("validate", "Find all problems of workflow files, without running them."),
@@ -38,7 +39,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "doctor": ("doctor", "Say what is installed, what is missing, and how to get it."),
 }
 # Of the contract, and of later versions.
-LATER_COMMANDS = ("rerun", "clean", "report", "ui", "completion")
+LATER_COMMANDS = ("rerun", "report", "ui", "completion")
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 SYSTEMS = ("linux", "darwin")

@@ -12,7 +12,9 @@ from .place import Closed, Commit, Keep, Place
 from .plain import PlainPlace, open_plain
 from .record import WorktreeRecord
 from .remains import Remains, remains
+from .removal import remove_directory
 from .repository import Repository, survey
+from .tidying import look, tidy
 from .worktree import Worktree
 
 __all__ = [
@@ -29,6 +31,7 @@ __all__ = [
     "WorktreeRecord",
     "branch_of",
     "changed",
+    "look",
     "matching_files",
     "merge",
     "open_plain",
@@ -37,6 +40,8 @@ __all__ = [
     "plan_worktree",
     "reattach_worktree",
     "remains",
+    "remove_directory",
     "survey",
     "table",
+    "tidy",
 ]

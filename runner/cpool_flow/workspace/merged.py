@@ -40,6 +40,12 @@ async def is_in(view: View, base: str, tip: str, other: str) -> bool:
     return await _is_squashed(view, base, tip, other) or await _is_picked(view, tip, other)
 
 
+async def names_that_hold(view: View, commit: str) -> list[str]:
+    """The branches and tags that a commit is on, also of other repositories."""
+    listing = await view.git.output("for-each-ref", "--contains", commit, "--format=%(refname)", "refs/heads", "refs/remotes", "refs/tags")
+    return listing.decode("utf-8", "surrogateescape").splitlines()
+
+
 async def merged_tree(view: View, ours: str, theirs: str) -> str | Conflict:
     """The files that a merge comes to. Touches no checkout. Raises `InvalidInput` where git cannot do it."""
     ended = await view.git.ask("merge-tree", "--write-tree", "-z", "--name-only", "--no-messages", ours, theirs)

@@ -85,7 +85,7 @@ async def reattach_worktree(git: Git, record: WorktreeRecord, last_commit: str |
     _check_owner(record)
     view = await _view(git, record, filters)
     remove_directory(removed_directory(record))
-    if _being_made(record).exists() and record.top_level.is_dir():
+    if being_made(record).exists() and record.top_level.is_dir():
         record.top_level.rename(removed_directory(record))  # nobody has worked in it yet
         remove_directory(removed_directory(record))
     if not os.path.lexists(record.top_level):
@@ -103,7 +103,7 @@ async def reattach_worktree(git: Git, record: WorktreeRecord, last_commit: str |
 async def _make_again(view: View, record: WorktreeRecord, last_commit: str | None) -> Worktree:
     admin = admin_directory(record)
     branch = RunBranch(record, view)
-    was_there = not _being_made(record).exists() and (branch.left_at or await branch.tip())
+    was_there = not being_made(record).exists() and (branch.left_at or await branch.tip())
     _begin(record)
     notes = []
     if admin is not None:
@@ -124,7 +124,7 @@ async def _make(view: View, record: WorktreeRecord, last_commit: str | None, not
     skipped = await include_files(view, _source(view, record), record.top_level)
     _make_folder(record)
     branch.leave_at(await branch.settled_tip())
-    _being_made(record).unlink()
+    being_made(record).unlink()
     return Worktree(record, view, fresh=True, notes=[*(notes or ()), *skipped])
 
 
@@ -159,7 +159,8 @@ def _source(view: View, record: WorktreeRecord) -> Checkout:
 
 
 async def _view(git: Git, record: WorktreeRecord, filters: str | None = None) -> View:
-    places = (record.source, record.source_git_directory, record.common_directory, record.private / "view")
+    source = record.source if record.source.is_dir() else record.common_directory  # a checkout that went
+    places = (source, record.source_git_directory, record.common_directory, record.private / "view")
     return await freeze(git, *places, commits=True, filters=filters)
 
 
@@ -222,7 +223,7 @@ async def _refuse_taken_names(git: Git, record: WorktreeRecord) -> None:
 
 
 def _begin(record: WorktreeRecord) -> None:
-    _being_made(record).touch()
+    being_made(record).touch()
     _record_file(record).write_text(json.dumps(record.to_json(), indent=1), encoding="utf-8", errors="surrogateescape")
 
 
@@ -235,7 +236,7 @@ def _check_owner(record: WorktreeRecord) -> None:
         raise OperationFailed(f"{record.top_level} belongs to another run")
 
 
-def _being_made(record: WorktreeRecord) -> Path:
+def being_made(record: WorktreeRecord) -> Path:
     """There until the worktree is whole: nobody has worked in it before."""
     return record.private / "being-made"
 

@@ -28,10 +28,11 @@ class Branch:
 @dataclass(frozen=True)
 class Remains:
     """`tip`: the run's last commit, None where there is none any more; `branch` is None where the branch itself went. `kept`: the
-    branches of commits that the run's own branch lost. `view` reads, and where it was asked for commits."""
+    branches of commits that the run's own branch lost. `view` reads, and commits where that was asked for; `scratch` goes with it."""
 
     record: WorktreeRecord
     view: View
+    scratch: Path
     branch: Branch | None
     tip: str | None
     kept: tuple[Branch, ...] = ()
@@ -54,7 +55,7 @@ async def remains(
         found = [Branch(name.removeprefix("refs/heads/"), tip) for name, _, tip in map(_parts, listing.splitlines())]
         branch = next((each for each in found if each.name == record.branch), None)
         kept = tuple(each for each in found if each.name.startswith(f"{record.branch}-kept-"))
-        yield Remains(record, view, branch, branch.tip if branch else await _existing(view, last_commit), kept)
+        yield Remains(record, view, Path(folder), branch, branch.tip if branch else await _existing(view, last_commit), kept)
 
 
 async def view_of(

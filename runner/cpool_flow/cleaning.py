@@ -1,0 +1,119 @@
+"""A run as something that can be deleted: what that would lose, how much disk it frees, and the deletion itself.
+
+Nothing that is unmerged, not committed, or not ended goes unless it is forced. A run that somebody works on never goes.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from cpool_flow import faults, history, workspace
+from cpool_flow.errors import FlowError, InvalidInput
+from cpool_flow.guardian import sweep
+from cpool_flow.journal import FILE, Lock, is_alive
+from cpool_flow.run_folder import RunFolder
+from cpool_flow.run_place import known_filters, last_commit, our_git, worktree_of
+
+REMOVED = "removed"
+BLOCK_BYTES = 512
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A run that might go. `reason`: why it may; `obstacles`: why it is kept unless forced; `blocks`: why it is kept in any case.
+    `ended_at`: seconds since the epoch, of one that has not ended its last sign of life. `has_work`: it has made commits."""
+
+    folder: RunFolder
+    run: history.Run | None
+    ended_at: float
+    bytes: int
+    reason: str = ""
+    obstacles: tuple[str, ...] = ()
+    blocks: tuple[str, ...] = ()
+    branch: str | None = None
+    commit: str | None = None
+    has_work: bool = False
+
+    @property
+    def status(self) -> str | None:
+        return self.run.state.status if self.run is not None else None
+
+
+async def consider(folder: RunFolder, environment: Mapping[str, str]) -> Candidate:
+    """Look at a run. Changes nothing."""
+    last_sign = max(os.stat(path).st_mtime for path in (folder.path / FILE, folder.path / f"{FILE}-wal") if path.exists())
+    try:
+        run = history.read(folder)
+    except FlowError as error:
+        return Candidate(folder, None, last_sign, _size(folder.path), obstacles=(f"it cannot be read: {error}",))
+    record = worktree_of(run.state)
+    paths = (folder.path, *((record.top_level, record.private) if record is not None else ()))
+    seen = Candidate(folder, run, run.state.ended_at or last_sign, _size(*paths))
+    unfinished = () if run.state.finished else ("it has not ended",)
+    if is_alive(folder.path):
+        return replace(seen, blocks=("it is still at work",))
+    if record is None:
+        return replace(seen, reason="it has no branch", obstacles=unfinished)
+    if not record.common_directory.is_dir():
+        return replace(seen, obstacles=(*unfinished, f"its repository is gone: {record.common_directory}"))
+    filters = known_filters(folder.path / "place")
+    async with workspace.remains(our_git(environment, run.inputs.secrets), record, last_commit(run.state), filters=filters) as left:
+        looked = await workspace.look(left)
+    seen = replace(seen, reason=looked.merged, obstacles=(*unfinished, *looked.obstacles), blocks=looked.blocks, has_work=left.changed)
+    return replace(seen, branch=left.branch.name, commit=left.branch.tip) if left.branch is not None else seen
+
+
+async def delete(candidate: Candidate, environment: Mapping[str, str], *, force: bool) -> list[str]:
+    """Delete a run with its worktree and branches. Returns what stays of it, and why; nothing where all of it went.
+
+    Raises InvalidInput where somebody has begun to work on it. Safe to call again after an interruption.
+    """
+    folder, run = candidate.folder, candidate.run
+    with Lock(folder.path):
+        record = worktree_of(run.state) if run is not None else None
+        if run is not None and not run.state.finished:
+            sweep(run.state.mark)
+        if run is not None and record is not None and record.common_directory.is_dir():
+            filters = known_filters(folder.path / "place")
+            stays = await workspace.tidy(our_git(environment, run.inputs.secrets), record, last_commit(run.state), filters, force=force)
+            if stays:
+                return stays
+        _discard(folder)
+    return []
+
+
+def empty_bin(project: Path) -> None:
+    """Remove what an interrupted deletion has left."""
+    folder = project / ".cpool" / REMOVED
+    if folder.is_dir():
+        workspace.remove_directory(folder)
+
+
+def _discard(folder: RunFolder) -> None:
+    """The folder goes by one rename, so that a run is there whole or not at all."""
+    bin = folder.path.parents[1] / REMOVED
+    aside = bin / f"{folder.run_id}.{secrets.token_hex(4)}"
+    try:
+        bin.mkdir(exist_ok=True)
+        folder.path.rename(aside)
+    except OSError as error:
+        raise InvalidInput(f"cannot delete `{folder.path}`: {error.strerror}") from error
+    faults.point("after-folder-set-aside")
+    workspace.remove_directory(aside)
+
+
+def _size(*paths: Path) -> int:
+    """Bytes on disk."""
+    total = 0
+    for path in paths:
+        for directory, _, files in os.walk(path):
+            for name in (".", *files):
+                try:
+                    total += os.lstat(os.path.join(directory, name)).st_blocks * BLOCK_BYTES
+                except OSError:
+                    continue
+    return total
