@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -77,6 +78,24 @@ class Folder:
     def run(self, name: str, *options: str) -> float:
         """Seconds of one run of a workflow file."""
         return seconds((*FLOW, "run", name, "--quiet", *options), self.path)
+
+    def steps_seconds(self, name: str, *options: str) -> float:
+        """Seconds of one run from the start of its first attempt to the end of its last, as its journal has them."""
+        times = [at for kind, _, at in self._attempts(name, *options)]
+        return max(times) - min(times)
+
+    def gap_seconds(self, name: str, before: str, after: str) -> float:
+        """Seconds from the end of a step to the first start of another."""
+        attempts = self._attempts(name)
+        ended = max(at for kind, task, at in attempts if kind == "AttemptFinished" and task == before)
+        return min(at for kind, task, at in attempts if kind == "AttemptStarted" and task.startswith(after)) - ended
+
+    def _attempts(self, name: str, *options: str) -> list[tuple[str, str, float]]:
+        command = (*FLOW, "run", name, "--events", *options)
+        ended = subprocess.run(command, cwd=self.path, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=True)
+        lines = [json.loads(line) for line in ended.stdout.splitlines()]
+        attempts = [line for line in lines if line["type"] in ("AttemptStarted", "AttemptFinished")]
+        return [(line["type"], line["task"], datetime.fromisoformat(line["at"]).timestamp()) for line in attempts]
 
 
 def peak_megabytes(command: Sequence[str], directory: str | Path) -> float:

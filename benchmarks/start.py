@@ -1,4 +1,4 @@
-"""P4, P5 and P9: start-up, memory, and how soon a resume goes on. `python benchmarks/start.py [ROWS…]`."""
+"""P4, P5, P6 and P9: start-up, memory, large files, how soon a fan-out opens and a resume goes on. `python benchmarks/start.py [ROWS…]`."""
 
 from __future__ import annotations
 
@@ -54,6 +54,34 @@ def memory_rows() -> None:
         absolute("P5 an output of 1 GB, more memory", big - small, 40, "MB")
 
 
+def large_rows() -> None:
+    """Load, validation and plan of one file, start-up left out; and the expansion of a `foreach` while the run goes on."""
+    sizes = (10_000, 20_000)
+    with Folder() as folder:
+        for size in (1, *sizes):
+            steps = "".join(f"  - {{name: s{number}, run: 'echo \"{{{{ args.who }}}}\" {number}'}}\n" for number in range(size))
+            folder.file(f"{size}.yaml", f"version: 1\nisolation: none\nargs: {{who: {{type: string, default: you}}}}\nsteps:\n{steps}")
+        one, ten, twenty = best(
+            *(lambda size=size: seconds((*FLOW, "plan", f"{size}.yaml", "--format", "json"), folder.path) for size in (1, *sizes))
+        )
+    absolute("P6 load, validate and plan 10,000 steps", ten - one, 3.0, "s")
+    row("P6 20,000 steps over 10,000, s", twenty - one, ten - one, 2.2)
+
+
+def expansion_row() -> None:
+    """From the end of the step that makes a list of 5,000 to the start of its first item, less that of a list of one."""
+    with Folder() as folder:
+        for size in (1, 5000):
+            folder.file(
+                f"{size}.yaml",
+                "version: 1\nisolation: none\nslots: 2\nsteps:\n"
+                f'  - {{name: list, run: [seq, "{size}"], output: lines}}\n'
+                '  - {name: each, foreach: steps.list.json, max_items: 5000, run: ["true"]}\n',
+            )
+        one, all_ = best(lambda: folder.gap_seconds("1.yaml", "list", "each"), lambda: folder.gap_seconds("5000.yaml", "list", "each"))
+    absolute("expansion of 5,000 items while the run goes on", all_ - one, 0.5, "s")
+
+
 def resume_row() -> None:
     """10,000 items that have ended and one open step: seconds from `resume` to the start of that step."""
     flow = FAN_OUT.replace("slots: 2", "slots: 8") + '  - name: open\n    run: ["sh", "-c", "date +%s.%N >> started; exec sleep 600"]\n'
@@ -83,8 +111,8 @@ def _wait_for_lines(folder: Folder, count: int) -> float:
     return float(path.read_text().split()[-1])
 
 
+ROWS = {"P4": start_rows, "P5": memory_rows, "P6": large_rows, "expansion": expansion_row, "P9": resume_row}
+
 if __name__ == "__main__":
-    wanted = sys.argv[1:] or ["P4", "P5", "P9"]
-    for name, rows in (("P4", start_rows), ("P5", memory_rows), ("P9", resume_row)):
-        if name in wanted:
-            rows()
+    for name in sys.argv[1:] or ROWS:
+        ROWS[name]()

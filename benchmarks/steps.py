@@ -1,10 +1,15 @@
-"""P1 and P2: what a step costs that does nothing, over the bare cost of the same processes. `python benchmarks/steps.py [ROWS…]`."""
+"""P1, P2 and P3: what a step costs that does nothing, over the bare cost of the same processes, and what edges cost.
+
+python benchmarks/steps.py [ROWS…]
+"""
 
 from __future__ import annotations
 
+import json
+import os
 import sys
 
-from measure import Folder, best, row, seconds
+from measure import ENVIRONMENT, Folder, best, row, seconds
 
 PREAMBLE = "version: 1\nisolation: none\nslots: 2\n"
 
@@ -35,10 +40,6 @@ def fan_out_rows() -> None:
     row("P1 list form, 1,000 items, s a step", *thousand, 2.0)
     script = 'xargs -P2 -I{} bash -euo pipefail -c "true"'
     row("P1 string form, 1,000 items, s a step", *step_cost('"true"', 1000, script), 2.0)
-    import os
-
-    from measure import ENVIRONMENT
-
     ENVIRONMENT["BENCH_SECRET"] = os.urandom(16).hex()
     row("P1 list form with a masked secret, s a step", *step_cost('["true"]', 1000, "xargs -P2 -n1 true", "secrets: [BENCH_SECRET]\n"), 2.5)
     ten = step_cost('["true"]', 10000, "xargs -P2 -n1 true")
@@ -58,9 +59,26 @@ def chain_row() -> None:
     row("P2 chain of 200, start-up left out, s", ours - start, peer, 3.0)
 
 
+def dense_row() -> None:
+    """20 layers of 50 steps, each of which needs all of the layer above, over a fan-out of 1,000 items. Start-up and load left out of
+    both: what is compared is what a step costs while the run goes on."""
+    layers, width = 20, 50
+    lines = [PREAMBLE, "steps:\n"]
+    for layer in range(layers):
+        above = "[]" if layer == 0 else f"[{', '.join(f's{layer - 1}_{number}' for number in range(width))}]"
+        lines += [f'  - {{name: s{layer}_{number}, needs: {above}, run: ["true"]}}\n' for number in range(width)]
+    with Folder() as folder:
+        folder.file("dense.yaml", "".join(lines))
+        folder.file("flow.yaml", fan_out('["true"]', 1000))
+        folder.file("items.json", json.dumps({"items": list(range(1000))}))
+        dense, wide = best(
+            lambda: folder.steps_seconds("dense.yaml"), lambda: folder.steps_seconds("flow.yaml", "--args-file", "items.json")
+        )
+    row("P3 dense DAG of 1,000 steps over a fan-out of 1,000, s", dense, wide, 1.3)
+
+
+ROWS = {"P1": fan_out_rows, "P2": chain_row, "P3": dense_row}
+
 if __name__ == "__main__":
-    wanted = sys.argv[1:] or ["P1", "P2"]
-    if "P1" in wanted:
-        fan_out_rows()
-    if "P2" in wanted:
-        chain_row()
+    for name in sys.argv[1:] or ROWS:
+        ROWS[name]()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import secrets
+import os
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -99,7 +99,7 @@ class _Coordinator:
         mark = state.mark
         if not self._wishes.starting:
             sweep(state.mark)
-            mark = f"{self._folder.run_id}-{secrets.token_hex(4)}"
+            mark = f"{self._folder.run_id}-{os.urandom(4).hex()}"
         with Processes(mark, str(self._folder.path)) as processes:
             engine = Engine(
                 state,

@@ -23,6 +23,7 @@ from cpool_flow.tasks import Task, seen
 
 # How often a coordinator looks for requests of other processes, in seconds.
 POLL_SECONDS = 0.25
+AUTO_APPROVE = "--auto-approve"
 Follow = Callable[[Sequence[Recorded], State], None]
 
 
@@ -91,6 +92,7 @@ class Engine:
         self._auto_approve = auto_approve
         self._waiting_since: float | None = None
         self._taken = 0  # the number of the last request that was looked at
+        self._for_persons: set[str] = set()  # questions that `--auto-approve` cannot answer
         self._said: list[tuple[str, Mapping[str, str]]] = []
         self._committed = False
 
@@ -161,11 +163,14 @@ class Engine:
     def _take_answers(self, values: Values) -> None:
         said, self._said = self._said, []
         if self._auto_approve:
-            said += [(task, {"by": "--auto-approve"}) for task in self.state.approvals]
+            said += [(task, {"by": AUTO_APPROVE}) for task in self.state.approvals if task not in self._for_persons]
         for task, words in said:
             answer = values.answer(task, words)
             if answer is not None:
                 self.note(answer)
+            elif words.get("by") == AUTO_APPROVE:
+                self._for_persons.add(task)
+                self.note(events.Noted(f"`{AUTO_APPROVE}` has no answer for step `{task}`: it asks for more than a yes"))
 
     def _out_of_patience(self, reason: str) -> bool:
         """Whether to leave now that only a person can go on. That the run waits is recorded once."""

@@ -19,7 +19,6 @@ from cpool_flow.plan import PlannedStep
 from cpool_flow.result import attempt_status, iso_time, kind
 from cpool_flow.scope import Scope
 from cpool_flow.tasks import SKIPPED_BY_WHEN, UPSTREAM_FAILED, Attempt, Frame, StepState, Task
-from cpool_flow.template import Reference
 from cpool_flow.values import Record, text_of, wrap
 
 JsonObject = dict[str, Any]
@@ -159,7 +158,7 @@ def _values(run: Run, subject: Subject) -> Iterator[JsonObject]:
             }
 
 
-def _texts(step: model.Step) -> Iterator[tuple[str, tuple[Reference, ...]]]:
+def _texts(step: model.Step) -> Iterator[tuple[str, tuple[template.Reference, ...]]]:
     for key in ("when", "foreach", "filter", "limit"):
         text = getattr(step, key)
         if isinstance(text, str):

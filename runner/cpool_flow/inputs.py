@@ -152,7 +152,7 @@ def _source_path(folder: RunFolder, key: str) -> Path:
 
 def hidden_values(inputs: Inputs, secrets: Mapping[str, str], environment: Mapping[str, str]) -> dict[str, str]:
     """What no file of the run may hold: the declared `secrets`, and the credentials of the agents that this run uses."""
-    names = {name for step in inputs.plan.everything() if step.agent for name in agents.ADAPTERS[step.agent].credentials}
+    names = {name for step in inputs.plan.everything() if step.agent for name in agents.adapter(step.agent).credentials}
     return {**present_secrets(names, environment), **secrets}
 
 

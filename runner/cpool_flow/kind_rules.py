@@ -55,7 +55,8 @@ def _refused(step: model.Step) -> Iterator[tuple[str, str]]:
         yield from _each(() if step.skill is not None else ("with",), "a step without `skill` or `workflow`")
         yield from _of_work(step)
     if not step.fans_out:
-        yield from _each(FAN_OUT - {"foreach", "matrix"}, "a step without `foreach` or `matrix`")
+        gives_up = {"fail_fast"} if step.join == "any" else set()  # the needs that it does not wait for
+        yield from _each(FAN_OUT - {"foreach", "matrix"} - gives_up, "a step without `foreach` or `matrix`")
     elif step.matrix is not None:
         yield from _each(("as",), "a matrix: the combination is called `matrix`")
 

@@ -16,7 +16,6 @@ from cpool_flow.json_value import shown
 from cpool_flow.nodes import Path
 from cpool_flow.order import Order, Placed
 from cpool_flow.permissions import may_write
-from cpool_flow.template import Reference
 
 # What strangers can write: arguments that carry it are called like this, commands that print it look like that.
 _FOREIGN_ARGUMENT = re.compile(r"(?:^|_)(?:title|body|issue|issue_(?:text|body|title)|comment|comments|description_of_issue)$")
@@ -109,7 +108,7 @@ def _agent_texts(placed: Placed) -> Iterator[tuple[Path, str]]:
     yield from (((*placed.path, "with", name), value) for name, value in (step.with_ or {}).items() if isinstance(value, str))
 
 
-def _is_foreign(reference: Reference, reader: Placed, order: Order) -> bool:
+def _is_foreign(reference: template.Reference, reader: Placed, order: Order) -> bool:
     path = reference.path
     if path[0] == "args":
         return len(path) > 1 and bool(_FOREIGN_ARGUMENT.search(path[1]))

@@ -278,7 +278,10 @@ class Step(Model):
     as_: Maybe[Variable] = Field(None, alias="as", description="Name of the item (default `item`).")
     max_parallel: Maybe[Annotated[int, Field(ge=1), WHOLE]] = Field(None, description="Most items at once.")
     max_items: Maybe[Annotated[int, Field(ge=0, le=100_000), WHOLE]] = Field(None, description="Longest list taken (default 1000).")
-    fail_fast: Maybe[bool] = Field(None, description="Stop the other items after the first failure (default false).")
+    fail_fast: Maybe[bool] = Field(
+        None,
+        description="Stop the other items after the first failure (default false). With `join: any`, stop the other needs after the first that ended well.",
+    )
     repeat: Maybe[Repeat] = Field(None, description="A loop over this step or group.")
     config: Maybe[AgentConfig] = Field(None, description="Settings of the agent for this step.")
     profile: Maybe[NonEmpty] = Field(None, description="Settings by name, from `profiles` of this file.")

@@ -14,7 +14,7 @@ from cpool_flow import events
 from cpool_flow.model import DEFAULT_AGENT_RETRIES, Retry, duration_text
 from cpool_flow.plan import AGENT_RETRIED, NEVER_RETRIED, PlannedStep
 from cpool_flow.state import State
-from cpool_flow.tasks import SKIPPED_BY_PERSON, UPSTREAM_FAILED, StepState, Task, workflow_frame
+from cpool_flow.tasks import NOT_NEEDED, PART_NOT_NEEDED, SKIPPED_BY_PERSON, UPSTREAM_FAILED, Frame, StepState, Task, workflow_frame
 
 # A usage limit without a reset time is probed at these intervals (seconds), the last one for ever.
 LIMIT_PROBES = (60.0, 120.0, 300.0, 600.0, 1800.0)
@@ -139,9 +139,14 @@ def _failures(state: State, now: float) -> Iterator[Action]:
 
 def _fast_failures(state: State, now: float) -> Iterator[Action]:
     for name in state.failing_fast:
-        for task in state.steps[name].tasks:
-            if task.status in ("ready", "waiting"):
-                yield Record(events.TaskClosed(task.id, "cancelled" if task.counted else "skipped", ANOTHER_FAILED))
+        yield from _not_begun(state.steps[name], ANOTHER_FAILED)
+
+
+def _not_begun(step: StepState, reason: str) -> Iterator[Action]:
+    """Close the tasks of a step that do not run: those that never did are skipped."""
+    for task in step.tasks:
+        if task.status in ("ready", "waiting"):
+            yield Record(events.TaskClosed(task.id, "cancelled" if task.counted or task.rounds or task.asked else "skipped", reason))
 
 
 def _closings(state: State, now: float) -> Iterator[Action]:
@@ -150,8 +155,11 @@ def _closings(state: State, now: float) -> Iterator[Action]:
         reason = halted(state, step) if step.running == 0 else None
         if reason is not None:
             ended = workflow_frame(step.frame).stopping
-            skipped = ended is not None and ended.cause == "end" and not step.opened
-            yield Record(events.StepClosed(step.id, "skipped" if skipped else "cancelled", reason))
+            on_purpose = reason in (NOT_NEEDED, PART_NOT_NEEDED) or (ended is not None and ended.cause == "end")
+            if on_purpose and step.opened:
+                yield from _not_begun(step, reason)
+            else:
+                yield Record(events.StepClosed(step.id, "skipped" if on_purpose else "cancelled", reason))
 
 
 def _judgements(state: State, now: float) -> Iterator[Action]:
@@ -194,10 +202,13 @@ def halted(state: State, step: StepState) -> str | None:
     `finally` alone, unless it is to be at once."""
     if state.stopping is not None and state.stopping.at_once:
         return state.stopping.reason
+    innermost = step
     while True:
         frame, owner = step.frame, step.frame.owner
         if step.plan.phase == "finally":
             return None
+        if step.id in state.unneeded:
+            return NOT_NEEDED if step is innermost else PART_NOT_NEEDED
         if frame.stopping is not None:
             return frame.stopping.reason
         if owner is None:
@@ -208,11 +219,17 @@ def halted(state: State, step: StepState) -> str | None:
 
 
 def _halting(state: State) -> Iterator[StepState]:
-    """The open steps of all frames that are being stopped, each once: one such frame may stand inside of another."""
+    """The open steps of all that is being stopped, each once: one such frame may stand inside of another."""
     frames = list(state.stopping_frames.values())
     for name in state.failing_fast:
-        frames += [task.frame for task in state.steps[name].tasks if task.frame is not None and not task.ended]
-    yield from dict.fromkeys(step for frame in frames for step in state.inside(frame))
+        frames += _open_frames(state.steps[name])
+    unneeded = [state.steps[name] for name in state.unneeded]
+    frames += [frame for step in unneeded for frame in _open_frames(step)]
+    yield from dict.fromkeys([*(step for frame in frames for step in state.inside(frame)), *unneeded])
+
+
+def _open_frames(step: StepState) -> list[Frame]:
+    return [task.frame for task in step.tasks if task.frame is not None and not task.ended]
 
 
 def _may_open(step: StepState) -> bool:
@@ -243,7 +260,7 @@ def after_failure(state: State, task: Task, now: float) -> events.Event:
         return events.RetryScheduled(task.id, attempt.started.kind, now, "lost when the coordinator died", free=True)
     halt = halt or (ANOTHER_FAILED if task.step in state.failing_fast else None)
     if finished.error_kind == "cancelled":
-        return events.TaskClosed(task.id, "cancelled", finished.reason or halt or "cancelled")
+        return events.TaskClosed(task.id, "cancelled", halt or finished.reason or "cancelled")
     if halt is not None:
         if finished.error_kind is None or finished.interrupted:
             return events.TaskClosed(task.id, "cancelled", halt)
@@ -365,7 +382,7 @@ def _failed(plan: PlannedStep, task: Task, finished: events.AttemptFinished) -> 
 
 
 def _stops(state: State) -> Iterator[Stop]:
-    if not state.stopping_frames and not state.failing_fast:
+    if not (state.stopping_frames or state.failing_fast or state.unneeded):
         return
     for task in state.running.values():
         reason = halted(state, state.steps[task.step]) or (ANOTHER_FAILED if task.step in state.failing_fast else None)
@@ -385,7 +402,7 @@ def _starts(state: State) -> Iterator[Start]:
         step = state.steps[name]
         if not free and not state.plan.has_slotless:
             return
-        if not step.plan.executes or (state.stopping_frames and halted(state, step) is not None):
+        if not step.plan.executes or ((state.stopping_frames or state.unneeded) and halted(state, step) is not None):
             continue
         for task in _startable(state, step):
             needs_slot = step.plan.takes_slot or task.next_kind == "recovery"

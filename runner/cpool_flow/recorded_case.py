@@ -9,7 +9,7 @@ from typing import Any
 from cpool_flow.events import AttemptFinished
 from cpool_flow.history import Run
 from cpool_flow.scope import Scope
-from cpool_flow.tasks import StepState, Task
+from cpool_flow.tasks import StepState, Task, task_names
 
 JsonObject = dict[str, Any]
 # The patch of a commit, empty where it cannot be had any more.
@@ -22,12 +22,18 @@ def recorded_case(run: Run, read_patch: ReadPatch) -> JsonObject:
     answers: dict[str, list[JsonObject]] = {}
     approvals: JsonObject = {}
     scope = Scope(state, run.folder.load, lambda frame: {})
+    shared = _shared_names(run)
     for task in state.tasks.values():
         step = state.steps[task.step]
+        if _is_abandoned(task):
+            continue
         if step.plan.executes:
-            answers.setdefault(step.plan.name, []).extend(_answers(run, step, task, scope, read_patch))
+            exact = step.plan.name in shared
+            which = {} if exact else _which(task, scope)
+            name = _replayed(task) if exact else step.plan.name
+            answers.setdefault(name, []).extend({**which, **answer} for answer in _answers(run, step, task, read_patch))
         elif step.plan.step.approve is not None and task.left is not None:
-            approvals[task.id] = _approval(run, task)
+            approvals[_replayed(task)] = _approval(run, task)
     document = run.document()
     expect = {
         "status": state.status,
@@ -54,15 +60,56 @@ def unpatched(run: Run) -> list[str]:
     return [name for names in together.values() if len(names) > 1 for name in names]
 
 
-def _answers(run: Run, step: StepState, task: Task, scope: Scope, read_patch: ReadPatch) -> Iterator[JsonObject]:
-    which: JsonObject = {}
-    item = scope.item(task)
-    if item is not None:
-        which["item"] = item
-    loop = task.within if task.within.owner is not None else None
-    if loop is not None and loop.owner is not None and len(loop.owner.rounds) > 1:
-        which["round"] = loop.number - loop.owner.counted_from
-    for attempt in task.attempts:
+def unseen(run: Run) -> list[str]:
+    """The agents' tasks of which nobody knows what files they changed: the run worked in the project itself."""
+    if run.state.place is None or run.state.place.branch is not None:
+        return []
+    steps = run.state.steps
+    return [task.id for task in run.state.tasks.values() if steps[task.step].plan.step.is_agent and steps[task.step].plan.may_write]
+
+
+def _shared_names(run: Run) -> frozenset[str]:
+    """Names that alone do not say which task is meant: of steps within what fans out, and of several steps."""
+    paths: dict[str, set[str]] = {}
+    for task in run.state.tasks.values():
+        name = run.state.steps[task.step].plan.name
+        owner = task.within.owner
+        paths.setdefault(name, set()).add(task_names(task.id, name)[1])
+        while owner is not None:
+            if owner.index is not None:
+                paths[name].add(owner.id)
+            owner = owner.within.owner
+    return frozenset(name for name, found in paths.items() if len(found) > 1)
+
+
+def _is_abandoned(task: Task) -> bool:
+    """Whether it belongs to an earlier life of the run, in which a loop came to nothing."""
+    frame = task.within
+    while frame.owner is not None:
+        if frame.number <= frame.owner.counted_from:
+            return True
+        frame = frame.owner.within
+    return False
+
+
+def _replayed(task: Task) -> str:
+    """The id that the task has in a run that goes through at once: rounds are counted without those that a resume has left behind."""
+    owner = task.within.owner
+    if owner is None:
+        return task.id
+    number = task.within.number - owner.counted_from
+    return f"{_replayed(owner)}{f'#{number}' if number > 1 else ''}{task.id.removeprefix(task.within.id)}"
+
+
+def _which(task: Task, scope: Scope) -> JsonObject:
+    """The item and the round that an answer is for, where there are several."""
+    item, owner = scope.item(task), task.within.owner
+    rounds = {} if owner is None or len(owner.rounds) - owner.counted_from < 2 else {"round": task.within.number - owner.counted_from}
+    return ({} if item is None else {"item": item}) | rounds
+
+
+def _answers(run: Run, step: StepState, task: Task, read_patch: ReadPatch) -> Iterator[JsonObject]:
+    for attempt in task.counted:
         finished = attempt.finished
         if finished is None or finished.interrupted:
             continue
@@ -70,7 +117,7 @@ def _answers(run: Run, step: StepState, task: Task, scope: Scope, read_patch: Re
         answer = _agent_answer(run, finished) if is_agent else _printed(run, finished)
         last = attempt is task.attempts[-1]
         patch = read_patch(task.commit) if is_agent and last and task.commit and task.changed_files else ""
-        yield {**which, **answer, **({"patch": patch} if patch else {})}
+        yield {**answer, **({"patch": patch} if patch else {})}
 
 
 def _agent_answer(run: Run, finished: AttemptFinished) -> JsonObject:

@@ -6,16 +6,17 @@ Knows where templates stand and what is read when; what a name means is said in 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cpool_flow import model, template
 from cpool_flow.findings import Findings
 from cpool_flow.nodes import Path
 from cpool_flow.order import Order, Placed
-from cpool_flow.template import Expression, Reference, ShellTemplate, Template, TemplateError
 from cpool_flow.visible import Declared, Here
 
-Parse = Callable[[str], Template | Expression | ShellTemplate]
+if TYPE_CHECKING:
+    Parsed = template.Template | template.Expression | template.ShellTemplate
+Parse = Callable[[str], "Parsed"]
 
 # Texts of the agent's settings that are read before any template has a value.
 _NO_TEMPLATES = ("agent", "script")
@@ -36,7 +37,7 @@ class _Reader:
         self._declared = Declared(workflow, order, outputs_of)
         self._env = frozenset(workflow.env)
         self._findings = findings
-        self._constants = template.Constants()
+        self._constants: template.Constants | None = None  # made for the first template
         self.arguments: set[str] = set()
         self.uses_all_arguments = False
 
@@ -124,13 +125,13 @@ class _Reader:
         if not template.is_template(text):
             return
         parsed = self._read(template.parse_shell, path, text, here)
-        for warning in parsed.warnings if isinstance(parsed, ShellTemplate) else ():
+        for warning in parsed.warnings if isinstance(parsed, template.ShellTemplate) else ():
             self._findings.error_in(path, warning.offset, warning.length, warning.message, hint=warning.hint, warning=True)
 
-    def _read(self, parse: Parse, path: Path, text: str, here: Here) -> Template | Expression | ShellTemplate | None:
+    def _read(self, parse: Parse, path: Path, text: str, here: Here) -> Parsed | None:
         try:
             parsed = parse(text)
-        except TemplateError as error:
+        except template.TemplateError as error:
             self._findings.error_in(path, error.offset, error.length, error.message, hint=error.hint)
             return None
         for reference in parsed.references:
@@ -139,12 +140,13 @@ class _Reader:
             self._try(path, parsed)
         return parsed
 
-    def _try(self, path: Path, parsed: Template | Expression | ShellTemplate) -> None:
+    def _try(self, path: Path, parsed: Parsed) -> None:
+        self._constants = self._constants or template.Constants()
         wrong = self._constants.error(parsed)
         if wrong is not None:
             self._findings.error_in(path, wrong.offset or 0, 1, wrong.message)
 
-    def _check(self, path: Path, reference: Reference, here: Here) -> None:
+    def _check(self, path: Path, reference: template.Reference, here: Here) -> None:
         names = reference.path
         if names[0] == "args":
             self.arguments.update(names[1:2])

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import re
-import secrets
 import zlib
 from collections.abc import Iterator
 from contextlib import suppress
@@ -215,7 +214,7 @@ class RunFolder:
     def write_value(self, text: str) -> str:
         """A file of the run that holds `text`, for a value too large for a variable. Returns its absolute path."""
         self.files.mkdir(mode=0o700, exist_ok=True)
-        path = self.files / secrets.token_hex(8)
+        path = self.files / os.urandom(8).hex()
         path.write_text(text, encoding="utf-8", newline="", errors="surrogatepass")
         return str(path)
 

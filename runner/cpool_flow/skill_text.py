@@ -15,7 +15,6 @@ from cpool_flow.arguments import Complaint, Declared
 from cpool_flow.errors import InvalidInput, Problem
 from cpool_flow.json_value import JsonValue
 from cpool_flow.model import AgentConfig
-from cpool_flow.template import Host
 from cpool_flow.values import Record, RenderError, text_of
 
 MAX_CHARACTERS = 64 * 1024 * 1024
@@ -40,7 +39,7 @@ class Skill:
         names = list(names)
         return [*self._undeclared(names), *self._without_value(len(names))]
 
-    def render(self, values: Mapping[str, JsonValue], host: Host) -> str:
+    def render(self, values: Mapping[str, JsonValue], host: template.Host) -> str:
         """The prompt for `values`, in the order of `with`. Raises InvalidInput, RenderError."""
         completed = self._completed(values)
         texts = [text_of(value) for value in values.values()]
@@ -72,7 +71,7 @@ class Skill:
             )
         return completed
 
-    def _rendered(self, values: Mapping[str, JsonValue], texts: list[str], host: Host) -> str:
+    def _rendered(self, values: Mapping[str, JsonValue], texts: list[str], host: template.Host) -> str:
         """The body as a template, with marks in it that no value can hold, then the marks replaced by texts."""
         nonce = int.from_bytes(host.nonce().encode(), "big")  # digits pass every filter unchanged
         lookup = _lookup(texts)

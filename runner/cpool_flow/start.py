@@ -6,7 +6,7 @@ Raises InvalidInput with nothing written for everything that can be found wrong 
 from __future__ import annotations
 
 import asyncio
-import secrets
+import os
 import sys
 import time
 from collections.abc import Iterable, Mapping
@@ -169,7 +169,7 @@ def _created(folder: RunFolder, prepared: Prepared) -> events.RunCreated:
         workflow=taken.main.name,
         file=taken.main.file,
         directory=taken.directory,
-        mark=f"{folder.run_id}-{secrets.token_hex(4)}",
+        mark=f"{folder.run_id}-{os.urandom(4).hex()}",
         slots=taken.slots,
         isolation=taken.isolation,
         timeout_seconds=taken.timeout_seconds,
@@ -181,7 +181,7 @@ def _created(folder: RunFolder, prepared: Prepared) -> events.RunCreated:
 
 def _new_id() -> str:
     """Sortable by time, and random enough that two runs of one second differ."""
-    return f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(3)}"
+    return f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{os.urandom(3).hex()}"
 
 
 def _undisclosed(given: Inputs, disclosed: Disclosed) -> Inputs:
@@ -245,7 +245,7 @@ def _missing_agents(taken: Inputs, project: Path, places: Searched, environment:
         if config.script is not None:
             config = config.model_copy(update={"script": str(Lookup(Path(copy.file), project, places).path(config.script))})
         try:
-            agents.ADAPTERS[step.agent].check(config, environment)
+            agents.adapter(step.agent).check(config, environment)
         except InvalidInput as error:
             problems += error.problems
     return dict.fromkeys(problems)

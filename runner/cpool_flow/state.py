@@ -15,7 +15,20 @@ from typing import Any, Literal
 
 from cpool_flow import events
 from cpool_flow.plan import Plan
-from cpool_flow.tasks import ENDED, Attempt, Frame, Order, Status, StepState, Stopping, Task, outcome_of, step_outcome, workflow_frame
+from cpool_flow.tasks import (
+    ENDED,
+    NOT_NEEDED,
+    Attempt,
+    Frame,
+    Order,
+    Status,
+    StepState,
+    Stopping,
+    Task,
+    outcome_of,
+    step_outcome,
+    workflow_frame,
+)
 
 RunStatus = Literal["running", "waiting", "success", "failed", "cancelled"]
 
@@ -57,6 +70,8 @@ class State:
         # Steps whose needs are met and which are not opened, and those where an item failed under `fail_fast`.
         self.due: dict[str, None] = {}
         self.failing_fast: dict[str, None] = {}
+        # Needs that a step with `join: any` and `fail_fast` has given up.
+        self.unneeded: dict[str, None] = {}
         self.failed: dict[str, None] = {}
         # Frames that are being stopped, and those of sub-workflows with a time limit.
         self.stopping_frames: dict[str, Frame] = {}
@@ -149,12 +164,20 @@ class State:
         step.items, step.opened, step.status = event.items, True, "ready"
         self._order += 1
         step.order = (*step.frame.order, self._order)
+        if step.plan.join == "any" and step.plan.step.fail_fast:
+            self._give_up_needs(step)
         self._make_tasks(step, event.count)
         self._count_tasks(step)
         if not event.count:
             self._close_step(step, "success", "no items", at)
         elif _all_ended(step):
             self._close_step(step, *step_outcome(step), at)
+
+    def _give_up_needs(self, step: StepState) -> None:
+        """What only this step has waited for is of no use to anybody, now that it goes on without it."""
+        for need in step.frame.needs(step):
+            if not need.ended and step.frame.plan.dependents[need.plan.name] == (step.plan.name,):
+                self.unneeded[need.id] = None
 
     def _step_closed(self, event: events.StepClosed, at: float) -> None:
         step = self.steps[event.step]
@@ -316,6 +339,7 @@ class State:
             self.waits.clear()
             self.failed.clear()
             self.failing_fast.clear()
+            self.unneeded.clear()
             self.stopping_frames.clear()
             self._recount()
 
@@ -409,6 +433,9 @@ class State:
         frame = step.frame
         self.due.pop(step.id, None)
         self.failing_fast.pop(step.id, None)
+        if step.id in self.unneeded:
+            del self.unneeded[step.id]
+            reason = NOT_NEEDED if status in ("cancelled", "skipped") else reason
         step.status, step.reason, step.ended_at = status, reason, at
         if status == "failed":
             self.failed[step.id] = None

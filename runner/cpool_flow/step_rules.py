@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
-from cpool_flow import model, settings, shell, template
+from cpool_flow import model, settings, template
 from cpool_flow.errors import did_you_mean
 from cpool_flow.fan_out import EXTRA, MOST_COMBINATIONS
 from cpool_flow.findings import Findings
@@ -20,6 +20,7 @@ from cpool_flow.nodes import Path
 from cpool_flow.order import Order, Placed
 from cpool_flow.outputs import path_keys
 from cpool_flow.plan import DEFAULT_MAX_ITEMS, NEVER_RETRIED
+from cpool_flow.shell import program
 from cpool_flow.visible import ITEM_FIELDS, RESERVED, STEP_FIELDS
 
 # What changes how a shell finds programs, reads start-up files or splits words.
@@ -232,7 +233,7 @@ class _Rules:
             self._error("shell", "`shell` takes no template")
             return
         try:
-            words = shell.words(step.shell)
+            words = program.words(step.shell)
         except ValueError as error:
             self._error("shell", f"`shell` {error}")
             return

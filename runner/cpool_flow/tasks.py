@@ -6,6 +6,7 @@ loop. Records only: `state.py` changes them. Times are seconds since the epoch.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -24,6 +25,10 @@ Product = events.AttemptFinished | events.RoundFinished | events.ApprovalAnswere
 SKIPPED_BY_WHEN = "`when` is false"
 SKIPPED_BY_PERSON = "skipped by decision"
 UPSTREAM_FAILED = "upstream failed"
+# Of a need that `join: any` with `fail_fast` gives up, because another has ended well.
+NOT_NEEDED = "not needed any more"
+PART_NOT_NEEDED = "what this is part of is not needed any more"
+_ON_PURPOSE = frozenset({SKIPPED_BY_WHEN, SKIPPED_BY_PERSON, NOT_NEEDED})
 
 
 @dataclass(slots=True)
@@ -146,15 +151,17 @@ class StepState:
 
     @property
     def ended_well(self) -> bool:
-        """Whether dependents may run: success, skipped on purpose, or a failure that is let pass."""
+        """Whether dependents may run: success, left out on purpose, or a failure that is let pass."""
         if self.status == "failed":
             return self.plan.on_failure == "continue"
-        return self.status == "success" or (self.status == "skipped" and self.reason in (SKIPPED_BY_WHEN, SKIPPED_BY_PERSON))
+        if self.status == "cancelled":
+            return self.reason == NOT_NEEDED
+        return self.status == "success" or (self.status == "skipped" and self.reason in _ON_PURPOSE)
 
     @property
     def went_wrong(self) -> bool:
         """Whether a resume has to do it again."""
-        return self.status in ("failed", "cancelled") or (self.status == "skipped" and not self.ended_well)
+        return self.status == "failed" or (self.status in ("cancelled", "skipped") and not self.ended_well)
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,6 +223,11 @@ class Frame:
         return [step for step in self.steps.values() if step.status in ("failed", "cancelled") and not step.ended_well]
 
 
+def task_names(task: str, step: str) -> tuple[str, ...]:
+    """What a task may be called, the most exact first: its id (`part[0]/line`), the path of its step (`part/line`), the name of that."""
+    return (task, re.sub(r"\[\d+\]|#\d+", "", task), step)
+
+
 def workflow_frame(frame: Frame) -> Frame:
     """The walk through the whole file that a frame belongs to: the run's, or a sub-workflow's."""
     while frame.owner is not None and not frame.plan.is_workflow:
@@ -225,14 +237,15 @@ def workflow_frame(frame: Frame) -> Frame:
 
 def outcome_of(frame: Frame) -> Literal["success", "failed", "cancelled"]:
     """What all steps of a frame together have come to, by one rule: stopped by a person is cancelled; a failure that counts is
-    failed; what an early end has cut off does not count."""
+    failed; what its own early end has cut off does not count, what something outside has cut off does."""
     stopping = frame.stopping
     if stopping is not None and stopping.cause != "end":
         return stopping.status
     bad = {step.status for step in frame.bad_steps()}
     if stopping is not None:
         return "failed" if "failed" in bad else stopping.status
-    return "failed" if "failed" in bad else "cancelled" if bad else "success"
+    cut = any(step.status == "skipped" and not step.ended_well for step in frame.steps.values())
+    return "failed" if "failed" in bad else "cancelled" if bad or cut else "success"
 
 
 def step_outcome(step: StepState) -> tuple[Status, str]:
@@ -241,12 +254,11 @@ def step_outcome(step: StepState) -> tuple[Status, str]:
     alone = step.tasks[0].reason if len(step.tasks) == 1 else ""
     if counts["failed"]:
         return "failed", alone or f"{counts['failed']} of {len(step.tasks)} items failed"
-    if counts["cancelled"]:
-        return "cancelled", alone
-    if counts["success"]:
-        return "success", alone
-    reasons = {task.reason for task in step.tasks}
-    return "skipped", reasons.pop() if len(reasons) == 1 else ""
+    cut = {task.reason for task in step.tasks if task.status in ("cancelled", "skipped") and task.reason != SKIPPED_BY_PERSON}
+    why = cut.pop() if len(cut) == 1 else ""
+    if counts["cancelled"] or (counts["success"] and why):
+        return "cancelled", why
+    return ("success", alone) if counts["success"] else ("skipped", why or alone or SKIPPED_BY_PERSON)
 
 
 def seen(frame: Frame, name: str) -> StepState | None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -18,12 +19,14 @@ from typing import Any
 
 from cpool_flow import coordinator, history, start
 from cpool_flow.cases import Case
-from cpool_flow.errors import InvalidInput, OperationFailed
+from cpool_flow.errors import InvalidInput, OperationFailed, Problem, did_you_mean
 from cpool_flow.inputs import WorkflowCopy
 from cpool_flow.journal import Recorded
 from cpool_flow.lookup import Searched
+from cpool_flow.plan import Plan, PlannedStep
 from cpool_flow.process import Command, run_to_end
 from cpool_flow.state import State
+from cpool_flow.tasks import task_names
 
 _STAND_IN = str(Path(__file__).with_name("stand_in.py"))
 _SCRIPT = "answers.yaml"
@@ -129,17 +132,32 @@ def _commit(scratch: Path, environment: Mapping[str, str]) -> None:
 def _with_answers(prepared: start.Prepared, case: Case, answers: Path) -> start.Prepared:
     """The run with the answers of the case in place of agents and of the commands that it names. `answers`: a file for the latter.
     Raises InvalidInput."""
-    plan = {step.name: step for step in prepared.inputs.plan.everything() if step.executes}
-    unknown = [name for name in case.answers if name not in plan]
+    known = dict(_executing(prepared.inputs.plan))
+    meant = {name: known.get(task_names(name, name)[1]) for name in case.answers}
+    unknown = [name for name, step in meant.items() if step is None]
     if unknown:
-        raise InvalidInput(f"case `{case.name}` answers for step `{unknown[0]}`, which executes nothing or does not exist")
-    commands = [name for name in case.answers if plan[name].step.run is not None]
+        near = did_you_mean(unknown[0], known)
+        raise InvalidInput(
+            Problem(f"case `{case.name}` answers for step `{unknown[0]}`, which executes nothing or does not exist", hint=near)
+        )
+    commands = [name for name, step in meant.items() if step is not None and step.step.run is not None]
     agents = {name: answer for name, answer in case.answers.items() if name not in commands}
     script = json.dumps({"steps": agents}).encode()
     printed = {name: [each.model_dump() for each in case.printed(name)] for name in commands}
     answers.write_text(json.dumps(printed), encoding="utf-8")
-    copies = {key: _answered(copy, set(commands), answers) for key, copy in prepared.inputs.copies.items()}
+    stand_ins = {step.name for name, step in meant.items() if step is not None and name in commands}
+    copies = {key: _answered(copy, stand_ins, answers) for key, copy in prepared.inputs.copies.items()}
     return replace(prepared, inputs=replace(prepared.inputs, copies=copies), copies={**prepared.copies, _SCRIPT: script})
+
+
+def _executing(plan: Plan, path: str = "") -> Iterator[tuple[str, PlannedStep]]:
+    """The steps that execute something, by what a case may call them: name, and path where they are inside of others."""
+    for step in plan:
+        own = f"{path}{step.name}"
+        if step.executes:
+            yield from ((name, step) for name in dict.fromkeys((step.name, own)))
+        if step.inner is not None:
+            yield from _executing(step.inner, f"{own}/")
 
 
 def _answered(copy: WorkflowCopy, commands: set[str], answers: Path) -> WorkflowCopy:
@@ -182,7 +200,9 @@ class _Person:
 
     def follow(self, recorded: Sequence[Recorded], state: State) -> None:
         for task in state.approvals:
-            approval = self._case.approvals.get(task) or self._case.approvals.get(task.rpartition("/")[2].partition("[")[0])
+            approvals = self._case.approvals
+            names = task_names(task, state.steps[state.tasks[task].step].plan.name)
+            approval = next((approvals[name] for name in names if name in approvals), None)
             if approval is not None and self._say is not None and task not in self._answered:
                 self._answered.add(task)
                 words = {"answer": approval.answer, "reason": approval.reason, "by": "the case"}
@@ -220,6 +240,7 @@ def _unexpected(case: Case, state: State, document: Mapping[str, Any]) -> Iterat
 def _failures(state: State) -> Iterator[str]:
     for step in state.failed_steps():
         told = step.error or next((task.error for task in step.tasks if task.status == "failed"), "")
+        told = re.sub(rf"`[^`]*{re.escape(_STAND_IN)}[^`]*`", "its answer", told)  # the command is one that nobody has written
         yield f"step `{step.id}` failed: {told.strip().splitlines()[0] if told.strip() else step.reason}"
 
 

@@ -156,3 +156,56 @@ def test_a_resume_after_a_failure_goes_on_inside_the_item_that_failed() -> None:
     again = Simulation(flow, items={"g": 3}, journal=list(first.journal)).run()
     assert started(again)[len(started(first)) :] == ["g[1]/b", "after"]
     assert again.state.status == "success"
+
+
+# ---- the first need that ends well ----
+
+
+def racing(*needs: str, **more: Any) -> dict[str, Any]:
+    return {"name": "first", "needs": list(needs), "join": "any", "run": "x", **more}
+
+
+def takes(**seconds: float) -> Outcome:
+    return lambda event: (seconds.get(event.task, 1.0), finished(event.task, event.number))
+
+
+def test_the_first_need_that_ends_well_lets_the_others_run_on() -> None:
+    steps = [{"name": name, "needs": [], "run": "x"} for name in ("quick", "slow")]
+    run = Simulation(workflow(*steps, racing("quick", "slow")), takes(slow=9)).run()
+    assert run.statuses() == {"quick": "success", "slow": "success", "first": "success"}
+
+
+def test_with_fail_fast_the_first_need_that_ends_well_cancels_the_others() -> None:
+    steps = [{"name": name, "needs": [], "run": "x"} for name in ("quick", "slow", "late")]
+    run = Simulation(workflow(*steps, racing("quick", "slow", "late", fail_fast=True)), takes(slow=9), slots=2).run()
+    assert run.statuses() == {"quick": "success", "slow": "cancelled", "late": "skipped", "first": "success"}
+    assert run.state.status == "success"
+    assert {run.state.steps[name].reason for name in ("slow", "late")} == {"not needed any more"}
+    assert run.now == 2.0
+
+
+def test_what_others_wait_for_as_well_is_not_given_up() -> None:
+    steps = [{"name": name, "needs": [], "run": "x"} for name in ("quick", "slow")]
+    other = {"name": "other", "needs": ["slow"], "run": "x"}
+    run = Simulation(workflow(*steps, racing("quick", "slow", fail_fast=True), other), takes(slow=9)).run()
+    assert run.statuses() == {"quick": "success", "slow": "success", "first": "success", "other": "success"}
+
+
+def test_groups_and_fan_outs_are_given_up_with_all_that_is_in_them() -> None:
+    steps = [
+        {"name": "quick", "needs": [], "run": "x"},
+        group(needs=[], foreach=[1, 2, 3]),
+        {"name": "each", "needs": [], "foreach": [1, 2, 3], "run": "x"},
+    ]
+    slow = takes(**{"each[1]": 9, "each[2]": 9, "g[0]/a": 9, "g[1]/a": 9, "g[2]/a": 9})
+    run = Simulation(workflow(*steps, racing("quick", "g", "each", fail_fast=True)), slow, slots=4, items={"g": 3, "each": 3}).run()
+    assert (run.statuses()["g"], run.statuses()["each"], run.state.status) == ("cancelled", "skipped", "success")
+    assert run.now < 9.0
+    again = Simulation(workflow(*steps, racing("quick", "g", "each", fail_fast=True)), slow, slots=4, journal=list(run.journal)).run()
+    assert len(started(again)) == len(started(run))
+
+
+def test_an_end_skips_the_items_of_a_group_that_have_not_begun() -> None:
+    steps = [{"name": "wait", "run": "x"}, {"name": "stop", "end": "success"}, group(needs=[], foreach=[1, 2, 3])]
+    run = Simulation(workflow(*steps), takes(**{"g[0]/a": 5}), slots=2, items={"g": 3}).run()
+    assert [task.status for task in run.state.steps["g"].tasks] == ["cancelled", "cancelled", "skipped"]

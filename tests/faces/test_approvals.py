@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from session import Session
+from terminal import Terminal
 
 from survivors import eventually
 
@@ -147,3 +148,23 @@ def test_the_question_is_shown_wherever_a_run_waits(session: Session) -> None:
     assert "each[1]/ask asks" not in status
     assert "answered: `each[1]/ask`" in status
     assert "each[0]/ask asks: Ship a?" in status
+
+
+def test_auto_approve_leaves_to_a_person_what_asks_for_more_than_a_yes(session: Session) -> None:
+    session.file("flow.yaml", "steps:\n  - {name: plain, approve: Go?}\n  - {name: many, approve: How many?, output: json}\n")
+    ended = session.flow("run", "flow.yaml", "--auto-approve", "--run-id", "r1")
+    assert ended.code == 4
+    assert ended.err.count("`--auto-approve` has no answer for step `many`: it asks for more than a yes") == 1
+    assert "answer: cpool-flow approve r1 many" in ended.err
+    assert session.flow("approve", "r1", "many", "--answer", "3").code == 0
+    assert session.flow("resume", "r1").code == 0
+
+
+def test_at_a_terminal_a_wrong_answer_is_told_and_asked_for_again(session: Session) -> None:
+    session.file("flow.yaml", "steps:\n  - {name: many, approve: How many?, output: json}\n  - run: echo {{ steps.many.json }}\n")
+    terminal = Terminal(session, "run", "flow.yaml")
+    terminal.read_until("y [ANSWER] to approve")
+    terminal.type("y few\n")
+    terminal.read_until("that is not what `many` asks for")
+    terminal.type("y 3\n")
+    assert terminal.end() == 0

@@ -275,7 +275,8 @@ def test_an_early_end_is_no_reason_for_an_output_that_cannot_be_had(session: Ses
         """,
         code=1,
     )
-    assert result["error"] == "output `text`: `steps.cut.output` has no value: step `cut` was skipped"
+    place = f"({session.path}/flow.yaml:5:21)"
+    assert result["error"] == f"output `text`: `steps.cut.output` has no value: step `cut` was skipped {place}"
 
 
 def test_a_resume_goes_on_inside_of_the_item_that_failed(session: Session) -> None:

@@ -137,3 +137,94 @@ def test_a_workflow_without_cases_says_how_to_get_them(session: Session) -> None
     ended = session.flow("test", "flow.yaml")
     assert ended.code == 2
     assert "cpool-flow test --init RUN" in ended.err
+
+
+@pytest.fixture
+def plain(project: Session) -> Session:
+    """A project without cases."""
+    (project.path / "flow.test.yaml").unlink()
+    return project
+
+
+NESTED = """
+    config: {agent: scripted, script: answers.yaml}
+    steps:
+      - name: part
+        foreach: [a, b]
+        steps:
+          - name: each
+            foreach: [same, same]
+            run: echo {{ index }}-$CPOOL_STEP
+          - {name: say, prompt: "{{ steps.each.items | map(attribute='output') | join(' ') }}"}
+      - name: say
+        prompt: the end
+    outputs: {said: "{{ steps.part.items | map(attribute='output') | join(' ') }} {{ steps.say.output }}"}
+"""
+
+
+def test_answers_may_be_given_by_path_and_by_item_of_an_outer_step(project: Session) -> None:
+    project.file("answers.yaml", "default: {echo: true}")
+    project.file("flow.yaml", NESTED)
+    project.file(
+        "flow.test.yaml",
+        """
+        cases:
+          - name: by path
+            answers: {part/say: inner, say: outer, "part[1]/each[0]": one, each: other}
+            expect: {outputs: {said: inner inner outer}}
+          - name: by id
+            answers: {"part[1]/say": second, part/say: first, say: outer}
+            expect: {outputs: {said: first second outer}}
+        """,
+    )
+    ended = project.flow("test", "flow.yaml")
+    assert ended.code == 0, ended.out + ended.err
+
+
+def test_the_cases_of_a_run_with_equal_items_inside_of_items_pass_as_they_are_written(plain: Session) -> None:
+    plain.file("answers.yaml", "default: {echo: true}")
+    plain.file("flow.yaml", NESTED)
+    assert plain.flow("run", "flow.yaml").code == 0
+    assert plain.flow("test", "--init", "last").code == 0
+    ended = plain.flow("test", "flow.yaml")
+    assert ended.code == 0, ended.out + ended.err
+    text = (plain.path / "flow.test.yaml").read_text()
+    assert "0-part[1]/each[0] 1-part[1]/each[1]" in text
+
+
+def test_the_cases_of_a_loop_that_was_resumed_count_its_last_life(plain: Session) -> None:
+    plain.file(
+        "flow.yaml",
+        """
+        steps:
+          - name: loop
+            repeat: {until: steps.try.output == '6', max: 3}
+            steps:
+              - {name: try, run: 'echo x >> rounds; wc -l < rounds'}
+        """,
+    )
+    assert plain.flow("run", "flow.yaml").code == 1
+    assert plain.flow("resume", "last").code == 0
+    assert plain.flow("test", "--init", "last").code == 0
+    text = (plain.path / "flow.test.yaml").read_text()
+    assert "round: 3" in text
+    assert "round: 0" not in text
+    ended = plain.flow("test", "flow.yaml")
+    assert ended.code == 0, ended.out + ended.err
+
+
+def test_files_that_an_agent_changed_in_the_project_itself_are_said_to_be_unknown(plain: Session) -> None:
+    plain.file("answers.yaml", "steps: {write: {answer: done, edits: {a.txt: new}}}")
+    plain.file("flow.yaml", "isolation: none\nconfig: {agent: scripted, script: answers.yaml}\nsteps:\n  - {name: write, prompt: go}\n")
+    assert plain.flow("run", "flow.yaml").code == 0
+    assert plain.flow("test", "--init", "last").code == 0
+    assert "What files write changed is not known, for the run had no branch" in (plain.path / "flow.test.yaml").read_text()
+
+
+def test_a_command_that_is_answered_with_a_failure_is_told_as_such(plain: Session) -> None:
+    plain.file("flow.yaml", "steps:\n  - {name: build, run: make}\n")
+    plain.file("flow.test.yaml", "cases:\n  - {name: red, answers: {build: {stderr: no rule, exit_code: 2}}}\n")
+    ended = plain.flow("test", "flow.yaml")
+    assert ended.code == 1
+    assert "step `build` failed: its answer ended with exit code 2" in ended.out + ended.err
+    assert "stand_in" not in ended.out + ended.err

@@ -1,10 +1,23 @@
-"""The agents of this version, by the name that a workflow file calls them."""
+"""The agents of this version, by the name that a workflow file calls them. An adapter is imported when a workflow asks for it."""
 
 from __future__ import annotations
 
-from cpool_flow.agents.claude import Claude
-from cpool_flow.agents.command import Command
-from cpool_flow.agents.protocol import Adapter
-from cpool_flow.agents.scripted import Scripted
+from functools import cache
+from importlib import import_module
 
-ADAPTERS: dict[str, Adapter] = {adapter.name: adapter for adapter in (Claude(), Command(), Scripted())}
+from cpool_flow.agents.protocol import Adapter
+
+# Where each adapter is: a module of this package, and its class there.
+ADAPTERS = {
+    "claude": ("claude", "Claude"),
+    "command": ("command", "Command"),
+    "scripted": ("scripted", "Scripted"),
+}
+
+
+@cache
+def adapter(name: str) -> Adapter:
+    """The adapter of an agent. Raises KeyError for a name that is none."""
+    module, kind = ADAPTERS[name]
+    found: Adapter = getattr(import_module(f"{__name__}.{module}"), kind)()
+    return found

@@ -47,6 +47,7 @@ class AgentRequest:
     budget_usd: float | None = None
     allow_denials: bool = False
     step: str = ""
+    task: str = ""
     attempt: int = 1
     item: Any = None
     round_number: int = 1

@@ -10,11 +10,13 @@
         - {edits: {src/a.py: "x = 1\\n"}, commit: Fix a, answer: Done}
     default: {echo: true}                        # for steps that are not named
 
+A step inside of others may be named by its path (`part/line`), one item or round of it by its id (`part[0]/line`).
 Answers are data: nothing in this file is a template.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -71,9 +73,10 @@ class Script(Model):
     steps: dict[NonEmpty, Calls] = Field({})
     default: Calls = Field(())
 
-    def call(self, step: str, attempt: int, item: object, prompt: str, round_number: int = 1) -> Call | None:
-        """The answer of this attempt (counted from 1): of those that fit, the one with its number, later the last one."""
-        for calls in (self.steps.get(step, ()), self.default):
+    def call(self, names: Iterable[str], attempt: int, item: object, prompt: str, round_number: int = 1) -> Call | None:
+        """The answer of this attempt (counted from 1): of those that fit, the one with its number, later the last one. `names`: what the
+        step may be called here, the most exact first."""
+        for calls in (*(self.steps.get(name, ()) for name in names), self.default):
             fitting = [call for call in calls if call.fits(item, round_number, prompt)]
             if fitting:
                 return fitting[min(attempt, len(fitting)) - 1]

@@ -18,6 +18,7 @@ from cpool_flow.agents.protocol import AgentRequest, Invocation, Ladder
 from cpool_flow.agents.script import Call, load_script
 from cpool_flow.errors import InvalidInput
 from cpool_flow.model import AgentConfig
+from cpool_flow.tasks import task_names
 
 _CHILD = os.path.join(os.path.dirname(os.path.abspath(__file__)), "scripted_cli.py")
 
@@ -50,7 +51,9 @@ class Scripted:
 
 def _call(request: AgentRequest) -> Call:
     path = _script(request.config)
-    call = load_script(path).call(request.step, request.attempt, request.item, request.prompt, request.round_number)
+    call = load_script(path).call(
+        task_names(request.task, request.step), request.attempt, request.item, request.prompt, request.round_number
+    )
     if call is not None:
         return call
     return Call(error="failed", message=f"the script `{os.path.basename(path)}` has no answer for step `{request.step}`")

@@ -6,6 +6,7 @@ Imports click and nothing else that is not needed to say `--version`.
 from __future__ import annotations
 
 import errno
+import gc
 import importlib
 import os
 import sys
@@ -139,7 +140,16 @@ def _open_what_is_closed() -> None:
 
 def entry() -> NoReturn:
     """Run the command line and leave with its exit code."""
-    sys.exit(run_main(sys.argv[1:]))
+    gc.set_threshold(20_000, 20, 20)  # imports make no garbage worth looking for every 700 objects
+    code = run_main(sys.argv[1:])
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except BrokenPipeError:
+        code = 141
+    except OSError as error:
+        code = _full(error)
+    os._exit(code)  # to take down all modules, one by one, costs more than to run a step
 
 
 def run_main(arguments: list[str]) -> int:

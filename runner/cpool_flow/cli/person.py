@@ -11,11 +11,14 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
+from cpool_flow import approval
 from cpool_flow.coordinator import Say
 from cpool_flow.errors import printable
+from cpool_flow.inputs import Inputs
+from cpool_flow.outputs import BadOutput
 from cpool_flow.run_folder import RunFolder
 from cpool_flow.state import State
-from cpool_flow.tasks import Task
+from cpool_flow.tasks import StepState, Task
 
 HOW = "y [ANSWER] to approve, n [REASON] to reject"
 
@@ -23,8 +26,10 @@ HOW = "y [ANSWER] to approve, n [REASON] to reject"
 class Person:
     """Asks one question at a time, the oldest first."""
 
-    def __init__(self, folder: RunFolder) -> None:
+    def __init__(self, folder: RunFolder, inputs: Inputs) -> None:
         self._folder = folder
+        self._copies = inputs.copies
+        self._steps: Mapping[str, StepState] = {}
         self._say: Say | None = None
         self._open: dict[str, Task] = {}
         self._asked: str | None = None
@@ -43,7 +48,7 @@ class Person:
 
     def follow(self, state: State) -> None:
         """Ask what is open and has not been asked yet."""
-        self._open = dict(state.approvals)
+        self._open, self._steps = dict(state.approvals), state.steps
         if self._asked not in self._open:
             self._asked = None
             self._ask()
@@ -59,8 +64,9 @@ class Person:
 
     def _read(self, loop: asyncio.AbstractEventLoop) -> None:
         data = os.read(sys.stdin.fileno(), 65536)
-        if not data:  # the terminal is closed: whoever answers does it with `approve`
+        if not data:
             loop.remove_reader(sys.stdin.fileno())
+            print(f"\nnothing more is read here: answer with cpool-flow approve {self._folder.run_id} STEP", file=sys.stderr, flush=True)
             return
         *lines, self._typed = (self._typed + data).split(b"\n")
         for line in lines:
@@ -68,10 +74,24 @@ class Person:
 
     def _answer(self, line: str) -> None:
         said = read_line(line)
-        if said is None or self._asked is None or self._say is None:
-            print(f"{HOW}: " if self._asked else "nothing is asked", end="" if self._asked else "\n", file=sys.stderr, flush=True)
-            return
-        self._say(self._asked, said)
+        if self._asked is None or self._say is None:
+            print("nothing is asked", file=sys.stderr, flush=True)
+        elif said is None:
+            print(f"{HOW}: ", end="", file=sys.stderr, flush=True)
+        elif wrong := self._wrong(self._open[self._asked], said):
+            print(f"{printable(wrong)}\n{HOW}: ", end="", file=sys.stderr, flush=True)
+        else:
+            self._say(self._asked, said)
+
+    def _wrong(self, task: Task, said: Mapping[str, str]) -> str:
+        """What is wrong with an answer; empty where it is one."""
+        step = self._steps[task.step].plan
+        try:
+            if "answer" in said:
+                approval.read_answer(said["answer"], step.step, self._copies[step.source])
+        except BadOutput as error:
+            return f"that is not what `{task.id}` asks for: {error}"
+        return ""
 
 
 def nobody(say: Say) -> AbstractContextManager[None]:

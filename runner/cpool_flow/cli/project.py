@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from cpool_flow import library, run_folder
+from cpool_flow import library
 from cpool_flow.errors import InvalidInput
 from cpool_flow.library import Kind, Place
-from cpool_flow.run_folder import RunFolder
+
+if TYPE_CHECKING:
+    from cpool_flow.run_folder import RunFolder
 
 
 def project_directory(option: str | None) -> Path:
@@ -25,6 +28,8 @@ def project_directory(option: str | None) -> Path:
 
 def find_run(option: str | None, reference: str) -> RunFolder:
     """The run that a person means. Raises InvalidInput."""
+    from cpool_flow import run_folder
+
     return run_folder.find(project_directory(option), reference)
 
 

@@ -193,7 +193,7 @@ def _work(
         warn()
         return start_detached_run(folder, starting, _handed_on(manner, decisions), manner.as_json)
     progress = PlainProgress(quiet=manner.quiet)
-    person = Person(folder) if manner.has_person else None
+    person = Person(folder, run.inputs) if manner.has_person else None
 
     def began(state: State) -> None:
         progress.head(state, resumed=not starting)

@@ -92,7 +92,7 @@ def _write_cases(project: str | None, reference: str) -> int:
     """The cases go beside the workflow that the run was started with, and replace none."""
     from cpool_flow import history
     from cpool_flow.document import dump
-    from cpool_flow.recorded_case import recorded_case, unpatched
+    from cpool_flow.recorded_case import recorded_case, unpatched, unseen
 
     run = history.read(find_run(project, reference))
     if not run.state.finished and run.state.status != "waiting":
@@ -105,6 +105,9 @@ def _write_cases(project: str | None, reference: str) -> int:
     together = ", ".join(unpatched(run))
     if together:
         head += f"# The files that {together} changed were committed together, and are not in here: give each its own `edits:`.\n"
+    changed = ", ".join(unseen(run))
+    if changed:
+        head += f"# What files {changed} changed is not known, for the run had no branch: give each its own `edits:`.\n"
     text = head + dump(recorded_case(run, _patches(run)))
     try:
         with open(target, "x", encoding="utf-8") as stream:

@@ -29,7 +29,7 @@ REASON_CHARACTERS = 300
 async def run_agent(assignment: Assignment, context: RunContext, work: Work) -> Outcome:
     """Give one task to the agent. Raises RenderError, InvalidInput, ProcessNotStarted, OperationFailed."""
     request = _request(assignment, context)
-    adapter = agents.ADAPTERS[request.config.agent or "claude"]
+    adapter = agents.adapter(request.config.agent or "claude")
     invocation = adapter.prepare(request)
     reader = adapter.reader(request)
     command = Command(invocation.argv, invocation.directory, invocation.environment, invocation.stdin)
@@ -135,6 +135,7 @@ def _request(assignment: Assignment, context: RunContext) -> AgentRequest:
         schema=schema.document if schema else None,
         allow_denials=bool(step.allow_denials),
         step=assignment.step.name,
+        task=assignment.task,
         attempt=assignment.number,
         item=assignment.item,
         round_number=int(str(scope.get("iteration", 1))),

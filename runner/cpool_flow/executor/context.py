@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from cpool_flow import model, shell, template
+from cpool_flow import model, template
 from cpool_flow.errors import InvalidInput
 from cpool_flow.executor import Assignment
 from cpool_flow.git import POINTERS
@@ -17,6 +17,7 @@ from cpool_flow.json_value import JsonValue
 from cpool_flow.process import Processes
 from cpool_flow.run_folder import RunFolder
 from cpool_flow.secrets import Masker
+from cpool_flow.shell.program import BASH, SH, words
 from cpool_flow.values import Record
 from cpool_flow.workspace import Place
 
@@ -72,7 +73,7 @@ class RunContext:
         """The words before the script."""
         if step is None or step.shell is None:
             return self.default_shell
-        return shell.words(step.shell)
+        return words(step.shell)
 
     def step_variables(self, assignment: Assignment) -> dict[str, str]:
         """What a step's processes get beyond the caller's environment: declared `env`, secrets it names, ours. Raises RenderError."""
@@ -86,7 +87,7 @@ class RunContext:
 
     def shell_environment(self, assignment: Assignment) -> dict[str, str]:
         """The caller's environment, less the declared secrets that the step does not name."""
-        return {**self.public_environment, **self.step_variables(assignment)}
+        return {**self.public_environment, **self.step_variables(assignment), "CPOOL_STEP": assignment.task}
 
     @property
     def public_environment(self) -> dict[str, str]:
@@ -151,7 +152,7 @@ def _texts(env: object) -> dict[str, str]:
 
 def find_shell(environment: Mapping[str, str]) -> tuple[str, ...]:
     """`bash -euo pipefail -c`, or `sh -eu -c` where there is no bash."""
-    return shell.BASH if shutil.which("bash", path=environment.get("PATH", os.defpath)) else shell.SH
+    return BASH if shutil.which("bash", path=environment.get("PATH", os.defpath)) else SH
 
 
 def display(command: str | tuple[str, ...]) -> str:

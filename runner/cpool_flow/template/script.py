@@ -12,18 +12,18 @@ from functools import lru_cache, partial, reduce
 
 from jinja2 import nodes
 
-from cpool_flow import shell
+from cpool_flow.shell import places as shell
+from cpool_flow.shell.frames import Unprovable
 from cpool_flow.template import operations
 from cpool_flow.template.lowering import start
+from cpool_flow.template.marks import MAX_STRING_BYTES, WAYS_OUT, check_argument, checked_size, is_template
 from cpool_flow.template.sandbox import execute
 from cpool_flow.template.syntax import Reference, TemplateError, parse_tree, read
-from cpool_flow.template.text import KEPT_TEXTS, is_template, text_code
+from cpool_flow.template.text import KEPT_TEXTS, text_code
 from cpool_flow.template.work import Host, Work
 from cpool_flow.values import RenderError
 
-MAX_STRING_BYTES = 128 * 1024  # of one variable with its name, or of one argument, with the NUL at its end: Linux's limit
 MAX_VALUES_BYTES = 1024 * 1024  # of all variables of a script: half of what Linux grants for the whole environment
-WAYS_OUT = "give it to the command by `stdin:`, or its file with `| file`"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,24 +80,6 @@ def parse_shell(text: str) -> ShellTemplate:
     return ShellTemplate(text, references, scan.warnings, scan.places)
 
 
-def check_argument(text: str, what: str = "the value") -> None:
-    """Raises RenderError where the text cannot be one argument of a command."""
-    _check(text, what, f"{what} is too large for one argument (more than {MAX_STRING_BYTES // 1024} KiB)")
-
-
-def _check(text: str, what: str, too_large: str, name: str = "") -> int:
-    """The bytes that the text takes, of a variable with its name."""
-    if "\0" in text:
-        raise RenderError(f"{what} holds a NUL character, which no variable or argument can; {WAYS_OUT}")
-    try:
-        size = len(name) + len("=") * bool(name) + len(text.encode("utf-8", "surrogateescape")) + 1
-    except UnicodeEncodeError:
-        raise RenderError(f"{what} holds half of a surrogate pair, which is no text") from None
-    if size > MAX_STRING_BYTES:
-        raise RenderError(f"{too_large}; {WAYS_OUT}")
-    return size
-
-
 class _Variables:
     """The variables of one script, in the order in which their values are written."""
 
@@ -113,7 +95,7 @@ class _Variables:
         if reference is None:
             return text
         name = f"CPOOL_VALUE_{len(self.environment) + 1}"
-        self._bytes += _check(
+        self._bytes += checked_size(
             text, "the value", f"the value is too large for one variable (more than {MAX_STRING_BYTES // 1024} KiB)", name
         )
         if self._bytes > MAX_VALUES_BYTES:
@@ -140,7 +122,7 @@ class _Scan:
             state = self._body(tree.body, shell.START)
             if self.places:
                 shell.finish(state)
-        except shell.Unprovable as problem:
+        except Unprovable as problem:
             raise TemplateError(problem.reason, max(0, len(self._text.rstrip()) - 1)) from None
 
     def _body(self, body: Iterable[nodes.Node], state: shell.State) -> shell.State:
@@ -179,13 +161,13 @@ class _Scan:
     def _join(self, node: nodes.Node, tag: str, first: shell.State, second: shell.State) -> shell.State:
         try:
             return shell.join(first, second)
-        except shell.Unprovable as problem:
+        except Unprovable as problem:
             raise TemplateError(problem.reason, node.lineno, len(tag)) from None
 
     def _literal(self, node: nodes.TemplateData, state: shell.State) -> shell.State:
         try:
             return shell.advance(state, node.data)
-        except shell.Unprovable as problem:
+        except Unprovable as problem:
             raise TemplateError(problem.reason, node.lineno + (problem.offset or 0)) from None
 
     def _value(self, node: nodes.Expr, state: shell.State) -> shell.State:
@@ -200,7 +182,7 @@ class _Scan:
         try:
             hazard = shell.hazard(state)
             self.places[place], after = shell.reference(state, _VARIABLE)
-        except shell.Unprovable as problem:
+        except Unprovable as problem:
             raise TemplateError(problem.reason, place, length) from None
         if hazard:
             self._warnings[place] = TemplateWarning(hazard, place, length)

@@ -5,7 +5,6 @@ One pass: what comes out of a template is never looked at again.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -14,6 +13,7 @@ from jinja2 import nodes
 
 from cpool_flow.json_value import JsonValue
 from cpool_flow.template.lowering import capture, lower
+from cpool_flow.template.marks import is_template
 from cpool_flow.template.sandbox import Code, compile_tree, execute, write_text
 from cpool_flow.template.syntax import Reference, TemplateError, parse_bare, parse_tree, read, whole_expression
 from cpool_flow.template.work import Host
@@ -21,13 +21,6 @@ from cpool_flow.values import RenderError, unwrap
 
 KEPT_TEXTS = 8192
 KEPT_CODE = 256
-
-_MARKS = re.compile(r"\{\{|\{%|(?<!\$)\{#")
-
-
-def is_template(text: str) -> bool:
-    """Whether anything in the text is for Jinja."""
-    return _MARKS.search(text) is not None
 
 
 @dataclass(frozen=True, slots=True)
