@@ -226,5 +226,5 @@ def test_a_command_that_is_answered_with_a_failure_is_told_as_such(plain: Sessio
     plain.file("flow.test.yaml", "cases:\n  - {name: red, answers: {build: {stderr: no rule, exit_code: 2}}}\n")
     ended = plain.flow("test", "flow.yaml")
     assert ended.code == 1
-    assert "step `build` failed: its answer ended with exit code 2" in ended.out + ended.err
+    assert "build, attempt 1: its answer ended with exit code 2" in ended.out + ended.err
     assert "stand_in" not in ended.out + ended.err
