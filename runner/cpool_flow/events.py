@@ -47,6 +47,7 @@ class RunCreated(Event):
     tags: tuple[str, ...] = ()
     version: str = ""
     secrets: tuple[str, ...] = ()
+    rerun_of: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,6 +217,16 @@ class Decided(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class ResultsTaken(Event):
+    """All that is recorded before this was done by another run. Its `steps` are not done again; of those named in `partly` what
+    has not succeeded is."""
+
+    run: str
+    steps: tuple[str, ...] = ()
+    partly: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class PlaceCommitted(Event):
     commit: str
     tasks: tuple[str, ...]
@@ -310,7 +321,7 @@ def from_json(kind: str, data: dict[str, JsonValue]) -> Event:
 
 
 _STORED = frozenset({"items", "output", "value", "variables", "outputs", "arguments", "question"})
-_TUPLES = frozenset({"tags", "artifacts", "tasks", "changed_files", "secrets"})
+_TUPLES = frozenset({"tags", "artifacts", "tasks", "changed_files", "secrets", "steps", "partly"})
 
 
 def _stored_to_json(stored: Stored) -> dict[str, JsonValue]:

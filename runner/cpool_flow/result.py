@@ -47,6 +47,7 @@ class Result:
             "directory": self._directory(),
             "tags": list(created.tags) if created else [],
             "error": self._error(),
+            **({"rerun_of": created.rerun_of} if created and created.rerun_of else {}),
             "steps": [self._step(step) for step in state.root.steps.values()],
         }
 
@@ -189,10 +190,11 @@ def _seconds(start: float, end: float | None) -> float | None:
 
 
 def _cost(attempts: Any) -> float | None:
-    """US dollars of the agents' attempts together; null where one of them is unknown, 0 where there was none."""
+    """US dollars of the agents' attempts together; null where one of them is unknown, 0 where there was none. What another run has
+    paid for costs nothing here."""
     total = 0.0
     for attempt in attempts:
-        if attempt.started.agent is None or attempt.finished is None:
+        if attempt.started.agent is None or attempt.finished is None or attempt.taken:
             continue
         if attempt.finished.cost_usd is None:
             return None

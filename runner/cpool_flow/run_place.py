@@ -10,7 +10,7 @@ import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cpool_flow import events, model
@@ -120,6 +120,22 @@ async def plan_place(
     )
     place = str(record.top_level / record.folder)
     return events.PlaceOpened(place, branch=record.branch, base=record.base, place=record.to_json(), note=isolation.text)
+
+
+async def plan_again(
+    git: Git,
+    repository: Repository,
+    old: WorktreeRecord,
+    run_id: str,
+    name: str,
+    environment: Mapping[str, str],
+    start: str,
+    tree: str,
+) -> WorktreeRecord:
+    """A worktree for a run that repeats another: at the same base, with a branch that begins at `start` with the files of `tree`.
+    Raises InvalidInput."""
+    record = await plan_worktree(git, repository, run_id=run_id, workflow=name, root=worktree_root(environment), base=old.base)
+    return replace(record, target=old.target, start=start, tree=tree)
 
 
 async def open_place(

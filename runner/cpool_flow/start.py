@@ -9,7 +9,7 @@ import asyncio
 import os
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,7 +21,7 @@ from cpool_flow.disclosed import Disclosed
 from cpool_flow.document import load
 from cpool_flow.errors import InvalidInput, Problem
 from cpool_flow.executor.context import NoValue, declared_values
-from cpool_flow.inputs import Inputs
+from cpool_flow.inputs import Inputs, WorkflowCopy
 from cpool_flow.journal import Journal
 from cpool_flow.json_value import BadJson, JsonValue, read_json
 from cpool_flow.lookup import Lookup, Searched, check_file
@@ -80,8 +80,8 @@ def prepare(
     declared = tuple(dict.fromkeys(name for copy in owned.copies.values() for name in copy.workflow.secrets))
     secret_values = present_secrets(declared, environment)
     values = _arguments(flow, options, secret_values)
-    run_id = options.run_id or _new_id()
-    run_folder.check_run_id(run_id)
+    run_id = options.run_id or new_id()
+    run_folder.check_run_id(project, run_id)
     given = Inputs(
         copies=owned.copies,
         args=values,
@@ -95,7 +95,11 @@ def prepare(
     disclosed.check_run_id(run_id)
     taken = _undisclosed(given, disclosed)
     copies = owned.files
-    missing = [*_missing_secrets(given.secrets, environment), *_missing_agents(taken, project, places, environment)]
+
+    def find_script(copy: WorkflowCopy, named: str) -> Path:
+        return Lookup(Path(copy.file), project, places).path(named)
+
+    missing = [*missing_secrets(given.secrets, environment), *missing_agents(taken, find_script, environment)]
     if missing and starting:
         raise InvalidInput(missing)
     public = {name: value for name, value in environment.items() if name not in secret_values}
@@ -151,18 +155,23 @@ def create(prepared: Prepared, project: Path) -> RunFolder:
     faults.point("before-create")
     folder = run_folder.create(project, prepared.run_id)
     inputs.save(folder, prepared.inputs, prepared.copies)
-    journal = Journal.create(folder.path)
-    try:
-        now = time.time()
-        journal.append([(_created(folder, prepared), now), (prepared.place, now)])
-    finally:
-        journal.close()
+    now = time.time()
+    begin_journal(folder, [(created(folder, prepared.inputs, prepared.tags), now), (prepared.place, now)])
     faults.point("after-create")
     return folder
 
 
-def _created(folder: RunFolder, prepared: Prepared) -> events.RunCreated:
-    taken = prepared.inputs
+def begin_journal(folder: RunFolder, facts: Sequence[tuple[events.Event, float]]) -> None:
+    """From now on it is a run. Raises OperationFailed."""
+    journal = Journal.create(folder.path)
+    try:
+        journal.append(facts)
+    finally:
+        journal.close()
+
+
+def created(folder: RunFolder, taken: Inputs, tags: tuple[str, ...], rerun_of: str = "") -> events.RunCreated:
+    """The first fact of a run. `rerun_of`: the run that it repeats."""
     return events.RunCreated(
         run_id=folder.run_id,
         name=run_folder.short_name(folder.run_id),
@@ -173,13 +182,14 @@ def _created(folder: RunFolder, prepared: Prepared) -> events.RunCreated:
         slots=taken.slots,
         isolation=taken.isolation,
         timeout_seconds=taken.timeout_seconds,
-        tags=prepared.tags,
+        tags=tags,
         version=__version__,
         secrets=taken.secrets,
+        rerun_of=rerun_of,
     )
 
 
-def _new_id() -> str:
+def new_id() -> str:
     """Sortable by time, and random enough that two runs of one second differ."""
     return f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{os.urandom(3).hex()}"
 
@@ -221,7 +231,8 @@ def _arguments_file(source: bytes, name: str) -> JsonValue:
     return load(source, name).data
 
 
-def _missing_secrets(declared: Iterable[str], environment: Mapping[str, str]) -> Iterable[Problem]:
+def missing_secrets(declared: Iterable[str], environment: Mapping[str, str]) -> Iterable[Problem]:
+    """What is wrong with the secrets that the files declare."""
     try:
         check_secrets(declared, environment)
     except InvalidInput as error:
@@ -229,11 +240,14 @@ def _missing_secrets(declared: Iterable[str], environment: Mapping[str, str]) ->
     return ()
 
 
-def _missing_agents(taken: Inputs, project: Path, places: Searched, environment: Mapping[str, str]) -> Iterable[Problem]:
-    """What stands in the way of the agents that steps ask for."""
+def missing_agents(
+    taken: Inputs, find_script: Callable[[WorkflowCopy, str], Path], environment: Mapping[str, str], done: Container[str] = ()
+) -> Iterable[Problem]:
+    """What stands in the way of the agents that steps ask for, but for those that are `done`. `find_script`: the file of answers that a
+    workflow names."""
     problems: list[Problem] = []
     seen = set()
-    for step in taken.plan.everything():
+    for step in (each for root in taken.plan if root.name not in done for each in root.everything()):
         if step.agent is None:
             continue
         copy = taken.copies[step.source]
@@ -243,7 +257,7 @@ def _missing_agents(taken: Inputs, project: Path, places: Searched, environment:
             continue
         seen.add(key)
         if config.script is not None:
-            config = config.model_copy(update={"script": str(Lookup(Path(copy.file), project, places).path(config.script))})
+            config = config.model_copy(update={"script": str(find_script(copy, config.script))})
         try:
             agents.adapter(step.agent).check(config, environment)
         except InvalidInput as error:

@@ -39,6 +39,7 @@ class State:
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self.created: events.RunCreated | None = None
+        self.taken_from = ""  # the run whose results stand first in the journal
         self.mark = ""  # of the latest coordinator's processes
         self.created_at = 0.0
         self.started_at = 0.0  # of the run, or of its latest resume
@@ -304,6 +305,26 @@ class State:
         if self.steps[task.step].opened:  # else it counts when its step is opened again
             self.undecided[task.id] = task
 
+    def _results_taken(self, event: events.ResultsTaken, at: float) -> None:
+        self.taken_from = event.run
+        self.cost_usd, self.cost_known = 0.0, True
+        self.uncommitted.clear()
+        self.paused.clear()
+        self.waits.clear()
+        self.failing_fast.clear()
+        self.stopping_frames.clear()
+        for task in self.tasks.values():
+            for attempt in task.attempts:
+                attempt.taken = True
+        for name in event.steps:
+            step = self.root.steps[name]
+            if step.status == "success" and not step.reason:
+                step.reason = f"taken over from run {event.run}"
+        for name in event.partly:
+            self._reopen_one(self.root.steps[name], at)
+        self.failed = {name: None for name in self.failed if self.steps[name].status == "failed"}
+        self._recount()
+
     def _place_committed(self, event: events.PlaceCommitted, at: float) -> None:
         self.uncommitted.clear()
         for task_id in event.tasks:
@@ -480,12 +501,14 @@ class State:
         again = {name for name, step in frame.steps.items() if step.plan.phase == "finally" or not step.ended or step.went_wrong}
         again |= {name for name in frame.plan.downstream(again) if frame.steps[name].status == "skipped"}
         for name in again:
-            step = frame.steps[name]
-            step.reason, step.error, step.ended_at = "", "", None
-            if step.plan.inner is not None and step.opened and step.plan.phase != "finally":
-                self._reopen_tasks(step, at)
-            else:
-                self._reopen_step(step)
+            self._reopen_one(frame.steps[name], at)
+
+    def _reopen_one(self, step: StepState, at: float) -> None:
+        step.reason, step.error, step.ended_at = "", "", None
+        if step.plan.inner is not None and step.opened and step.plan.phase != "finally":
+            self._reopen_tasks(step, at)
+        else:
+            self._reopen_step(step)
 
     def _reopen_step(self, step: StepState) -> None:
         step.status, step.opened = "pending", False
@@ -626,6 +649,7 @@ _HANDLERS: dict[type[events.Event], Callable[[State, Any, float], None]] = {
     events.EndReached: State._end_reached,
     events.DecisionNeeded: State._decision_needed,
     events.Decided: State._decided,
+    events.ResultsTaken: State._results_taken,
     events.PlaceCommitted: State._place_committed,
     events.PlaceClosed: State._place_closed,
     events.RunStopping: State._run_stopping,

@@ -33,12 +33,13 @@ _ON_PURPOSE = frozenset({SKIPPED_BY_WHEN, SKIPPED_BY_PERSON, NOT_NEEDED})
 
 @dataclass(slots=True)
 class Attempt:
-    """One try at a task. `finished` is None while it runs."""
+    """One try at a task. `finished` is None while it runs. `taken`: another run has made it."""
 
     started: events.AttemptStarted
     started_at: float
     finished: events.AttemptFinished | None = None
     ended_at: float | None = None
+    taken: bool = False
 
 
 @dataclass(slots=True, eq=False)

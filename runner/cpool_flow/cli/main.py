@@ -20,6 +20,7 @@ from cpool_flow import __version__
 COMMANDS: dict[str, tuple[str, str]] = {
     "run": ("run", "Start a run and follow it to its end."),
     "resume": ("run", "Go on with a run after a crash, a cancel or a failure."),
+    "rerun": ("rerun", "Do a run again, or a part of it, as a new run."),
     "diff": ("branch", "Show what a run has changed, as a patch."),
     "merge": ("branch", "Take a run's branch over into the branch that it came from."),
     "clean": ("clean", "Delete runs that have nothing left to take over."),
@@ -40,7 +41,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "doctor": ("doctor", "Say what is installed, what is missing, and how to get it."),
 }
 # Of the contract, and of later versions.
-LATER_COMMANDS = ("rerun", "report", "ui", "completion")
+LATER_COMMANDS = ("report", "ui", "completion")
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 SYSTEMS = ("linux", "darwin")

@@ -75,7 +75,7 @@ class Manner:
         return self.wait_max if self.wait_max is not None else inf if self.stay or self.has_person else 0.0
 
 
-def _manner(options: dict[str, Any]) -> Manner:
+def manner_of(options: dict[str, Any]) -> Manner:
     """Takes its options out of those of a command. Raises InvalidInput."""
     manner = Manner(**{field.name: options.pop(field.name) for field in fields(Manner)})
     if manner.as_json and manner.as_events:
@@ -98,7 +98,8 @@ def _later(command: Any) -> Any:
     return command
 
 
-def _output_options(command: Any) -> Any:
+def output_options(command: Any) -> Any:
+    """The options of a command that follows a run."""
     for option in (
         click.option("--quiet", "-q", is_flag=True, help="Errors and outputs only."),
         click.option("--events", "as_events", is_flag=True, help="Events as JSON lines on stdout."),
@@ -122,7 +123,7 @@ def _output_options(command: Any) -> Any:
 @click.option("--isolation", type=click.Choice(["none", "worktree"]), help="Where steps work.")
 @click.option("--run-id", metavar="ID", help="An id of your own.")
 @click.option("--tag", "tags", multiple=True, metavar="T", help="Kept with the run; may be given again.")
-@_output_options
+@output_options
 @_later
 @click.pass_obj
 def run_command(project: str | None, /, workflow: str, **options: Any) -> int:
@@ -134,7 +135,7 @@ def run_command(project: str | None, /, workflow: str, **options: Any) -> int:
     """
     from cpool_flow import start
 
-    manner = _manner(options)
+    manner = manner_of(options)
     directory = project_directory(project)
     settings = start.Options(
         arguments=options["arguments"],
@@ -148,22 +149,22 @@ def run_command(project: str | None, /, workflow: str, **options: Any) -> int:
     )
     prepared = start.prepare(workflow, directory, places(directory), settings, os.environ)
     folder = start.create(prepared, directory)
-    return _work(folder, manner, starting=True, warn=partial(_warn, prepared.warnings, manner.quiet))
+    return work_on(folder, manner, starting=True, warn=partial(_warn, prepared.warnings, manner.quiet))
 
 
 @click.command("resume", short_help="Go on with a run after a crash, a cancel or a failure.")
 @click.argument("run", default="last")
 @click.option("--decide", "decisions", multiple=True, metavar="STEP=rerun|skip|fail", help="What to do with a step that may have happened.")
 @click.option("--starting", is_flag=True, hidden=True)
-@_output_options
+@output_options
 @click.pass_obj
 def resume_command(project: str | None, /, run: str, decisions: tuple[str, ...], starting: bool, **options: Any) -> int:
     """Go on with a run: finished steps are not run again, failed ones are.
 
     A run that succeeded is left as it is. The arguments stay those that it was started with.
     """
-    manner = _manner(options)
-    return _work(find_run(project, run), manner, starting=starting, decisions=decisions)
+    manner = manner_of(options)
+    return work_on(find_run(project, run), manner, starting=starting, decisions=decisions)
 
 
 def _warn(warnings: Sequence[Problem], quiet: bool) -> None:
@@ -174,9 +175,10 @@ def _warn(warnings: Sequence[Problem], quiet: bool) -> None:
         print(render_problems(warnings, sources(tuple(warnings))), file=sys.stderr)
 
 
-def _work(
+def work_on(
     folder: RunFolder, manner: Manner, *, starting: bool, decisions: tuple[str, ...] = (), warn: Callable[[], None] = lambda: None
 ) -> int:
+    """Work on a run, or leave it to a coordinator of its own; the exit code. `warn` says what there is to say before the first step."""
     from cpool_flow import coordinator, history
     from cpool_flow.cli.person import Person, nobody
     from cpool_flow.cli.progress import PlainProgress
