@@ -48,6 +48,7 @@ class RunCreated(Event):
     version: str = ""
     secrets: tuple[str, ...] = ()
     rerun_of: str = ""
+    only: str = ""
 
 
 @dataclass(frozen=True, slots=True)

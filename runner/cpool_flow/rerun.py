@@ -77,9 +77,11 @@ def create(repeated: Repeated, project: Path) -> RunFolder:
             shutil.copy2(old.folder.path / name, target)
     except OSError as error:
         raise OperationFailed(f"cannot write `{folder.path}`: {error.strerror or error}") from error
-    tags = old.state.created.tags if old.state.created is not None else ()
+    before = old.state.created
+    tags, only = (before.tags, before.only) if before is not None else ((), "")
     now = time.time()
-    facts: list[takeover.Fact] = [(created(folder, old.inputs, tags, rerun_of=old.folder.run_id), now), (repeated.place, now)]
+    first = created(folder, old.inputs, tags, rerun_of=old.folder.run_id, only=only)
+    facts: list[takeover.Fact] = [(first, now), (repeated.place, now)]
     if found.facts:
         facts += [*found.facts, (events.ResultsTaken(old.folder.run_id, found.steps, found.partly), now)]
     begin_journal(folder, facts)
@@ -95,7 +97,7 @@ def _takeover(old: history.Run, step: str | None, failed: bool) -> Takeover:
     if failed:
         return takeover.without_failed(plan, journal, run_id)
     record = worktree_of(old.state)
-    return takeover.from_the_start(journal, changed_before=record is not None and record.include_changes)
+    return takeover.from_the_start(plan, journal, changed_before=record is not None and record.include_changes)
 
 
 def _where(old: history.Run, step: str | None, failed: bool, found: Takeover) -> str:

@@ -25,6 +25,7 @@ from cpool_flow.inputs import Inputs, WorkflowCopy
 from cpool_flow.journal import Journal
 from cpool_flow.json_value import BadJson, JsonValue, read_json
 from cpool_flow.lookup import Lookup, Searched, check_file
+from cpool_flow.only import check_only, leave_out
 from cpool_flow.owned import Owned
 from cpool_flow.run_folder import RunFolder
 from cpool_flow.run_place import Isolation, choose_isolation, our_git, plan_place
@@ -45,6 +46,7 @@ class Options:
     isolation: str | None = None
     run_id: str | None = None
     tags: tuple[str, ...] = ()
+    only: str | None = None
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,7 @@ class Prepared:
     run_id: str
     tags: tuple[str, ...] = ()
     warnings: tuple[Problem, ...] = ()
+    only: str | None = None
 
 
 def prepare(
@@ -99,7 +102,8 @@ def prepare(
     def find_script(copy: WorkflowCopy, named: str) -> Path:
         return Lookup(Path(copy.file), project, places).path(named)
 
-    missing = [*missing_secrets(given.secrets, environment), *missing_agents(taken, find_script, environment)]
+    left_out = check_only(options.only, checked) if options.only is not None else ()
+    missing = [*missing_secrets(given.secrets, environment), *missing_agents(taken, find_script, environment, left_out)]
     if missing and starting:
         raise InvalidInput(missing)
     public = {name: value for name, value in environment.items() if name not in secret_values}
@@ -111,7 +115,7 @@ def prepare(
     if isolation.warning and flow.isolation != "none":  # else `validate` has said it, with its place
         warnings.append(Problem(isolation.warning, warning=True, help="set `isolation: worktree` in a git repository"))
     tags = disclosed.tags(options.tags)
-    return Prepared(replace(taken, isolation=isolation.kind), copies, isolation, place, run_id, tags, tuple(warnings))
+    return Prepared(replace(taken, isolation=isolation.kind), copies, isolation, place, run_id, tags, tuple(warnings), options.only)
 
 
 def _check_expect(checked: Checked, taken: Inputs, isolation: Isolation) -> None:
@@ -156,7 +160,9 @@ def create(prepared: Prepared, project: Path) -> RunFolder:
     folder = run_folder.create(project, prepared.run_id)
     inputs.save(folder, prepared.inputs, prepared.copies)
     now = time.time()
-    begin_journal(folder, [(created(folder, prepared.inputs, prepared.tags), now), (prepared.place, now)])
+    first = created(folder, prepared.inputs, prepared.tags, only=prepared.only or "")
+    left_out = leave_out(prepared.inputs.plan, prepared.only) if prepared.only is not None else []
+    begin_journal(folder, [(event, now) for event in (first, prepared.place, *left_out)])
     faults.point("after-create")
     return folder
 
@@ -170,8 +176,8 @@ def begin_journal(folder: RunFolder, facts: Sequence[tuple[events.Event, float]]
         journal.close()
 
 
-def created(folder: RunFolder, taken: Inputs, tags: tuple[str, ...], rerun_of: str = "") -> events.RunCreated:
-    """The first fact of a run. `rerun_of`: the run that it repeats."""
+def created(folder: RunFolder, taken: Inputs, tags: tuple[str, ...], rerun_of: str = "", only: str = "") -> events.RunCreated:
+    """The first fact of a run. `rerun_of`: the run that it repeats; `only`: the step that was chosen."""
     return events.RunCreated(
         run_id=folder.run_id,
         name=run_folder.short_name(folder.run_id),
@@ -186,6 +192,7 @@ def created(folder: RunFolder, taken: Inputs, tags: tuple[str, ...], rerun_of: s
         version=__version__,
         secrets=taken.secrets,
         rerun_of=rerun_of,
+        only=only,
     )
 
 

@@ -17,6 +17,7 @@ from cpool_flow import events
 from cpool_flow.plan import Plan
 from cpool_flow.tasks import (
     ENDED,
+    NOT_CHOSEN,
     NOT_NEEDED,
     Attempt,
     Frame,
@@ -499,7 +500,8 @@ class State:
         if frame.deadline is not None:
             self.timed_frames[frame.id] = frame
         again = {name for name, step in frame.steps.items() if step.plan.phase == "finally" or not step.ended or step.went_wrong}
-        again |= {name for name in frame.plan.downstream(again) if frame.steps[name].status == "skipped"}
+        skipped = {name for name, step in frame.steps.items() if step.status == "skipped" and step.reason != NOT_CHOSEN}
+        again |= frame.plan.downstream(again) & skipped
         for name in again:
             self._reopen_one(frame.steps[name], at)
 

@@ -15,7 +15,7 @@ from cpool_flow.errors import InvalidInput, Problem, did_you_mean, listed
 from cpool_flow.model import Session
 from cpool_flow.plan import Plan
 from cpool_flow.state import State
-from cpool_flow.tasks import SKIPPED_BY_WHEN, StepState, Task
+from cpool_flow.tasks import NOT_CHOSEN, SKIPPED_BY_WHEN, StepState, Task
 
 Fact = tuple[events.Event, float]
 Journal = Sequence[Fact]
@@ -34,10 +34,12 @@ class Takeover:
     tree: str | None = None
 
 
-def from_the_start(journal: Journal, *, changed_before: bool) -> Takeover:
-    """Nothing. `changed_before`: the old run began with uncommitted files, so its base alone is not what it began with."""
+def from_the_start(plan: Plan, journal: Journal, *, changed_before: bool) -> Takeover:
+    """Nothing but what was never meant to run. `changed_before`: the old run began with uncommitted files, so its base alone is not
+    what it began with."""
     first = next((event for event, _ in journal if isinstance(event, events.AttemptStarted)), None)
-    return Takeover(tree=first.tree if first is not None and changed_before else None)
+    left_out = _left_out(_folded(plan, journal))
+    return Takeover(tuple(_facts(journal, left_out)), tree=first.tree if first is not None and changed_before else None)
 
 
 def up_to(plan: Plan, journal: Journal, name: str, run_id: str) -> Takeover:
@@ -48,7 +50,7 @@ def up_to(plan: Plan, journal: Journal, name: str, run_id: str) -> Takeover:
         raise _not_reached(plan, journal, name, run_id)
     before = journal[:cut]
     state = _folded(plan, before)
-    again = {name, *plan.downstream([name]), *_enders(state)}
+    again = {name, *plan.downstream([name]), *_enders(state)} - _left_out(state)
     upstream = _upstream(plan, name)
     taken = [step.plan.name for step in _main(state) if step.ended and step.plan.name not in again and _counts(step, upstream)]
     began = journal[cut][0]
@@ -64,7 +66,7 @@ def without_failed(plan: Plan, journal: Journal, run_id: str) -> Takeover:
     bad |= set(_enders(state)) if state.status == "failed" or bad else set()
     if not bad and not any(step.went_wrong for step in state.root.steps.values()):
         raise InvalidInput(f"no step of run `{run_id}` has failed", help=f"all of it again: cpool-flow rerun {run_id}")
-    after = plan.downstream(bad)
+    after = plan.downstream(bad) - _left_out(state)
     taken = [step.plan.name for step in _main(state) if step.ended and step.plan.name not in bad | after]
     partly = [name for name in plan.steps if name in bad - after and _holds_results(state.root.steps[name])]
     facts = [*_facts(journal, [*taken, *partly])]
@@ -78,6 +80,11 @@ def without_failed(plan: Plan, journal: Journal, run_id: str) -> Takeover:
 
 def _main(state: State) -> Iterator[StepState]:
     return (step for step in state.root.steps.values() if step.plan.phase == "main")
+
+
+def _left_out(state: State) -> set[str]:
+    """What `--only` has not chosen stays left out."""
+    return {step.plan.name for step in _main(state) if step.status == "skipped" and step.reason == NOT_CHOSEN}
 
 
 def _counts(step: StepState, upstream: set[str]) -> bool:

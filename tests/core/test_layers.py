@@ -17,7 +17,7 @@ LAYERS = {
     "vocabulary": "errors model events",
     "core": """positions scalars yaml_complaints nodes document json_value json_answer pattern schema_bundle schema_errors
         schema_keywords schema values template shell placeholders arguments settings permissions findings keys shape order
-        visible references requires step_rules kind_rules lints skill_text skill plan validate tasks state takeover policy fan_out
+        visible references requires step_rules kind_rules lints skill_text skill plan validate tasks state takeover only policy fan_out
         outputs scope result secrets disclosed cases drawing event_schema workflow_schema""",
     "edges": """faults descendants streams orphans guardian process git workspace library catalog lookup inputs owned
         run_folder journal history agents""",

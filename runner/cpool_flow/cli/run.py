@@ -24,7 +24,7 @@ from cpool_flow.model import AGENTS, LATER_AGENTS, parse_positive_duration
 from cpool_flow.run_folder import RunFolder
 from cpool_flow.state import State
 
-LATER_OPTIONS = ("budget", "pool", "only", "record", "allow-unpriced", "trust", "allow-untrusted-checkout")
+LATER_OPTIONS = ("budget", "pool", "record", "allow-unpriced", "trust", "allow-untrusted-checkout")
 
 
 class Duration(click.ParamType[float]):
@@ -121,6 +121,7 @@ def output_options(command: Any) -> Any:
 @click.option("--timeout", type=Duration(), metavar="T", help="Time of the whole run, such as 30m.")
 @click.option("--agent", type=Agent(), metavar="NAME", help="This agent in place of every other.")
 @click.option("--isolation", type=click.Choice(["none", "worktree"]), help="Where steps work.")
+@click.option("--only", metavar="STEP", help="Only this step, and `finally`.")
 @click.option("--run-id", metavar="ID", help="An id of your own.")
 @click.option("--tag", "tags", multiple=True, metavar="T", help="Kept with the run; may be given again.")
 @output_options
@@ -146,6 +147,7 @@ def run_command(project: str | None, /, workflow: str, **options: Any) -> int:
         isolation=options["isolation"],
         run_id=options["run_id"],
         tags=options["tags"],
+        only=options["only"],
     )
     prepared = start.prepare(workflow, directory, places(directory), settings, os.environ)
     folder = start.create(prepared, directory)
