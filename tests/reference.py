@@ -1,4 +1,4 @@
-"""Tables of keys for the documents, made from `schemas/workflow.schema.json`, which is made from the model."""
+"""Tables of keys for the documents, made from `schemas/workflow.schema.json` and `pool.schema.json`, which are made from the model."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ JsonObject = Mapping[str, Any]
 TABLE = re.compile(r"(?P<head><!-- keys of (?P<name>\w+) -->\n)(?P<rows>.*?)(?=<!-- end of the keys -->)", re.DOTALL)
 
 
-def with_tables(text: str, schema: JsonObject) -> str:
-    """The document with every table of keys as it should be."""
+def with_tables(text: str, wholes: Mapping[str, JsonObject]) -> str:
+    """The document with every table of keys as it should be. `wholes`: the schemas of files, by the names of their classes."""
+    known = {**{name: inner for whole in wholes.values() for name, inner in whole["$defs"].items()}, **wholes}
 
     def made(found: re.Match[str]) -> str:
-        return found["head"] + table(schema if found["name"] == "Workflow" else schema["$defs"][found["name"]])
+        return found["head"] + table(known[found["name"]])
 
     return TABLE.sub(made, text)
 

@@ -13,12 +13,13 @@ from typing import Any
 from cpool_flow.document import load
 from cpool_flow.errors import InvalidInput, Problem
 from cpool_flow.json_value import JsonValue
+from cpool_flow.pool_file import NAME as POOL_NAME
 from cpool_flow.secrets import Masker
 
-# Keys of a workflow and of its steps whose texts are values: nothing in the engine hangs on a word of them.
+# Keys of a workflow, of its steps and slots, and of `cpool.yaml` whose texts are values: nothing in the engine hangs on a word of them.
 _VALUES = frozenset(
     {"description", "args", "env", "context", "config", "setup", "outputs", "run", "prompt", "with", "foreach", "stdin", "verify"}
-    | {"recovery_prompt", "approve", "reason", "matrix"}
+    | {"recovery_prompt", "approve", "reason", "matrix", "profiles", "notify"}
 )
 _WAY_OUT = 'name the secret in `secrets:` of the step, which then has it in its environment: "$NAME"'
 
@@ -51,12 +52,16 @@ class Disclosed:
         if self._no_words.shows(run_id):
             raise InvalidInput("the run id holds the value of a secret", help="choose another --run-id")
 
-    def workflow(self, data: Mapping[str, JsonValue], source: str) -> Mapping[str, Any]:
+    def pool(self, data: Mapping[str, JsonValue], source: str) -> Mapping[str, Any]:
+        """What `cpool.yaml` says as the run owns it. Raises InvalidInput where a name is a secret."""
+        return self.workflow(data, source, f"`{POOL_NAME}`")
+
+    def workflow(self, data: Mapping[str, JsonValue], source: str, file: str = "the workflow file") -> Mapping[str, Any]:
         """The workflow as the run owns it. Raises InvalidInput where a name or an expression is a secret."""
         if not self._no_words.shows(dict(data)):
             return data
         line = next((number for number, line in enumerate(source.split("\n"), 1) if self._no_words.shows(line)), 1)
-        holds = f"line {line} of the workflow file holds the value of a secret"
+        holds = f"line {line} of {file} holds the value of a secret"
         masked = self._block(data)
         if self._no_words.shows(masked):
             raise InvalidInput(f"{holds}, where it cannot be masked", help=_WAY_OUT)
@@ -87,10 +92,10 @@ class Disclosed:
         return masked
 
     def _block(self, data: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
-        """The top of a workflow, or one of its steps."""
+        """The top of a file, or one of its steps or slots."""
         masked: dict[str, JsonValue] = {}
         for key, value in data.items():
-            if key in ("steps", "finally") and isinstance(value, list):
+            if key in ("steps", "finally", "slots") and isinstance(value, list):
                 masked[key] = [self._block(step) if isinstance(step, dict) else step for step in value]
             elif key in _VALUES and not (key == "foreach" and isinstance(value, str)):
                 masked[key] = self._values(value)

@@ -35,6 +35,8 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class RunCreated(Event):
+    """`slots` is how many there are, `slot_names` what they are called: empty is `slot-1`, `slot-2` …"""
+
     run_id: str
     name: str
     workflow: str
@@ -49,6 +51,7 @@ class RunCreated(Event):
     secrets: tuple[str, ...] = ()
     rerun_of: str = ""
     only: str = ""
+    slot_names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

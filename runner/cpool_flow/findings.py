@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from pydantic import BaseModel
+
+from cpool_flow import model
 from cpool_flow.errors import Problem, did_you_mean
 from cpool_flow.nodes import Document, Path
 
@@ -18,10 +21,13 @@ class Enough(Exception):
 
 
 class Findings:
-    """Problems and warnings of one document. A problem found twice at one place (by an alias) is one. Raises Enough."""
+    """Problems and warnings of one document. A problem found twice at one place (by an alias) is one. Raises Enough.
 
-    def __init__(self, document: Document) -> None:
+    `root`: the class of what the document is to hold."""
+
+    def __init__(self, document: Document, root: type[BaseModel] = model.Workflow) -> None:
         self.document = document
+        self.root = root
         self._found: dict[Problem, None] = {}
 
     @property

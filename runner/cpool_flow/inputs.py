@@ -14,9 +14,13 @@ from typing import Any
 
 from cpool_flow import agents, document, model, nodes, plan, schema, settings
 from cpool_flow.errors import InvalidInput, InvalidValue, OperationFailed
+from cpool_flow.plan import PlannedStep
+from cpool_flow.pool_file import NAME as POOL_NAME
+from cpool_flow.pool_file import PoolFile
 from cpool_flow.run_folder import RunFolder
 from cpool_flow.secrets import present_secrets
 from cpool_flow.skill import Skill, parse_skill
+from cpool_flow.slots import NamedSlot, SlotPool, slot_pool
 from cpool_flow.values import RenderError
 
 FILE = "inputs.json"
@@ -59,16 +63,9 @@ class WorkflowCopy:
     def _document(self) -> nodes.Document:
         return document.load(self.source.encode(), self.file)
 
-    def layers(self, step: model.Step, name: str) -> list[settings.Layer]:
-        """Who has a say in the agent settings of a step, weakest first."""
-        layers = [settings.Layer("workflow", self.workflow.config)]
-        if step.skill is not None:
-            layers.append(settings.Layer(f"skill {step.skill}", self.parsed_skills[step.skill].config))
-        if step.profile is not None:
-            layers.append(settings.Layer(f"profile {step.profile}", self.workflow.profiles[step.profile]))
-        if step.config is not None:
-            layers.append(settings.Layer(f"step {name}", step.config))
-        return layers
+    def skill_config(self, step: model.Step) -> model.AgentConfig | None:
+        """The settings of the skill that a step names."""
+        return None if step.skill is None else self.parsed_skills[step.skill].config
 
     def schema_of(self, step: model.Step) -> schema.Schema | None:
         """The compiled output schema of a step."""
@@ -79,16 +76,32 @@ class WorkflowCopy:
 
 
 @dataclass(frozen=True)
+class PoolCopy:
+    """The project's `cpool.yaml` as the run owns it. `data`: what stands in it as plain data; `source`: its text, empty where there was
+    none. `files`: the path that it names → name of the copy below `inputs/files`."""
+
+    data: Mapping[str, Any] = field(default_factory=dict)
+    source: str = ""
+    files: Mapping[str, str] = field(default_factory=dict)
+
+    @cached_property
+    def file(self) -> PoolFile:
+        return PoolFile.model_validate(self.data)
+
+
+@dataclass(frozen=True)
 class Inputs:
-    """`copies`: the workflow files by key; the run's own has the key "". Times are seconds."""
+    """`copies`: the workflow files by key; the run's own has the key "". `slots`: how many the command line wants; None is "as the files
+    say". Times are seconds."""
 
     copies: Mapping[str, WorkflowCopy]
     args: Mapping[str, Any]
-    slots: int
+    slots: int | None
     isolation: str
     directory: str
     timeout_seconds: float | None = None
     agent: str | None = None
+    pool: PoolCopy = field(default_factory=PoolCopy)
 
     @property
     def main(self) -> WorkflowCopy:
@@ -106,7 +119,35 @@ class Inputs:
 
     @cached_property
     def plan(self) -> plan.Plan:
-        return plan.build(self.workflow, agent=self.agent, find=self._child, skills=self._skills)
+        return plan.build(self.workflow, agent=self.agent, find=self._child, skills=self._skills, pool=self.slot_pool)
+
+    @cached_property
+    def slot_pool(self) -> SlotPool:
+        """The slots of the run, and what `cpool.yaml` says."""
+        return slot_pool(self.pool.file, self.workflow.slots, self.slots)
+
+    def slot_named(self, name: str | None) -> NamedSlot | None:
+        """The slot of that name."""
+        return self._slots_by_name[name][1] if name in self._slots_by_name else None
+
+    def slot_number(self, name: str) -> int:
+        """Its number, from 1."""
+        return self._slots_by_name[name][0]
+
+    @cached_property
+    def _slots_by_name(self) -> dict[str | None, tuple[int, NamedSlot]]:
+        return {slot.name: (number, slot) for number, slot in enumerate(self.slot_pool.slots, 1)}
+
+    def settings_of(self, step: PlannedStep, slot: NamedSlot | None = None) -> settings.Settings:
+        """The merged agent settings of a step. `slot`: the one of those it asked for that it gets."""
+        copy = self.copies[step.source]
+        skill = copy.skill_config(step.step)
+        return settings.merge(settings.layers_of(step.step, step.name, copy.workflow, self.slot_pool, skill, slot))
+
+    def possible_settings(self, step: PlannedStep) -> list[settings.Settings]:
+        """What the agent settings of a step may come to, by the slots that it may get."""
+        copy = self.copies[step.source]
+        return settings.possible(step.step, step.name, copy.workflow, self.slot_pool, copy.skill_config(step.step))
 
     def _skills(self, source: str) -> Mapping[str, model.AgentConfig]:
         return {name: skill.config for name, skill in self.copies[source].parsed_skills.items()}
@@ -121,6 +162,8 @@ def save(folder: RunFolder, inputs: Inputs, copies: Mapping[str, bytes]) -> None
     try:
         for key, owned in inputs.copies.items():
             _source_path(folder, key).write_text(owned.source, encoding="utf-8", newline="")
+        if inputs.pool.source:
+            (folder.inputs / POOL_NAME).write_text(inputs.pool.source, encoding="utf-8", newline="")
         if copies:
             (folder.inputs / "files").mkdir()
         for name, content in copies.items():
@@ -128,6 +171,7 @@ def save(folder: RunFolder, inputs: Inputs, copies: Mapping[str, bytes]) -> None
         data = asdict(inputs)
         for copy in data["copies"].values():
             del copy["source"]  # it stands in a file of its own
+        del data["pool"]["source"]
         text = json.dumps(data, ensure_ascii=False)
         (folder.inputs / FILE).write_text(text, encoding="utf-8", errors="surrogatepass")
     except OSError as error:
@@ -141,9 +185,15 @@ def load(folder: RunFolder) -> Inputs:
         data = json.loads(path.read_text(encoding="utf-8", errors="surrogatepass"))
         sources = {key: _source_path(folder, key).read_bytes().decode("utf-8", "replace") for key in data["copies"]}
         copies = {key: WorkflowCopy(**copy, source=sources[key]) for key, copy in data.pop("copies").items()}
-        return Inputs(copies, **data)
+        pool = _read_pool(folder, data.pop("pool", {}))
+        return Inputs(copies, **data, pool=pool)
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise InvalidInput(f"run `{folder.run_id}` cannot be read: `{path}` is missing or damaged ({type(error).__name__})") from error
+
+
+def _read_pool(folder: RunFolder, data: Mapping[str, Any]) -> PoolCopy:
+    path = folder.inputs / POOL_NAME
+    return PoolCopy(**data, source=path.read_text(encoding="utf-8") if path.exists() else "")
 
 
 def _source_path(folder: RunFolder, key: str) -> Path:
@@ -156,6 +206,6 @@ def hidden_values(inputs: Inputs, secrets: Mapping[str, str], environment: Mappi
     return {**present_secrets(names, environment), **secrets}
 
 
-def copy_path(folder: RunFolder, copy: WorkflowCopy, named: str) -> Path:
-    """Where the copy stands of a file that a workflow names."""
+def copy_path(folder: RunFolder, copy: WorkflowCopy | PoolCopy, named: str) -> Path:
+    """Where the copy stands of a file that a workflow or `cpool.yaml` names."""
     return folder.inputs / "files" / copy.files[named]

@@ -1,39 +1,40 @@
-"""The keys of a workflow file, and what may have been meant by one that is none.
+"""The keys of a workflow file and of `cpool.yaml`, and what may have been meant by one that is none.
 
 Knows the words of this format and those of others for the same thing; not which values the keys take.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
+
 from pydantic import BaseModel
 
-from cpool_flow import model
+from cpool_flow import model, pool_file
 from cpool_flow.errors import nearest
 from cpool_flow.findings import Findings
 from cpool_flow.nodes import Path
 
 MOST_LISTED = 20
 
-_PLACES: dict[type[BaseModel], str] = {
-    model.Workflow: "workflow",
-    model.Step: "step",
-    model.AgentConfig: "config",
-    model.Retry: "retry",
-    model.Expect: "expect",
-    model.Repeat: "repeat",
-    model.Session: "session",
-    model.OutputVariable: "output_vars",
-}
+# What a mapping is called in a message, and the name of those in which keys of a later version may stand.
 _IN: dict[type[BaseModel], str] = {
     model.Workflow: "in a workflow",
     model.Step: "in a step",
     model.AgentConfig: "in `config`",
+    model.Slot: "in a slot",
     model.Retry: "in `retry`",
     model.Expect: "in `expect`",
     model.Repeat: "in `repeat`",
     model.Session: "in `session`",
     model.OutputVariable: "in a variable of `output_vars`",
+    pool_file.PoolFile: f"in `{pool_file.NAME}`",
+    pool_file.Price: "in a price",
+    pool_file.Budgets: "in `budgets`",
+    pool_file.Notification: "in `notify`",
 }
+_LATER: dict[type[BaseModel], str] = {model.Workflow: "workflow", model.Step: "step", model.AgentConfig: "config"}
 # Our words by the words that other runners have for the same thing.
 _MEANT: dict[type[BaseModel], dict[str, str]] = {
     model.Workflow: {
@@ -61,18 +62,46 @@ _MEANT: dict[type[BaseModel], dict[str, str]] = {
         "input": "stdin",
     },
     model.OutputVariable: {"from": "path", "value": "path"},
+    model.Slot: {"size": "count", "tags": "labels", "settings": "config"},
+    pool_file.PoolFile: {
+        **dict.fromkeys(("defaults", "settings"), "config"),
+        **dict.fromkeys(("max_parallel", "parallelism", "workers", "pool"), "slots"),
+        **dict.fromkeys(("budget", "budget_usd"), "budgets"),
+        **dict.fromkeys(("notifications", "hooks"), "notify"),
+        "pricing": "prices",
+        "worktree": "worktrees",
+    },
+    pool_file.Budgets: {"daily": "day", "per_day": "day"},
+    pool_file.Notification: {"run": "command", "when": "on", "events": "on"},
 }
 
 
-def place_of(path: Path) -> type[BaseModel]:
-    """The class of the mapping at `path`."""
-    if not path:
-        return model.Workflow
-    if "output_vars" in path[:-1]:
-        return model.OutputVariable
-    if path[:-1] == ("profiles",):
-        return model.AgentConfig
-    return next((place for place, name in _PLACES.items() if name == path[-1]), model.Step)
+def place_of(path: Path, root: type[BaseModel]) -> type[BaseModel]:
+    """The class of the mapping at `path` of a document that holds a `root`; `root` itself where the path leads to no mapping of ours."""
+    kinds: list[Any] = [root]
+    for part in path:
+        kinds = [inner for kind in kinds for inner in _inside(kind, part)]
+    return next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), root)
+
+
+def _inside(kind: Any, part: str | int) -> Iterator[Any]:
+    """What may stand at a key or an index of a value of this type."""
+    arguments = get_args(kind)
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        fields = (field for name, field in kind.model_fields.items() if (field.alias or name) == part)
+        yield from (inner for field in fields for inner in _branches(field.annotation))
+    elif get_origin(kind) in (tuple, dict):
+        yield from _branches(arguments[0 if get_origin(kind) is tuple else 1])
+
+
+def _branches(kind: Any) -> Iterator[Any]:
+    """The types of a union, without what pydantic is told beside them."""
+    if get_origin(kind) is Annotated:
+        yield from _branches(get_args(kind)[0])
+    elif get_origin(kind) in (Union, UnionType):
+        yield from (inner for branch in get_args(kind) for inner in _branches(branch))
+    else:
+        yield kind
 
 
 def known_keys(place: type[BaseModel]) -> list[str]:
@@ -88,11 +117,11 @@ def meant(key: str, place: type[BaseModel]) -> str | None:
 
 def refuse_key(path: Path, findings: Findings) -> None:
     """Note a key that this version does not know, or does not know yet."""
-    key, place = str(path[-1]), place_of(path[:-1])
-    if key in model.LATER_KEYS.get(_PLACES[place], ()):
+    key, place = str(path[-1]), place_of(path[:-1], findings.root)
+    if key in model.LATER_KEYS.get(_LATER.get(place, ""), ()):
         findings.error(path, f"`{key}` is not supported by this version", key=True)
         return
-    elsewhere = _elsewhere(key, place)
+    elsewhere = _elsewhere(key, place, findings.root)
     near = None if elsewhere else meant(key, place)
     hint = f"did you mean `{near}`?" if near else None
     where = f"in profile `{path[1]}`" if path[0] == "profiles" else _IN[place]
@@ -105,15 +134,17 @@ def shown_name(value: object) -> str:
     return f"`{text if len(text) <= 60 else text[:59] + '…'}`"
 
 
-def _elsewhere(key: str, place: type[BaseModel]) -> str | None:
+def _elsewhere(key: str, place: type[BaseModel], root: type[BaseModel]) -> str | None:
     """Where a key that means nothing here means something, unless it is a word for another key here."""
     if key in _MEANT.get(place, ()):
         return None
+    if place is pool_file.PoolFile and key in known_keys(model.Workflow):
+        return f"`{key}` belongs in a workflow file"
     if place is model.Step and key in known_keys(model.AgentConfig):
         return f"settings of the agent stand under `config:`, as `config: {{{key}: …}}`"
     if place is model.Step and key in known_keys(model.Workflow):
         return f"`{key}` is a key of the file, not of a step"
-    if place is not model.Step and key in known_keys(model.Step):
+    if place is not model.Step and root is model.Workflow and key in known_keys(model.Step):
         return f"`{key}` is a key of a step"
     return None
 

@@ -11,6 +11,7 @@ from cpool_flow import model
 from cpool_flow.findings import Findings
 from cpool_flow.nodes import Path
 from cpool_flow.outputs import path_keys
+from cpool_flow.slots import NO_SLOT
 
 # Of every step, whatever it does.
 ANY = frozenset({"name", "description", "needs", "join", "when", "on_failure"})
@@ -28,7 +29,7 @@ _WHAT = {
     "approve": "an approval: nothing is executed",
     "end": "the end of a run: nothing is executed",
 }
-_RUN = ("stdin", "shell", "ok_codes", "slot")
+_RUN = ("stdin", "shell", "ok_codes")
 _FIELDS = {"as": "as_", "with": "with_"}
 
 
@@ -65,6 +66,7 @@ def _of_work(step: model.Step) -> Iterator[tuple[str, str]]:
     """What a command takes and an agent does not, and the other way round."""
     if step.is_agent:
         yield from _each(_RUN, "an agent step: it belongs to `run`")
+        yield from _each(("slot",) if step.slot == NO_SLOT else (), "an agent step: `slot: none` is for a trivial `run`")
     else:
         yield from _each(("session",), "a `run` step: it holds no conversation")
     if not step.is_agent and step.recovery_prompt is None:

@@ -131,6 +131,25 @@ def read_text(path: Path, *, shown: str | None = None, limit: int = MAX_FILE_BYT
         raise InvalidInput(f"cannot read `{printable((shown or str(path))[:300])}`: byte {error.start + 1} is not UTF-8 text") from None
 
 
+def inside(folder: Path, name: str, *roots: Path) -> Path:
+    """The path that is called `name` from `folder`. Raises InvalidInput where it leads out of all `roots`."""
+    try:
+        path = (folder / name).resolve()
+    except (OSError, RuntimeError, ValueError):  # too long, links in a circle, a NUL
+        raise InvalidInput(f"cannot read `{name[:200]}`: that is no path") from None
+    if not any(path.is_relative_to(root.resolve()) for root in roots):
+        raise InvalidInput(f"`{name}` is outside of the project")
+    return path
+
+
+def shown_path(path: Path) -> str:
+    """A path as people read it: from here where it is below."""
+    try:
+        return str(path.resolve().relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)
+
+
 def find_project(start: Path, home: Path | None) -> Path:
     """The project of the folder `start`: the nearest one upwards with `cpool.yaml` or `.cpool/`, else the git top level, else `start`.
 

@@ -16,6 +16,7 @@ from cpool_flow.json_value import shown
 from cpool_flow.nodes import Path
 from cpool_flow.order import Order, Placed
 from cpool_flow.permissions import may_write
+from cpool_flow.slots import SlotPool
 
 # What strangers can write: arguments that carry it are called like this, commands that print it look like that.
 _FOREIGN_ARGUMENT = re.compile(r"(?:^|_)(?:title|body|issue|issue_(?:text|body|title)|comment|comments|description_of_issue)$")
@@ -25,8 +26,10 @@ _TEXT_FIELDS = frozenset({"output", "json", "items", "vars"})
 Skills = Mapping[str, model.AgentConfig]
 
 
-def warn(workflow: model.Workflow, order: Order, used_arguments: frozenset[str], skills: Skills, findings: Findings) -> None:
-    """Note the warnings of a valid workflow. `skills`: the settings of the skills that it uses."""
+def warn(
+    workflow: model.Workflow, order: Order, used_arguments: frozenset[str], skills: Skills, findings: Findings, pool: SlotPool
+) -> None:
+    """Note the warnings of a valid workflow. `skills`: the settings of the skills that it uses, `pool`: those of the project."""
     for name, declaration in workflow.args.items():
         if name not in used_arguments:
             findings.error(("args", name), f"argument `{name}` is not used", key=True, warning=True)
@@ -34,7 +37,7 @@ def warn(workflow: model.Workflow, order: Order, used_arguments: frozenset[str],
             if meant := misspelt_keyword(keyword):
                 hint = f"did you mean `{meant}`?"
                 findings.error(("args", name, keyword), f"`{keyword}` means nothing to JSON Schema", key=True, hint=hint, warning=True)
-    writers = [placed for placed in order.all if may_write(placed.step, workflow, skills.get(placed.step.skill or ""))]
+    writers = [placed for placed in order.all if may_write(placed.step, workflow, skills.get(placed.step.skill or ""), pool=pool)]
     if workflow.isolation == "none" and writers:
         message = f"step `{writers[0].name}` may change files, and `isolation: none` lets it work in your checkout"
         findings.error(("isolation",), message, help="`isolation: worktree` gives the run a place and a branch of its own", warning=True)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from cpool_flow import library
+from cpool_flow import library, project_pool
 from cpool_flow.errors import InvalidInput
-from cpool_flow.library import Place
+from cpool_flow.library import Place, shown_path
+from cpool_flow.pool_rules import CheckedPool
+from cpool_flow.slots import SlotPool
 from cpool_flow.validate import Checked, validate
 
 # The folders in which names are looked up, for a workflow file in a folder.
@@ -16,10 +18,11 @@ Searched = Callable[[library.Kind, Path], tuple[Place, ...]]
 DEEPEST = 10
 
 
-def check_file(path: Path, project: Path, places: Searched) -> Checked:
-    """A workflow file that is valid, with all that it names. Raises InvalidInput with all its problems."""
+def check_file(path: Path, project: Path, places: Searched, *, slots: int | None = None) -> Checked:
+    """A workflow file that is valid, with all that it names. `slots`: how many the command line wants. Raises InvalidInput with all its
+    problems, and with those of the project's `cpool.yaml`."""
     lookup = Lookup(path, project, places)
-    return validate(library.read_bytes(path, shown=shown_path(path)), shown_path(path), lookup)
+    return validate(library.read_bytes(path, shown=shown_path(path)), shown_path(path), lookup, command_line_slots=slots)
 
 
 class Lookup:
@@ -44,16 +47,14 @@ class Lookup:
 
     def path(self, name: str) -> Path:
         """A path beside the workflow. Raises InvalidInput where it leads out of the project."""
-        try:
-            path = (self._beside / name).resolve()
-        except (OSError, RuntimeError, ValueError):  # too long, links in a circle, a NUL
-            raise InvalidInput(f"cannot read `{name[:200]}`: that is no path") from None
-        if not path.is_relative_to(self._project.resolve()) and not path.is_relative_to(self._beside.resolve()):
-            raise InvalidInput(f"`{name}` is outside of the project")
-        return path
+        return library.inside(self._beside, name, self._project, self._beside)
 
-    def workflow(self, name: str) -> Checked:
-        """A sub-workflow, valid. Raises InvalidInput: missing, broken, in a circle, too deep."""
+    def pool(self) -> CheckedPool:
+        """The project's `cpool.yaml`. Raises InvalidInput."""
+        return project_pool.read_pool(self._project)
+
+    def workflow(self, name: str, pool: SlotPool | None) -> Checked:
+        """A sub-workflow, valid in the pool of the run. Raises InvalidInput: missing, broken, in a circle, too deep."""
         path = self.workflow_path(name)
         around = (*self._around, self._file)
         if path in around:
@@ -61,7 +62,8 @@ class Lookup:
             raise InvalidInput(f"workflows run each other in a circle: {circle}")
         if len(around) > DEEPEST:
             raise InvalidInput(f"sub-workflows are nested deeper than {DEEPEST}")
-        return validate(library.read_bytes(path, shown=name), shown_path(path), Lookup(path, self._project, self._places, around))
+        lookup = Lookup(path, self._project, self._places, around)
+        return validate(library.read_bytes(path, shown=name), shown_path(path), lookup, pool=pool)
 
     def workflow_path(self, name: str) -> Path:
         """The file of a sub-workflow: named by its path, or by its name. Raises InvalidInput."""
@@ -69,11 +71,3 @@ class Lookup:
         if "/" in name or name.endswith(library.SUFFIXES):
             return self.path(name)
         return library.find("workflow", name, self._places("workflow", self._beside)).path.resolve()
-
-
-def shown_path(path: Path) -> str:
-    """A path as people read it: from here where it is below."""
-    try:
-        return str(path.resolve().relative_to(Path.cwd()))
-    except ValueError:
-        return str(path)

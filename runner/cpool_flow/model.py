@@ -179,6 +179,24 @@ class AgentConfig(Model):
     script: Maybe[NonEmpty] = Field(None, description="For `agent: scripted`: a YAML file of answers, relative to this file.")
 
 
+MOST_SLOTS = 1000
+SlotCount = Annotated[int, Field(ge=1, le=MOST_SLOTS), WHOLE]
+
+
+class Slot(Model):
+    """A slot of the pool, or several of one kind. A step asks for it by its name, its role or one of its labels."""
+
+    name: Maybe[Name] = Field(None, description="What it is called: NAME, or NAME-1, NAME-2 … with `count`; default `slot-N`.")
+    role: Maybe[NonEmpty] = Field(None, description="What it does, for the agent; a step may ask for it.")
+    description: Maybe[NonEmpty] = Field(None, description="More of that, for the agent.")
+    labels: Maybe[ListOf[NonEmpty]] = Field(None, description="Words by which steps may ask for it.")
+    count: Maybe[SlotCount] = Field(None, description="How many slots of this kind (default 1).")
+    config: Maybe[AgentConfig] = Field(None, description="Settings of the agent for steps that ask for this slot.")
+
+
+Slots = SlotCount | FilledListOf[Slot]
+
+
 class Retry(Model):
     """When and how soon a failed attempt is made again."""
 
@@ -284,7 +302,7 @@ class Step(Model):
     )
     repeat: Maybe[Repeat] = Field(None, description="A loop over this step or group.")
     config: Maybe[AgentConfig] = Field(None, description="Settings of the agent for this step.")
-    profile: Maybe[NonEmpty] = Field(None, description="Settings by name, from `profiles` of this file.")
+    profile: Maybe[NonEmpty] = Field(None, description="Settings by name, from `profiles` of this file or of `cpool.yaml`.")
     session: Maybe[Literal["fresh"] | Session] = Field(None, description="The conversation in which the agent works (default `fresh`).")
     timeout: Maybe[PositiveDuration] = Field(None, description="Longest time of one attempt with its `verify` (default 1h).")
     idle_timeout: Maybe[PositiveDuration] = Field(
@@ -319,7 +337,10 @@ class Step(Model):
         None, description="Exit codes that are success beside 0."
     )
     allow_denials: Maybe[bool] = Field(None, description="A refused tool is no failure.")
-    slot: Maybe[Literal["none"]] = Field(None, description="`none`: a trivial command that takes no slot.")
+    slot: Maybe[NonEmpty] = Field(
+        None,
+        description="Name, role or label of the slot that the step works in (default: any); `none`: a trivial command that takes no slot.",
+    )
 
     @model_validator(mode="after")
     def _one_kind(self) -> Step:
@@ -376,8 +397,10 @@ class Workflow(Model):
     secrets: ListOf[Variable] = Field((), description="Environment variables: required at start, masked everywhere.")
     context: dict[str, Value] = Field({}, description="Shared context, added to every agent's system prompt.")
     config: AgentConfig = Field(AgentConfig(), description="Defaults for agent steps.")
-    profiles: dict[Name, AgentConfig] = Field({}, description="Settings by name, for `profile` of a step.")
-    slots: Maybe[Annotated[int, Field(ge=1, le=1000), WHOLE]] = Field(None, description="Size of the slot pool (default 4).")
+    profiles: dict[Name, AgentConfig] = Field(
+        {}, description="Settings by name, for `profile` of a step; one of `cpool.yaml` of that name is not looked at."
+    )
+    slots: Maybe[Slots] = Field(None, description="Size of the slot pool (default 4), or a list of slots with names.")
     timeout: Maybe[PositiveDuration] = Field(None, description="Whole run.")
     isolation: Maybe[Literal["none", "worktree"]] = Field(
         None, description="Where steps work; default: `worktree` where an agent may write in a git repository."

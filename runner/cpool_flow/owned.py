@@ -6,18 +6,21 @@ Reads; writes nothing. Whether any of it is valid was asked before (`validate.py
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from cpool_flow.inputs import WorkflowCopy
+from cpool_flow import project_pool
+from cpool_flow.inputs import PoolCopy, WorkflowCopy
 from cpool_flow.lookup import Lookup, Searched
 from cpool_flow.model import AgentConfig, Step, Workflow
+from cpool_flow.pool_rules import CheckedPool, configs
 from cpool_flow.validate import Checked
 
 
 class Owned:
-    """`copies`: the workflow files by key. `files`: other files, by their names in the run's folder."""
+    """`copies`: the workflow files by key, `pool`: the project's `cpool.yaml`. `files`: other files, by their names in the run's folder."""
 
     def __init__(self, path: Path, checked: Checked, project: Path, places: Searched) -> None:
         self.copies: dict[str, WorkflowCopy] = {}
@@ -26,6 +29,7 @@ class Owned:
         self._project = project
         self._places = places
         self._take("", path.resolve(), checked)
+        self.pool = self._pool(checked.pool, project)
 
     def _take(self, key: str, path: Path, checked: Checked) -> None:
         self._keys[path] = key
@@ -49,15 +53,26 @@ class Owned:
 
     def _scripts(self, flow: Workflow, lookup: Lookup) -> dict[str, str]:
         """The files that steps name (scripts of the scripted agent), and the names of their copies."""
+        return self._named(_configs(flow), lookup.file)
+
+    def _pool(self, checked: CheckedPool, project: Path) -> PoolCopy:
+        if checked.document is None:
+            return PoolCopy()
+        files = self._named([config for _, config in configs(checked.pool)], partial(project_pool.read_beside, project))
+        return PoolCopy(_mapping(checked.document.data), checked.document.text, files)
+
+    def _named(self, settings: Iterable[AgentConfig], read: Callable[[str], bytes]) -> dict[str, str]:
         named: dict[str, str] = {}
-        for script in dict.fromkeys(config.script for config in _configs(flow) if config.script):
+        for script in dict.fromkeys(config.script for config in settings if config.script):
             named[script] = f"{len(self.files)}-{Path(script).name}"
-            self.files[named[script]] = lookup.file(script)
+            self.files[named[script]] = read(script)
         return named
 
 
 def _configs(flow: Workflow) -> list[AgentConfig]:
-    return [flow.config, *flow.profiles.values(), *(step.config for step in all_steps((*flow.steps, *flow.finally_)) if step.config)]
+    slots = flow.slots if isinstance(flow.slots, tuple) else ()
+    held = [*(slot.config for slot in slots), *(step.config for step in all_steps((*flow.steps, *flow.finally_)))]
+    return [flow.config, *flow.profiles.values(), *filter(None, held)]
 
 
 def all_steps(steps: tuple[Step, ...]) -> list[Step]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from cpool_flow import model, settings
+from cpool_flow.slots import NO_POOL, SlotPool
 
 _WRITING_MODES = frozenset({"acceptEdits", "bypassPermissions", "auto"})
 # Every other tool counts as one that writes: `Bash(git diff *)` can be made to write a file.
@@ -17,30 +18,38 @@ _READING_TOOLS = frozenset(
 )
 
 
-def may_write(step: model.Step, workflow: model.Workflow, skill: model.AgentConfig | None = None, instead: str | None = None) -> bool:
-    """Whether an agent task of this step (its own, or its recovery) may change files. False for a step without one.
+def may_write(
+    step: model.Step,
+    workflow: model.Workflow,
+    skill: model.AgentConfig | None = None,
+    instead: str | None = None,
+    pool: SlotPool = NO_POOL,
+) -> bool:
+    """Whether an agent task of this step (its own, or its recovery) may change files, in any of the slots that it may get. False for a
+    step without one.
 
     `skill`: the settings of the step's skill, where it is known. `instead`: the agent that stands in for every other.
     """
-    agent = agent_of(step, workflow, skill, instead)
+    agent = agent_of(step, workflow, skill, instead, pool)
     if agent is None:
         return False
     if agent != "claude":
         return step.effects != "none"
-    return _claude_may_write(settings.merge(settings.Layer("", config) for config in _layers(step, workflow, skill)).config)
+    return any(_claude_may_write(merged.config) for merged in settings.possible(step, "", workflow, pool, skill))
 
 
-def agent_of(step: model.Step, workflow: model.Workflow, skill: model.AgentConfig | None = None, instead: str | None = None) -> str | None:
-    """The agent of a step, or of its recovery; None where it has neither."""
+def agent_of(
+    step: model.Step,
+    workflow: model.Workflow,
+    skill: model.AgentConfig | None = None,
+    instead: str | None = None,
+    pool: SlotPool = NO_POOL,
+) -> str | None:
+    """The agent of a step, or of its recovery; None where it has neither. All slots that a step may get have the same: `validate`
+    sees to it."""
     if not step.is_agent and step.recovery_prompt is None:
         return None
-    named = [config.agent for config in _layers(step, workflow, skill) if config.agent is not None]
-    return instead or (named[-1] if named else "claude")
-
-
-def _layers(step: model.Step, workflow: model.Workflow, skill: model.AgentConfig | None) -> list[model.AgentConfig]:
-    profile = workflow.profiles.get(step.profile or "")
-    return [config for config in (workflow.config, skill, profile, step.config) if config is not None]
+    return instead or settings.possible(step, "", workflow, pool, skill)[0].config.agent or "claude"
 
 
 def _claude_may_write(config: model.AgentConfig) -> bool:

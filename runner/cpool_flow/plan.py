@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 from cpool_flow import model, template
 from cpool_flow.permissions import agent_of, may_write
+from cpool_flow.slots import NO_SLOT, SlotPool, slot_pool
 
 if TYPE_CHECKING:
     import networkx
@@ -29,7 +30,8 @@ AGENT_RETRIED = frozenset({"overloaded", "lost"})
 @dataclass(frozen=True, slots=True)
 class PlannedStep:
     """A step with its place in the graph. Times are seconds. `source`: the file that it stands in, `path`: where in it. `inner`: the steps that it
-    holds, of a group or a sub-workflow; a loop over a single step holds that step."""
+    holds, of a group or a sub-workflow; a loop over a single step holds that step. `slots`: the names of those that it may take, None
+    where any will do."""
 
     name: str
     position: int
@@ -48,6 +50,7 @@ class PlannedStep:
     effects: Literal["none", "workspace", "external"]
     may_write: bool
     agent: str | None
+    slots: tuple[str, ...] | None
     max_parallel: int | None
     max_items: int
 
@@ -73,7 +76,7 @@ class PlannedStep:
 
     @property
     def takes_slot(self) -> bool:
-        return self.step.slot is None
+        return self.step.slot != NO_SLOT
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,10 +134,11 @@ def build(
     agent: str | None = None,
     find: FindChild | None = None,
     skills: Callable[[str], Skills] = lambda source: {},
+    pool: SlotPool | None = None,
 ) -> Plan:
     """The plan of a workflow that `validate` has passed. `agent` stands in for every agent that the files name; `find` gives
-    the sub-workflows, `skills` the settings of the skills that a file uses."""
-    return _Builder(agent, find or _no_children, skills).whole("", workflow)
+    the sub-workflows, `skills` the settings of the skills that a file uses, `pool` those of the project and of the slots."""
+    return _Builder(agent, find or _no_children, skills, pool or slot_pool(slots=workflow.slots)).whole("", workflow)
 
 
 def step_name(step: model.Step, position: int) -> str:
@@ -151,6 +155,7 @@ class _Builder:
     agent: str | None
     find: FindChild
     skills: Callable[[str], Skills]
+    pool: SlotPool
 
     def whole(self, source: str, workflow: model.Workflow) -> Plan:
         main = self._level(source, workflow, workflow.steps, ("steps",))
@@ -203,11 +208,16 @@ class _Builder:
             recoveries=(step.recoveries or 1) if step.recovery_prompt else 0,
             on_failure=step.on_failure or "fail",
             effects=step.effects or "workspace",
-            may_write=may_write(step, workflow, skill, self.agent),
-            agent=agent_of(step, workflow, skill, self.agent),
+            may_write=may_write(step, workflow, skill, self.agent, self.pool),
+            agent=agent_of(step, workflow, skill, self.agent, self.pool),
+            slots=self._slots(step),
             max_parallel=step.max_parallel,
             max_items=DEFAULT_MAX_ITEMS if step.max_items is None else step.max_items,
         )
+
+    def _slots(self, step: model.Step) -> tuple[str, ...] | None:
+        slots = self.pool.for_step(step)
+        return None if slots is None else tuple(slot.name for slot in slots)
 
 
 # What a loop over one step asks once, not in each round.

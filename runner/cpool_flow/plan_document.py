@@ -11,9 +11,10 @@ from collections.abc import Callable, Iterator, Mapping
 from shlex import quote
 from typing import Any
 
-from cpool_flow import settings, template
+from cpool_flow import template
 from cpool_flow.inputs import Inputs
 from cpool_flow.plan import Plan, PlannedStep
+from cpool_flow.settings import Settings
 from cpool_flow.values import Record, RenderError, wrap
 
 JsonObject = dict[str, Any]
@@ -28,7 +29,9 @@ def plan_document(inputs: Inputs, place: str, base: str | None = None) -> JsonOb
         "workflow": inputs.main.name,
         "file": inputs.main.file,
         "args": {name: {"value": value, "source": preview.source(name)} for name, value in inputs.args.items()},
-        "slots": inputs.slots,
+        "slots": len(inputs.slot_pool.slots),
+        "slot_names": [slot.name for slot in inputs.slot_pool.slots],
+        "slots_source": _slots_source(inputs),
         "timeout_seconds": inputs.timeout_seconds,
         "isolation": inputs.isolation,
         "place": place,
@@ -59,7 +62,8 @@ def _worst_case(inputs: Inputs, plan: Plan) -> float | None:
 def _cap(inputs: Inputs, step: PlannedStep) -> float | None:
     if step.agent is None:
         return 0.0
-    cap = settings.merge(inputs.copies[step.source].layers(step.step, step.name)).config.max_budget_usd
+    caps = [found.config.max_budget_usd for found in inputs.possible_settings(step)]
+    cap = None if None in caps else max(cap for cap in caps if cap is not None)
     attempts = (1 + step.retries if step.step.is_agent else 0) + step.recoveries
     return None if cap is None else cap * attempts
 
@@ -121,6 +125,8 @@ class _Preview:
             "recoveries": step.recoveries,
             "effects": step.effects,
             "takes_slot": step.takes_slot,
+            "slot": step.step.slot,
+            "slot_names": None if step.slots is None else list(step.slots),
             "env": {name: self._rendered(value, step) for name, value in (step.step.env or {}).items()},
             "secrets": list(step.step.secrets or ()),
             "verify": _plain(step.step.verify),
@@ -151,10 +157,15 @@ class _Preview:
             yield from (f"    {line}" if line else "" for line in lines)
 
     def _agent(self, step: PlannedStep) -> dict[str, dict[str, Any]]:
-        """The merged agent settings, each with the layer it comes from."""
-        merged = settings.merge(self._inputs.copies[step.source].layers(step.step, step.name))
-        values = merged.config.model_dump(exclude_none=True, mode="json")
-        shown = {name: {"value": value, "source": _source(name, merged.sources)} for name, value in values.items()}
+        """The merged agent settings, each with the layer it comes from. Where it hangs on the slot that a task gets, `or` has the rest."""
+        merged, *others = self._inputs.possible_settings(step)
+        shown = _shown_settings(merged)
+        for other in map(_shown_settings, others):
+            for name in {**shown, **other}:
+                entry = shown.setdefault(name, _UNSET)
+                found = other.get(name, _UNSET)
+                if found["value"] not in [entry["value"], *(each["value"] for each in entry.get("or", ()))]:
+                    shown[name] = {**entry, "or": [*entry.get("or", ()), found]}
         override = "--agent" if self._inputs.agent else merged.sources.get("agent", "default")
         agent = {"agent": {"value": step.agent, "source": override}}
         return agent | shown | agent | (_default_mode(shown) if step.agent == "claude" else {})
@@ -197,9 +208,26 @@ def _plain(value: Any) -> Any:
     return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
-def _source(name: str, sources: Mapping[str, str]) -> str:
-    """The layer of a setting; of one that merges by name, the layers of all its names."""
-    return sources.get(name) or ", ".join(dict.fromkeys(layer for key, layer in sources.items() if key.startswith(f"{name}.")))
+_UNSET: dict[str, Any] = {"value": None, "source": "default"}
+
+
+def _shown_settings(found: Settings) -> dict[str, dict[str, Any]]:
+    values = found.config.model_dump(exclude_none=True, mode="json")
+    return {name: {"value": value, **_source(name, found.sources)} for name, value in values.items()}
+
+
+def _source(name: str, sources: Mapping[str, str]) -> dict[str, Any]:
+    """The layer of a setting; of one that merges by name, the layers of all its names, and which is whose."""
+    if name in sources:
+        return {"source": sources[name]}
+    named = {key.removeprefix(f"{name}."): layer for key, layer in sources.items() if key.startswith(f"{name}.")}
+    return {"source": ", ".join(dict.fromkeys(named.values())), "sources": named}
+
+
+def _slots_source(inputs: Inputs) -> str:
+    if inputs.slots is not None:
+        return "--slots"
+    return "workflow" if inputs.workflow.slots is not None else "pool" if inputs.pool.file.slots is not None else "default"
 
 
 def _default_mode(shown: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

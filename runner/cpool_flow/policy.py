@@ -194,7 +194,7 @@ def _beginnings(state: State, now: float) -> Iterator[Action]:
 def _idle_slots(state: State) -> int:
     """Slots for which nothing is ready. A task that needs none is counted as if it did: then one item more is opened later."""
     ready = sum(len(state.steps[name].ready) for _, name in state.ready_steps if state.steps[name].plan.executes)
-    return len(_free_slots(state)) - ready
+    return len(state.free_slots) - ready
 
 
 def halted(state: State, step: StepState) -> str | None:
@@ -396,23 +396,25 @@ def _starts(state: State) -> Iterator[Start]:
         return
     if any(is_exclusive(state, task, task.attempts[-1].started.kind) for task in state.running.values()):
         return
-    free = _free_slots(state)
+    free = _FreeSlots(state)
     busy = bool(state.running)
     for _, name in state.ready_steps:
         step = state.steps[name]
-        if not free and not state.plan.has_slotless:
+        if not free.any and not state.plan.has_slotless:
             return
         if not step.plan.executes or ((state.stopping_frames or state.unneeded) and halted(state, step) is not None):
             continue
         for task in _startable(state, step):
             needs_slot = step.plan.takes_slot or task.next_kind == "recovery"
-            if needs_slot and not free:
+            slot = free.next_for(step.plan) if needs_slot else None
+            if needs_slot and slot is None:
                 break
             alone = is_exclusive(state, task, task.next_kind)
             if alone and busy:
                 return
             busy = True
-            yield Start(task.id, len(task.attempts) + 1, task.next_kind, free.pop(0) if needs_slot else None)
+            free.take(slot)
+            yield Start(task.id, len(task.attempts) + 1, task.next_kind, slot)
             if alone:
                 return
 
@@ -437,10 +439,31 @@ def _agent_of(plan: PlannedStep, task: Task) -> str | None:
     return plan.agent if plan.step.is_agent or task.next_kind == "recovery" else None
 
 
-def _free_slots(state: State) -> list[str]:
-    if state.created is None or len(state.slots) >= state.created.slots:
-        return []
-    return [name for name in (f"slot-{number}" for number in range(1, state.created.slots + 1)) if name not in state.slots]
+class _FreeSlots:
+    """The slots that are free in one turn, as they are given away. A step that asks for slots never gets another, however many are free;
+    of those that answer it gets the first."""
+
+    def __init__(self, state: State) -> None:
+        self._free = {state.slot_order[rank]: None for rank in state.free_slots}
+        self._answering: dict[tuple[str, ...], list[str]] = {}
+
+    @property
+    def any(self) -> bool:
+        return bool(self._free)
+
+    def next_for(self, plan: PlannedStep) -> str | None:
+        """The slot that the next task of a step would get; None where it has to wait."""
+        if plan.slots is None:
+            return next(iter(self._free), None)
+        answering = self._answering.get(plan.slots)
+        if answering is None:
+            answering = self._answering[plan.slots] = [name for name in reversed(plan.slots) if name in self._free]
+        while answering and answering[-1] not in self._free:
+            answering.pop()
+        return answering[-1] if answering else None
+
+    def take(self, slot: str | None) -> None:
+        self._free.pop(slot or "", None)
 
 
 # ---- time ---------------------------------------------------------------------------------------------------

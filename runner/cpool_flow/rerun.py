@@ -18,7 +18,7 @@ from cpool_flow.errors import InvalidInput, OperationFailed, Problem
 from cpool_flow.git import Git
 from cpool_flow.journal import is_alive
 from cpool_flow.run_folder import RunFolder, file_name
-from cpool_flow.run_place import Isolation, choose_isolation, our_git, plan_again, worktree_of
+from cpool_flow.run_place import Isolation, Root, choose_isolation, our_git, plan_again, worktree_of, worktree_root
 from cpool_flow.secrets import present_secrets
 from cpool_flow.start import begin_journal, created, missing_agents, missing_secrets, new_id
 from cpool_flow.takeover import Takeover
@@ -60,7 +60,8 @@ def prepare(
     if missing:
         raise InvalidInput(missing)
     git = our_git(environment, old.inputs.secrets)
-    isolation, place = asyncio.run(_place(git, old, found, new, environment, _where(old, step, failed, found)))
+    root = worktree_root(environment, old.inputs.pool.file.worktrees, project)
+    isolation, place = asyncio.run(_place(git, old, found, new, root, _where(old, step, failed, found)))
     return Repeated(old, found, isolation, place, new)
 
 
@@ -111,15 +112,13 @@ def _where(old: history.Run, step: str | None, failed: bool, found: Takeover) ->
 
 
 def _missing_agents(old: history.Run, found: Takeover, environment: Mapping[str, str]) -> Iterable[Problem]:
-    def find_script(copy: inputs.WorkflowCopy, named: str) -> Path:
-        return inputs.copy_path(old.folder, copy, named)
+    def find_script(copy: inputs.WorkflowCopy, named: str, pooled: bool) -> Path:
+        return inputs.copy_path(old.folder, old.inputs.pool if pooled else copy, named)
 
     return missing_agents(old.inputs, find_script, environment, done=found.steps)
 
 
-async def _place(
-    git: Git, old: history.Run, found: Takeover, run_id: str, environment: Mapping[str, str], where: str
-) -> tuple[Isolation, events.PlaceOpened]:
+async def _place(git: Git, old: history.Run, found: Takeover, run_id: str, root: Root, where: str) -> tuple[Isolation, events.PlaceOpened]:
     directory = Path(old.inputs.directory)
     if not directory.is_dir():
         raise InvalidInput(f"the directory in which run `{old.folder.run_id}` was started is gone: {directory}")
@@ -130,7 +129,8 @@ async def _place(
         return isolation, events.PlaceOpened(str(directory), note=f"{isolation.text}{as_it_is}; {where}")
     await _check_files(git, old, record, found)
     start = (found.commit or record.base) if found.commit or found.tree else ""
-    again = await plan_again(git, isolation.repository, record, run_id, old.inputs.main.name, environment, start, found.tree or "")
+    name, tree = old.inputs.main.name, found.tree or ""
+    again = await plan_again(git, isolation.repository, record, run_id, name, root, start=start, tree=tree)
     place = str(again.top_level / again.folder)
     note = f"{isolation.text}; {where}"
     return isolation, events.PlaceOpened(place, branch=again.branch, base=again.base, place=again.to_json(), note=note)

@@ -17,6 +17,7 @@ from cpool_flow import events, model
 from cpool_flow.errors import InvalidInput, OperationFailed
 from cpool_flow.git import Git, safe_git
 from cpool_flow.plan import Plan
+from cpool_flow.pool_file import NAME as POOL_NAME
 from cpool_flow.process import Command, Completed, run_to_end
 from cpool_flow.secrets import Masker
 from cpool_flow.state import State
@@ -95,16 +96,32 @@ def _unseen(repository: Repository, include_changes: bool) -> str:
     return f"; takes along {files}" if include_changes else f"; does not see {files} (`include_changes: true` takes them along)"
 
 
-def worktree_root(environment: Mapping[str, str]) -> Path:
-    """Where worktrees live: outside of every repository."""
+@dataclass(frozen=True, slots=True)
+class Root:
+    """The folder in which worktrees are made, and what says so."""
+
+    folder: Path
+    setting: str
+
+
+def worktree_root(environment: Mapping[str, str], asked: str | None = None, project: Path | None = None) -> Root:
+    """Where worktrees live: where `worktrees` of the project's `cpool.yaml` says (`asked`), else outside of every repository."""
+    if asked is None:
+        return Root(_state_home(environment) / "cpool-flow" / "worktrees", "XDG_STATE_HOME")
+    home = environment.get("HOME") or os.path.expanduser("~")
+    path = home + asked[1:] if asked == "~" or asked.startswith("~/") else asked
+    return Root((project or Path.cwd()) / path, f"`worktrees` in `{POOL_NAME}`")
+
+
+def _state_home(environment: Mapping[str, str]) -> Path:
     state = environment.get("XDG_STATE_HOME", "")
     if not os.path.isabs(state):  # the XDG rules: what is relative is ignored
         state = os.path.join(environment.get("HOME") or os.path.expanduser("~"), ".local", "state")
-    return Path(state) / "cpool-flow" / "worktrees"
+    return Path(state)
 
 
 async def plan_place(
-    git: Git, isolation: Isolation, workflow: model.Workflow, name: str, run_id: str, directory: Path, environment: Mapping[str, str]
+    git: Git, isolation: Isolation, workflow: model.Workflow, name: str, run_id: str, directory: Path, root: Root
 ) -> events.PlaceOpened:
     """Where the run will work, as the fact that is recorded before anything of it exists. Raises InvalidInput."""
     if isolation.kind == "none" or isolation.repository is None:
@@ -114,7 +131,8 @@ async def plan_place(
         isolation.repository,
         run_id=run_id,
         workflow=name,
-        root=worktree_root(environment),
+        root=root.folder,
+        root_setting=root.setting,
         base=workflow.base or "HEAD",
         include_changes=workflow.include_changes,
     )
@@ -123,18 +141,11 @@ async def plan_place(
 
 
 async def plan_again(
-    git: Git,
-    repository: Repository,
-    old: WorktreeRecord,
-    run_id: str,
-    name: str,
-    environment: Mapping[str, str],
-    start: str,
-    tree: str,
+    git: Git, repository: Repository, old: WorktreeRecord, run_id: str, name: str, root: Root, *, start: str, tree: str
 ) -> WorktreeRecord:
     """A worktree for a run that repeats another: at the same base, with a branch that begins at `start` with the files of `tree`.
     Raises InvalidInput."""
-    record = await plan_worktree(git, repository, run_id=run_id, workflow=name, root=worktree_root(environment), base=old.base)
+    record = await plan_worktree(git, repository, run_id=run_id, workflow=name, root=root.folder, root_setting=root.setting, base=old.base)
     return replace(record, target=old.target, start=start, tree=tree)
 
 

@@ -1,4 +1,4 @@
-"""Whether a document has the shape of a workflow, and what is wrong with it in our own words.
+"""Whether a document has the shape of a workflow, or of `cpool.yaml`, and what is wrong with it in our own words.
 
 pydantic decides (`model.py`); here its complaints are brought back to keys and values of the file. Knows no names of steps,
 no templates.
@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from cpool_flow import model
 from cpool_flow.errors import did_you_mean
@@ -18,6 +18,8 @@ from cpool_flow.findings import MOST, Findings
 from cpool_flow.json_value import shown
 from cpool_flow.keys import known_keys, meant, place_of, refuse_key, shown_name
 from cpool_flow.nodes import Path
+
+Whole = TypeVar("Whole", bound=BaseModel)
 
 
 def read_shape(findings: Findings) -> model.Workflow | None:
@@ -41,6 +43,28 @@ def read_shape(findings: Findings) -> model.Workflow | None:
         return model.Workflow.model_validate(_without(data, dict.fromkeys(path for path in wrong if path is not None)))
     except ValidationError:
         return None  # steps that do not do exactly one thing
+
+
+def is_slots(data: object) -> bool:
+    """Whether what a workflow says of `slots` holds together, whatever else is wrong with it."""
+    try:
+        return not isinstance(data, dict) or "slots" not in data or bool(TypeAdapter(model.Slots).validate_python(data["slots"]))
+    except ValidationError:
+        return False
+
+
+def read_whole(findings: Findings, kind: type[Whole]) -> Whole | None:
+    """The document as one of these; None, with its problems noted, where it is none."""
+    data = findings.document.data
+    if not isinstance(data, dict):
+        findings.error((), f"`{findings.document.file}` is a mapping, and this is {_kind(data)}")
+        return None
+    try:
+        return kind.model_validate(data)
+    except ValidationError as error:
+        for path, found in _complaints(error, data).items():
+            _explain(path, found, data, findings)
+    return None
 
 
 # ---- from pydantic to the document ----
@@ -118,10 +142,12 @@ def _explain(path: Path, found: list[Complaint], data: Any, findings: Findings) 
         _missing(path, str(context["loc"][-1]), value, findings)
     elif value is None and _is_type(kind):
         findings.error(path, f"{name} has no value", key=True, help="give it one, or remove the key")
-    elif _is_later(path, value):
+    elif (findings.root is model.Workflow and path == ("slots",) and isinstance(value, list)) or _is_later(path, value):
         findings.error(path, f"`{path[-1]}: {value if isinstance(value, str) else '[…]'}` is not supported by this version")
     elif path[-1:] == ("session",):
         findings.error(path, f"`session` is `fresh`, `{{continue: STEP}}` or `{{fork: STEP}}`, not {shown(value)}")
+    elif kind == "literal_error" and "[key]" in context["loc"]:
+        _not_a_key(path, context["expected"], findings)
     elif kind == "literal_error":
         _not_allowed(path, value, context["expected"], findings)
     elif "[key]" in context["loc"]:
@@ -165,7 +191,7 @@ def _wrong_type(path: Path, value: object, wanted: list[str], findings: Findings
 
 def _missing(path: Path, key: str, value: Mapping[str, object], findings: Findings) -> None:
     """A key that must be there, unless another one seems to be meant for it."""
-    place = place_of(path)
+    place = place_of(path, findings.root)
     if any(meant(other, place) == key for other in value if other not in known_keys(place)):
         return
     findings.error(path, f"`{key}` is missing{'' if not path else f' in {_label(path)}'}", help=_MISSING.get(key))
@@ -178,6 +204,13 @@ def _not_allowed(path: Path, value: object, expected: str, findings: Findings) -
     choices = re.findall(r"'([^']*)'", expected)
     message = f"{_label(path)} must be {_or([f'`{choice}`' for choice in choices])}, not {shown(value)}"  # type: ignore[arg-type]
     findings.error(path, message, hint=did_you_mean(value, choices) if isinstance(value, str) else None)
+
+
+def _not_a_key(path: Path, expected: str, findings: Findings) -> None:
+    """A key of a mapping that takes only some."""
+    choices = re.findall(r"'([^']*)'", expected)
+    hint = did_you_mean(str(path[-1]), choices)
+    findings.error(path, f"{shown_name(path[-1])} is not {_or([f'`{choice}`' for choice in choices])}", key=True, hint=hint)
 
 
 def _check_kinds(data: Mapping[str, Any], findings: Findings) -> None:
@@ -207,11 +240,7 @@ def _check_kind(step: Mapping[str, Any], path: Path, findings: Findings) -> None
 def _is_later(path: Path, value: object) -> bool:
     key = path[-1] if path else None
     later = {"isolation": value == "clone", "agent": value in model.LATER_AGENTS} if isinstance(value, str) else {}
-    return bool(
-        later.get(str(key))
-        or (path == ("slots",) and isinstance(value, list))
-        or (key == "slot" and isinstance(path[-2], int) and isinstance(value, str) and re.match(model.STEP_NAME, value))
-    )
+    return bool(later.get(str(key)))
 
 
 # Keys on which no name and no order hangs: without them, the references of all others can still be read.

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from cpool_flow import __version__, agents, events, faults, inputs, library, model, run_folder, settings
+from cpool_flow import __version__, agents, events, faults, inputs, library, model, project_pool, run_folder
 from cpool_flow.arguments import read_arguments
 from cpool_flow.disclosed import Disclosed
 from cpool_flow.document import load
@@ -28,7 +28,7 @@ from cpool_flow.lookup import Lookup, Searched, check_file
 from cpool_flow.only import check_only, leave_out
 from cpool_flow.owned import Owned
 from cpool_flow.run_folder import RunFolder
-from cpool_flow.run_place import Isolation, choose_isolation, our_git, plan_place
+from cpool_flow.run_place import Isolation, Root, choose_isolation, our_git, plan_place, worktree_root
 from cpool_flow.secrets import check_secrets, present_secrets
 from cpool_flow.validate import Checked
 from cpool_flow.values import Record, wrap
@@ -36,7 +36,8 @@ from cpool_flow.values import Record, wrap
 
 @dataclass(frozen=True)
 class Options:
-    """What the command line says of a run; None is "as the file says"."""
+    """What the command line says of a run; None is "as the file says". `worktrees`: where they are made, in place of what `cpool.yaml`
+    says."""
 
     arguments: tuple[str, ...] = ()
     args_file: str | None = None
@@ -47,6 +48,7 @@ class Options:
     run_id: str | None = None
     tags: tuple[str, ...] = ()
     only: str | None = None
+    worktrees: str | None = None
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,7 @@ def prepare(
     Not `starting`, as for a plan: secrets and agents that are missing here are warnings.
     """
     found = library.find_workflow(workflow, Path.cwd(), places("workflow", project))
-    checked = check_file(found.path, project, places)
+    checked = check_file(found.path, project, places, slots=options.slots)
     flow = checked.workflow
     owned = Owned(found.path, checked, project, places)
     declared = tuple(dict.fromkeys(name for copy in owned.copies.values() for name in copy.workflow.secrets))
@@ -88,26 +90,28 @@ def prepare(
     given = Inputs(
         copies=owned.copies,
         args=values,
-        slots=options.slots or flow.slots or model.DEFAULT_SLOTS,
+        slots=options.slots,
         isolation="",
         directory=str(Path.cwd()),
         timeout_seconds=options.timeout_seconds or flow.timeout,
         agent=options.agent,
+        pool=owned.pool,
     )
     disclosed = Disclosed(inputs.hidden_values(given, secret_values, environment))
     disclosed.check_run_id(run_id)
     taken = _undisclosed(given, disclosed)
     copies = owned.files
 
-    def find_script(copy: WorkflowCopy, named: str) -> Path:
-        return Lookup(Path(copy.file), project, places).path(named)
+    def find_script(copy: WorkflowCopy, named: str, pooled: bool) -> Path:
+        return project_pool.file_beside(project, named) if pooled else Lookup(Path(copy.file), project, places).path(named)
 
     left_out = check_only(options.only, checked) if options.only is not None else ()
     missing = [*missing_secrets(given.secrets, environment), *missing_agents(taken, find_script, environment, left_out)]
     if missing and starting:
         raise InvalidInput(missing)
     public = {name: value for name, value in environment.items() if name not in secret_values}
-    isolation, place = asyncio.run(_place(taken, options, run_id, public))
+    root = worktree_root(public, options.worktrees or taken.pool.file.worktrees, project)
+    isolation, place = asyncio.run(_place(taken, options, run_id, public, root))
     _check_expect(checked, taken, isolation)
     _check_declared(checked, taken, place, run_folder.RunFolder(run_folder.runs_directory(project) / run_id))
     copies = {name: disclosed.script(content, name) for name, content in copies.items()}
@@ -185,7 +189,8 @@ def created(folder: RunFolder, taken: Inputs, tags: tuple[str, ...], rerun_of: s
         file=taken.main.file,
         directory=taken.directory,
         mark=f"{folder.run_id}-{os.urandom(4).hex()}",
-        slots=taken.slots,
+        slots=len(taken.slot_pool.slots),
+        slot_names=tuple(slot.name for slot in taken.slot_pool.slots),
         isolation=taken.isolation,
         timeout_seconds=taken.timeout_seconds,
         tags=tags,
@@ -208,7 +213,8 @@ def _undisclosed(given: Inputs, disclosed: Disclosed) -> Inputs:
         disclosed.refuse(copy.skills, "the skill")
         disclosed.refuse(copy.schemas, "the schema")
         copies[key] = replace(copy, source=disclosed.source(copy.source), data=disclosed.workflow(copy.data, copy.source))
-    return replace(given, copies=copies, args=disclosed.arguments(given.args))
+    pool = replace(given.pool, source=disclosed.source(given.pool.source), data=disclosed.pool(given.pool.data, given.pool.source))
+    return replace(given, copies=copies, args=disclosed.arguments(given.args), pool=pool)
 
 
 def _arguments(flow: model.Workflow, options: Options, secret_values: Mapping[str, str]) -> dict[str, Any]:
@@ -248,33 +254,36 @@ def missing_secrets(declared: Iterable[str], environment: Mapping[str, str]) -> 
 
 
 def missing_agents(
-    taken: Inputs, find_script: Callable[[WorkflowCopy, str], Path], environment: Mapping[str, str], done: Container[str] = ()
+    taken: Inputs, find_script: Callable[[WorkflowCopy, str, bool], Path], environment: Mapping[str, str], done: Container[str] = ()
 ) -> Iterable[Problem]:
     """What stands in the way of the agents that steps ask for, but for those that are `done`. `find_script`: the file of answers that a
-    workflow names."""
+    workflow, or `cpool.yaml` (true), names."""
     problems: list[Problem] = []
     seen = set()
     for step in (each for root in taken.plan if root.name not in done for each in root.everything()):
         if step.agent is None:
             continue
         copy = taken.copies[step.source]
-        config = settings.merge(copy.layers(step.step, step.name)).config.model_copy(update={"agent": step.agent})
-        key = (step.agent, config.script, config.command)
-        if key in seen:
-            continue
-        seen.add(key)
-        if config.script is not None:
-            config = config.model_copy(update={"script": str(find_script(copy, config.script))})
-        try:
-            agents.adapter(step.agent).check(config, environment)
-        except InvalidInput as error:
-            problems += error.problems
+        for found in taken.possible_settings(step):
+            config = found.config.model_copy(update={"agent": step.agent})
+            key = (step.source, step.agent, config.script, config.command, "script" in found.pooled)
+            if key in seen:
+                continue
+            seen.add(key)
+            if config.script is not None:
+                config = config.model_copy(update={"script": str(find_script(copy, config.script, "script" in found.pooled))})
+            try:
+                agents.adapter(step.agent).check(config, environment)
+            except InvalidInput as error:
+                problems += error.problems
     return dict.fromkeys(problems)
 
 
-async def _place(taken: Inputs, options: Options, run_id: str, environment: Mapping[str, str]) -> tuple[Isolation, events.PlaceOpened]:
+async def _place(
+    taken: Inputs, options: Options, run_id: str, environment: Mapping[str, str], root: Root
+) -> tuple[Isolation, events.PlaceOpened]:
     git = our_git(environment)
     flow = taken.workflow
     directory = Path(taken.directory)
     isolation = await choose_isolation(git, directory, options.isolation or flow.isolation, flow.include_changes, taken.plan)
-    return isolation, await plan_place(git, isolation, flow, taken.main.name, run_id, directory, environment)
+    return isolation, await plan_place(git, isolation, flow, taken.main.name, run_id, directory, root)

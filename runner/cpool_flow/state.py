@@ -8,13 +8,14 @@ decides nothing: that is `policy.py`. Times are seconds since the epoch.
 from __future__ import annotations
 
 import heapq
-from bisect import insort
+from bisect import bisect_left, insort
 from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
 from cpool_flow import events
 from cpool_flow.plan import Plan
+from cpool_flow.slots import UNNAMED
 from cpool_flow.tasks import (
     ENDED,
     NOT_CHOSEN,
@@ -59,6 +60,9 @@ class State:
         self.tasks: dict[str, Task] = {}
         self.running: dict[str, Task] = {}
         self.slots: dict[str, str] = {}
+        # All slots, in the order in which they are given to tasks that may have any; and those of them that are free.
+        self.slot_order: tuple[str, ...] = ()
+        self.free_slots: list[int] = []
         # Tasks whose last attempt failed, and nothing is recorded yet of what follows.
         self.undecided: dict[str, Task] = {}
         # Tasks that wait for a person: to decide after a crash, or to approve.
@@ -149,6 +153,9 @@ class State:
 
     def _run_created(self, event: events.RunCreated, at: float) -> None:
         self.created = event
+        self.slot_order = _slot_order(event, self.plan)
+        self._slot_ranks = {name: rank for rank, name in enumerate(self.slot_order)}
+        self.free_slots = list(range(len(self.slot_order)))
         self.mark = event.mark
         self.created_at = self.started_at = at
 
@@ -202,6 +209,7 @@ class State:
         self.running[task.id] = task
         if event.slot:
             self.slots[event.slot] = task.id
+            self._take_slot(event.slot)
 
     def _attempt_finished(self, event: events.AttemptFinished, at: float) -> None:
         task = self.tasks[event.task]
@@ -442,6 +450,14 @@ class State:
         del self.running[task.id]
         if attempt.started.slot:
             del self.slots[attempt.started.slot]
+            if attempt.started.slot in self._slot_ranks:
+                insort(self.free_slots, self._slot_ranks[attempt.started.slot])
+
+    def _take_slot(self, name: str) -> None:
+        rank = self._slot_ranks.get(name, -1)
+        at = bisect_left(self.free_slots, rank)
+        if self.free_slots[at : at + 1] == [rank]:
+            del self.free_slots[at]
 
     def _count_cost(self, attempt: Attempt, event: events.AttemptFinished) -> None:
         if event.cost_usd is not None:
@@ -576,6 +592,7 @@ class State:
                 self._note_due(step)
         self.running = {task.id: task for task in self.tasks.values() if task.status == "running" and not task.rounds}
         self.slots = {slot: task.id for task in self.running.values() if (slot := task.attempts[-1].started.slot)}
+        self.free_slots = [rank for rank, name in enumerate(self.slot_order) if name not in self.slots]
         self.rounds_due = {
             frame.owner.id: frame.owner
             for frame in frames.values()
@@ -594,7 +611,24 @@ class State:
     def _counters(self) -> tuple[object, ...]:
         per_step = {name: (step.unmet, step.running, dict(step.counts), tuple(step.ready)) for name, step in self.steps.items()}
         per_frame = {name: dict(frame.open_steps) for name, frame in self._frames().items()}
-        return (per_step, per_frame, list(self.ready_steps), set(self.due), set(self.running), dict(self.slots), set(self.rounds_due))
+        return (
+            per_step,
+            per_frame,
+            list(self.ready_steps),
+            set(self.due),
+            set(self.running),
+            dict(self.slots),
+            list(self.free_slots),
+            set(self.rounds_due),
+        )
+
+
+def _slot_order(created: events.RunCreated, plan: Plan) -> tuple[str, ...]:
+    """The slots of a run in the order in which tasks get them that may have any: those without a name of their own, those for which no
+    step asks, and last those that are left to others as long as it can be."""
+    wanted = {name for step in plan.everything() for name in step.slots or ()}
+    names = created.slot_names or tuple(f"slot-{number}" for number in range(1, created.slots + 1))
+    return tuple(sorted(names, key=lambda name: (name in wanted, not name.startswith(UNNAMED))))
 
 
 def _of_open_step(step: StepState) -> Status:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
-from cpool_flow import model, settings, template
+from cpool_flow import model, template
 from cpool_flow.errors import did_you_mean
 from cpool_flow.fan_out import EXTRA, MOST_COMBINATIONS
 from cpool_flow.findings import Findings
@@ -45,7 +45,7 @@ def check_rules(workflow: model.Workflow, order: Order, findings: Findings) -> N
         check_keys(placed.step, placed.path, findings)
         rules.check_names()
         rules.check_values()
-        rules.check_agent()
+        rules.check_config()
         rules.check_session(order)
 
 
@@ -132,29 +132,10 @@ class _Rules:
                 self._findings.error((*self._path, "retry", "on", index), f"`{kind}` is never tried again: another attempt cannot mend it")
         self._check_shell()
 
-    def check_agent(self) -> None:
+    def check_config(self) -> None:
         step = self._step
         if step.config is not None:
             check_config((*self._path, "config"), step.config, self._findings)
-        if step.profile is not None:
-            self._check_profile(step.profile)
-        if not step.is_agent and step.recovery_prompt is None:
-            return
-        profile = self._workflow.profiles.get(step.profile or "")
-        config = _merged(*(layer for layer in (self._workflow.config, profile, step.config) if layer is not None))
-        place = (
-            "config"
-            if step.config is not None
-            else "prompt"
-            if step.prompt is not None
-            else "skill"
-            if step.skill is not None
-            else "recovery_prompt"
-        )
-        for agent in ("command", "scripted"):
-            key = "command" if agent == "command" else "script"
-            if config.agent == agent and getattr(config, key) is None and step.skill is None:
-                self._error(place, f"`agent: {agent}` needs `{key}`", help=f"write it beside it: `config: {{agent: {agent}, {key}: …}}`")
 
     def check_session(self, order: Order) -> None:
         """A session is that of an agent step which has ended, once."""
@@ -175,12 +156,6 @@ class _Rules:
             self._findings.error(path, f"step `{name}` has more than one session")
         elif not source.shares_loop(self._placed) and not order.is_upstream(source, self._placed):
             self._findings.error(path, f"step `{name}` may not have ended when step `{self._name}` begins")
-
-    def _check_profile(self, name: str) -> None:
-        known = self._workflow.profiles
-        if name not in known:
-            help = None if did_you_mean(name, known) else f"declare it: `profiles: {{{name}: {{model: …}}}}` at the top of the file"
-            self._findings.error((*self._path, "profile"), f"unknown profile {shown_name(name)}", hint=did_you_mean(name, known), help=help)
 
     def _check_variable(self, name: str, variable: str | model.OutputVariable) -> None:
         path: Path = (*self._path, "output_vars", name)
@@ -250,7 +225,3 @@ def check_config(path: Path, config: model.AgentConfig, findings: Findings) -> N
     check_env((*path, "env"), config.env, findings)
     if config.script is not None:
         check_path((*path, "script"), config.script, findings)
-
-
-def _merged(*configs: model.AgentConfig) -> model.AgentConfig:
-    return settings.merge(settings.Layer("", config) for config in configs).config

@@ -49,7 +49,11 @@ def try_case(case: Case, workflow: Path, project: Path, places: Searched, enviro
         _write_files(case.files, scratch)
         _commit(scratch, environment)
         own = {**environment, **case.env, "XDG_STATE_HOME": str(Path(folder) / "state")}
-        options = start.Options(arguments=tuple(f"{name}:={json.dumps(value)}" for name, value in case.args.items()), agent="scripted")
+        options = start.Options(
+            arguments=tuple(f"{name}:={json.dumps(value)}" for name, value in case.args.items()),
+            agent="scripted",
+            worktrees=str(Path(folder) / "worktrees"),
+        )
         home = scratch if inside is not None else project
         prepared = start.prepare(str(inside or workflow.resolve()), home, places, options, own, starting=False)
         prepared = _with_answers(prepared, case, Path(folder) / "printed.json")

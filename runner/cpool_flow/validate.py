@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from cpool_flow import __version__, model
+from cpool_flow.agent_rules import Surroundings, check_agents
 from cpool_flow.arguments import Complaint, declaration_problems, mismatches, missing, unknown
 from cpool_flow.document import load
 from cpool_flow.errors import InvalidInput, Problem
@@ -19,11 +20,13 @@ from cpool_flow.keys import shown_name
 from cpool_flow.lints import warn
 from cpool_flow.nodes import Document, Path
 from cpool_flow.order import Order, read_order
+from cpool_flow.pool_rules import CheckedPool
 from cpool_flow.references import check_references
 from cpool_flow.requires import BadSpecifier, is_met
 from cpool_flow.schema import InvalidSchema, compile_schema
-from cpool_flow.shape import read_shape
+from cpool_flow.shape import is_slots, read_shape
 from cpool_flow.skill import Skill, parse_skill
+from cpool_flow.slots import SlotPool, slot_pool, slot_problems
 from cpool_flow.step_rules import check_config, check_env, check_path, check_rules
 from cpool_flow.template import is_template
 
@@ -39,14 +42,18 @@ class Lookup(Protocol):
         """A file by its path relative to the workflow. Raises InvalidInput."""
         ...
 
-    def workflow(self, name: str) -> Checked:
-        """A sub-workflow by its name, or its path relative to the workflow. Raises InvalidInput."""
+    def workflow(self, name: str, pool: SlotPool | None) -> Checked:
+        """A sub-workflow by its name, or its path relative to the workflow, in the pool of the run. Raises InvalidInput."""
+        ...
+
+    def pool(self) -> CheckedPool:
+        """The project's `cpool.yaml`. Raises InvalidInput."""
         ...
 
 
 @dataclass(frozen=True)
 class Checked:
-    """A valid workflow. `children`: its sub-workflows, by the text that names them. `skills`: the text of each SKILL.md by name. `schemas`: what each `output_schema` that is a path holds,
+    """A valid workflow. `pool`: the project's `cpool.yaml`. `children`: its sub-workflows, by the text that names them. `skills`: the text of each SKILL.md by name. `schemas`: what each `output_schema` that is a path holds,
     in one piece with all that it refers to."""
 
     workflow: model.Workflow
@@ -55,11 +62,22 @@ class Checked:
     skills: Mapping[str, str] = field(default_factory=dict)
     schemas: Mapping[str, JsonValue] = field(default_factory=dict)
     children: Mapping[str, Checked] = field(default_factory=dict)
+    pool: CheckedPool = field(default_factory=CheckedPool)
 
 
-def validate(source: bytes, file: str, lookup: Lookup | None = None) -> Checked:
-    """The workflow in `source`. Raises InvalidInput with every problem. Without a `lookup`, what it would be asked is taken as good."""
-    check = _Check(load(source, file), lookup)
+def validate(
+    source: bytes,
+    file: str,
+    lookup: Lookup | None = None,
+    *,
+    pool: SlotPool | None = None,
+    command_line_slots: int | None = None,
+) -> Checked:
+    """The workflow in `source`. Raises InvalidInput with every problem. Without a `lookup`, what it would be asked is taken as good.
+
+    `pool`: the one of the run, for a sub-workflow; else it is that of the project, with as many slots as the command line wants.
+    """
+    check = _Check(load(source, file), lookup, pool, command_line_slots)
     try:
         check.run()
     except Enough:
@@ -67,35 +85,42 @@ def validate(source: bytes, file: str, lookup: Lookup | None = None) -> Checked:
     if check.findings.errors or check.workflow is None:
         raise InvalidInput(check.findings.errors)
     skills = {name: source for name, (source, _) in check.skills.items()}
-    return Checked(check.workflow, check.findings.document, check.findings.warnings, skills, check.schemas, check.children)
+    return Checked(check.workflow, check.findings.document, check.findings.warnings, skills, check.schemas, check.children, check.pool_file)
 
 
 class _Check:
     """One validation: what was found so far."""
 
-    def __init__(self, document: Document, lookup: Lookup | None) -> None:
+    def __init__(self, document: Document, lookup: Lookup | None, pool: SlotPool | None, command_line_slots: int | None) -> None:
         self.findings = Findings(document)
         self.workflow: model.Workflow | None = None
         self.skills: dict[str, tuple[str, Skill]] = {}
         self.schemas: dict[str, JsonValue] = {}
         self.children: dict[str, Checked] = {}
+        self.pool_file = CheckedPool()
         self._lookup = lookup
+        self._of_run = pool
+        self._command_line_slots = command_line_slots
 
     def run(self) -> None:
         self.workflow = workflow = read_shape(self.findings)
         if workflow is None:
             return
         self._check_top(workflow)
+        self._pool = self._slot_pool(workflow)
         order = read_order(workflow, self.findings)
         check_rules(workflow, order, self.findings)
         self._check_skills(order)
         self._check_schemas(order)
         self._check_workflows(order)
         self._check_scripts(workflow, order)
+        skills = {name: skill.config for name, (_, skill) in self.skills.items()}
+        if self._pool is not None:
+            check_agents(workflow, order, Surroundings(self._pool, skills, self._slot_help()), self.findings)
         outputs = {name: tuple(child.workflow.outputs) for name, child in self.children.items()}
         used_arguments = check_references(workflow, order, self.findings, outputs)
-        if not self.findings.errors:
-            warn(workflow, order, used_arguments, {name: skill.config for name, (_, skill) in self.skills.items()}, self.findings)
+        if not self.findings.errors and self._pool is not None:
+            warn(workflow, order, used_arguments, skills, self.findings, self._pool)
 
     def _check_top(self, workflow: model.Workflow) -> None:
         if workflow.requires is not None:
@@ -108,8 +133,36 @@ class _Check:
                 self.findings.error(("secrets", index), f"`{name}` cannot be a secret: names that begin with `CPOOL_` are our own")
         check_env(("env",), workflow.env, self.findings, workflow.secrets)
         check_config(("config",), workflow.config, self.findings)
+        for path, message in slot_problems(workflow.slots):
+            self.findings.error(("slots", *path), message)
+        for index, slot in enumerate(workflow.slots if isinstance(workflow.slots, tuple) else ()):
+            check_config(("slots", index, "config"), slot.config or model.AgentConfig(), self.findings)
         if workflow.base is not None:
             self._check_base(workflow.base)
+
+    def _slot_pool(self, workflow: model.Workflow) -> SlotPool | None:
+        """The pool in which the steps work; None where it cannot be told for what is wrong with it, which is noted then."""
+        if self._of_run is not None:
+            return self._of_run
+        try:
+            self.pool_file = self._lookup.pool() if self._lookup is not None else CheckedPool()
+        except InvalidInput as error:
+            for problem in error.problems:
+                self.findings.add(problem)
+            return None
+        for problem in self.pool_file.warnings:
+            self.findings.add(problem)
+        if self.findings.errors and not is_slots(self.findings.document.data):
+            return None
+        return slot_pool(self.pool_file.pool, workflow.slots, self._command_line_slots)
+
+    def _slot_help(self) -> str | None:
+        """What to do where a step asks for a slot that the run does not have although its own file may."""
+        if self._of_run is not None:
+            return "a sub-workflow works in the slots of the run: name it in those of the file that is started, or in `cpool.yaml`"
+        if self._command_line_slots is not None:
+            return "leave out `--slots`: its slots have no names, and stand in for those of the file"
+        return None
 
     def _check_requires(self, specifier: str) -> None:
         try:
@@ -181,7 +234,7 @@ class _Check:
         if name not in self.children:
             assert self._lookup is not None
             try:
-                self.children[name] = self._lookup.workflow(name)
+                self.children[name] = self._lookup.workflow(name, self._pool)
             except InvalidInput as error:
                 self._add_placed(error, path)
                 if any(problem.location for problem in error.problems):
@@ -191,7 +244,12 @@ class _Check:
 
     def _check_scripts(self, workflow: model.Workflow, order: Order) -> None:
         """Note the files of the scripted agent that are not there."""
-        named = [(("config",), workflow.config), *(((*placed.path, "config"), placed.step.config) for placed in order.all)]
+        named: list[tuple[Path, model.AgentConfig | None]] = [(("config",), workflow.config)]
+        named += [(("profiles", name), profile) for name, profile in workflow.profiles.items()]
+        named += [
+            (("slots", at, "config"), slot.config) for at, slot in enumerate(workflow.slots if isinstance(workflow.slots, tuple) else ())
+        ]
+        named += [((*placed.path, "config"), placed.step.config) for placed in order.all]
         for path, config in named:
             if config is None or config.script is None or self._lookup is None:
                 continue

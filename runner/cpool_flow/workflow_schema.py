@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
@@ -19,14 +20,15 @@ ID = "urn:cpool-flow:schema:workflow:1"
 
 def workflow_schema() -> JsonObject:
     """The schema (draft 2020-12) of a workflow file."""
-    made = _plain(model.Workflow.model_json_schema(by_alias=True, schema_generator=_Generator))
+    description = "A workflow file of `cpool-flow`: what each step does, in which order, and what its success is."
+    return made_from(model.Workflow, ID, "A cpool-flow workflow", description)
+
+
+def made_from(kind: type[BaseModel], id: str, title: str, description: str) -> JsonObject:
+    """The schema of a file that holds one of these."""
+    made = _plain(kind.model_json_schema(by_alias=True, schema_generator=_Generator))
     definitions = made.pop("$defs")
-    head = {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "$id": ID,
-        "title": "A cpool-flow workflow",
-        "description": "A workflow file of `cpool-flow`: what each step does, in which order, and what its success is.",
-    }
+    head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": id, "title": title, "description": description}
     return head | {key: value for key, value in made.items() if key not in head} | {"$defs": definitions}
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from hypothesis import strategies as st
 
-from cpool_flow import model
+from cpool_flow import model, pool_file
 
 EVERYTHING: dict[str, Any] = {
     "version": 1,
@@ -134,7 +134,8 @@ VALUES: list[Any] = [
 ]
 POOL = [*WORDS, *DURATIONS, *NUMBERS, *VALUES, "clone", "codex", "success", "overloaded", "cancelled", "max", "bypassPermissions"]
 KEYS = sorted(
-    {field.alias or name for kind in (model.Workflow, model.Step, model.AgentConfig, model.Retry, model.Expect, model.OutputVariable)
+    {field.alias or name for kind in (model.Workflow, model.Step, model.AgentConfig, model.Retry, model.Expect, model.OutputVariable,
+                  model.Slot, pool_file.PoolFile, pool_file.Price, pool_file.Budgets, pool_file.Notification)
      for name, field in kind.model_fields.items()}
     | set().union(*model.LATER_KEYS.values())
     | {"nope", "Run", "", "a", "a b", "A=B", "x" * 129, "a\n", "with_", "as_", "finally_"}
@@ -148,9 +149,9 @@ def places(data: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
 
 
 @st.composite
-def mutated(draw: st.DrawFn) -> Any:
-    """A valid workflow with up to three changes anywhere in it."""
-    root = {"root": copy.deepcopy(draw(st.sampled_from(WORKFLOWS)))}
+def mutations_of(draw: st.DrawFn, valid: Sequence[dict[str, Any]]) -> Any:
+    """One of these documents with up to three changes anywhere in it."""
+    root = {"root": copy.deepcopy(draw(st.sampled_from(valid)))}
     for _ in range(draw(st.integers(1, 3))):
         *path, last = draw(st.sampled_from(list(places(root))[1:]))
         parent: Any = root
@@ -158,6 +159,11 @@ def mutated(draw: st.DrawFn) -> Any:
             parent = parent[part]
         change(draw, parent, last, root)
     return root["root"]
+
+
+def mutated() -> st.SearchStrategy[Any]:
+    """A valid workflow with changes in it."""
+    return mutations_of(WORKFLOWS)
 
 
 def change(draw: st.DrawFn, parent: Any, last: Any, root: Any) -> None:

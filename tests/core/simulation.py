@@ -10,6 +10,7 @@ from itertools import count
 from typing import Any
 
 from cpool_flow import events, model, plan, policy
+from cpool_flow.slots import slot_pool
 from cpool_flow.state import State
 from cpool_flow.tasks import outcome_of
 
@@ -20,8 +21,10 @@ def workflow(*steps: dict[str, Any], **top: Any) -> model.Workflow:
     return model.Workflow.model_validate({"steps": list(steps), **top})
 
 
-def created(slots: int = 2, timeout_seconds: float | None = None) -> events.RunCreated:
-    return events.RunCreated("run-1", "brave-otter", "test", "test.yaml", "/", "mark", slots, "none", timeout_seconds)
+def created(slots: int = 2, timeout_seconds: float | None = None, slot_names: tuple[str, ...] = ()) -> events.RunCreated:
+    return events.RunCreated(
+        "run-1", "brave-otter", "test", "test.yaml", "/", "mark", slots, "none", timeout_seconds, slot_names=slot_names
+    )
 
 
 def finished(task: str, number: int, error_kind: str | None = None, **more: Any) -> events.AttemptFinished:
@@ -32,7 +35,7 @@ def finished(task: str, number: int, error_kind: str | None = None, **more: Any)
 class Simulation:
     """Drives policy and state as the engine does. `items`: how many items each `foreach` comes to; `skip`: steps whose `when` is
     false; `rounds`: the round after which a loop is done; `rejects`: approvals that are refused, all others are given at once,
-    unless `person` is false: then nobody answers."""
+    unless `person` is false: then nobody answers. A list of slots in the workflow wins over the number of `slots`."""
 
     workflow: model.Workflow
     outcome: Outcome = lambda started: (1.0, finished(started.task, started.number))
@@ -49,9 +52,14 @@ class Simulation:
     most_running: int = 0
     most_of: dict[str, int] = field(default_factory=dict)  # of each step, how many of its tasks ran at once
     left: bool = False
+    watched: bool = False
+    idle: list[str] = field(default_factory=list)  # tasks that were left waiting in a turn though a slot of theirs was free
 
     def __post_init__(self) -> None:
-        self.plan = plan.build(self.workflow, find=lambda source, named: (named, self.children[named]))
+        pool = slot_pool(slots=self.workflow.slots if isinstance(self.workflow.slots, tuple) else self.slots)
+        self.slot_names = tuple(slot.name for slot in pool.slots)
+        self.slots = len(self.slot_names)
+        self.plan = plan.build(self.workflow, find=lambda source, named: (named, self.children[named]), pool=pool)
         self.state = State(self.plan)
         self.ends: list[tuple[float, int, events.AttemptFinished]] = []
         self.stopped: set[str] = set()
@@ -59,7 +67,7 @@ class Simulation:
         if self.journal:
             self._replay()
         else:
-            self.note(created(self.slots, self.timeout_seconds))
+            self.note(created(self.slots, self.timeout_seconds, self.slot_names))
             self.note(events.PlaceOpened("/place"))
             self.note(events.SetupFinished())
 
@@ -153,6 +161,7 @@ class Simulation:
     def _act(self, actions: Sequence[policy.Action]) -> None:
         for action in actions:
             if isinstance(action, policy.Start):
+                assert action.slot is None or action.slot not in self.state.slots, f"two tasks on {action.slot}"
                 started = events.AttemptStarted(action.task, action.number, action.kind, action.slot, agent=self._agent(action))
                 self.note(started)
                 seconds, result = self.outcome(started)
@@ -163,8 +172,16 @@ class Simulation:
                 self.ends = [entry for entry in self.ends if entry[2].task != action.task]
                 heapq.heappush(self.ends, (self.now, next(self.tickets), finished(action.task, number, "cancelled")))
         self.most_running = max(self.most_running, len(self.state.slots))
+        if self.watched:
+            self.idle += self._idle()
         for name in {task.step for task in self.state.running.values()}:
             self.most_of[name] = max(self.most_of.get(name, 0), self.state.steps[name].running)
+
+    def _idle(self) -> list[str]:
+        """The ready tasks for which a slot was free all the same."""
+        free = set(self.slot_names) - set(self.state.slots)
+        ready = [(task, self.state.steps[task.step].plan) for task in self.state.tasks.values() if task.status == "ready"]
+        return [task.id for task, step in ready if free & set(self.slot_names if step.slots is None else step.slots)]
 
     def _agent(self, start: policy.Start) -> str | None:
         step = self.state.steps[self.state.tasks[start.task].step].plan

@@ -14,12 +14,13 @@ PACKAGE = Path(__file__).resolve().parents[2] / "runner" / "cpool_flow"
 
 # A module imports only from its own layer and those above it. A package stands for all its modules.
 LAYERS = {
-    "vocabulary": "errors model events",
+    "vocabulary": "errors model pool_file events capabilities",
     "core": """positions scalars yaml_complaints nodes document json_value json_answer pattern schema_bundle schema_errors
-        schema_keywords schema values template shell placeholders arguments settings permissions findings keys shape order
-        visible references requires step_rules kind_rules lints skill_text skill plan validate tasks state takeover only policy fan_out
-        outputs scope result secrets disclosed cases drawing event_schema workflow_schema""",
-    "edges": """faults descendants streams orphans guardian process git workspace library catalog lookup inputs owned
+        schema_keywords schema values template shell placeholders arguments slots settings permissions findings keys shape order
+        visible references requires step_rules kind_rules agent_rules lints skill_text skill plan validate tasks state takeover only policy fan_out
+        outputs scope result secrets disclosed cases drawing event_schema
+        workflow_schema pool_rules pool_schema""",
+    "edges": """faults descendants streams orphans guardian process git workspace library catalog project_pool lookup inputs owned
         run_folder journal history agents""",
     "run": """run_place cleaning approval run_values executor engine setup coordinator start plan_document explain stand_in trial rerun
         recorded_case""",

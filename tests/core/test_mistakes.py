@@ -14,6 +14,8 @@ import pytest
 
 from cpool_flow import library
 from cpool_flow.errors import InvalidInput, render_problems
+from cpool_flow.pool_rules import CheckedPool, check_pool
+from cpool_flow.slots import SlotPool
 from cpool_flow.validate import Checked, validate
 
 MISTAKES = Path(__file__).resolve().parents[1] / "data" / "mistakes"
@@ -35,8 +37,10 @@ metadata:
 }
 WORKFLOWS = {
     "other.yaml": "args:\n  count: {type: integer, required: true}\n  name: {type: string}\nsteps:\n  - run: echo {{ args.count }}\noutputs: {told: '{{ steps.step_1.output }}'}\n",
+    "routed.yaml": "slots: [{name: reviewer}]\nsteps:\n  - run: echo hi\n    slot: reviewer\n",
     "wrong.yaml": "steps:\n  - runn: echo hi\n",
 }
+POOL = b"profiles: {thorough: {effort: high}}\n"
 
 
 class Project:
@@ -53,10 +57,13 @@ class Project:
             raise InvalidInput(f"cannot read `{name}`: no such file or directory")
         return FILES[name]
 
-    def workflow(self, name: str) -> Checked:
+    def pool(self) -> CheckedPool:
+        return check_pool(POOL, "cpool.yaml")
+
+    def workflow(self, name: str, pool: SlotPool | None) -> Checked:
         if name not in WORKFLOWS:
             raise InvalidInput(f"cannot read `{name}`: no such file or directory")
-        return validate(WORKFLOWS[name].encode(), name, self)
+        return validate(WORKFLOWS[name].encode(), name, self, pool=pool)
 
 
 @dataclass(frozen=True)
@@ -71,13 +78,17 @@ def read(path: Path) -> list[Mistake]:
     return [Mistake(title, source, told.rstrip("\n")) for title, source, told in found]
 
 
-def tell(source: str) -> str:
-    """Everything that is said of a workflow file."""
+def tell(path: Path, source: str) -> str:
+    """Everything that is said of a workflow file, or in `pool.txt` of a `cpool.yaml`."""
+    file = "cpool.yaml" if path.stem == "pool" else "flow.yaml"
     try:
-        problems = validate(source.encode(), "flow.yaml", Project()).warnings
+        if file == "cpool.yaml":
+            problems = check_pool(source.encode(), file, Project().file).warnings
+        else:
+            problems = validate(source.encode(), file, Project()).warnings
     except InvalidInput as error:
         problems = error.problems
-    return render_problems(problems, {"flow.yaml": source})
+    return render_problems(problems, {file: source})
 
 
 def written(mistakes: list[Mistake]) -> str:
@@ -89,13 +100,13 @@ ALL = [(path, mistake) for path in sorted(MISTAKES.glob("*.txt")) for mistake in
 
 @pytest.mark.parametrize(("path", "mistake"), ALL, ids=[f"{path.stem}: {mistake.title}" for path, mistake in ALL])
 def test_a_mistake_is_told_in_these_words(path: Path, mistake: Mistake) -> None:
-    assert os.environ.get("UPDATE_GOLDEN") == "1" or tell(mistake.source) == mistake.told
+    assert os.environ.get("UPDATE_GOLDEN") == "1" or tell(path, mistake.source) == mistake.told
 
 
 @pytest.mark.parametrize("path", sorted(MISTAKES.glob("*.txt")), ids=lambda path: path.stem)
 def test_the_files_are_as_they_would_be_written(path: Path) -> None:
     mistakes = read(path)
     if os.environ.get("UPDATE_GOLDEN") == "1":
-        path.write_text(written([Mistake(each.title, each.source, tell(each.source)) for each in mistakes]), encoding="utf-8")
+        path.write_text(written([Mistake(each.title, each.source, tell(path, each.source)) for each in mistakes]), encoding="utf-8")
     assert path.read_text(encoding="utf-8") == written(read(path))
     assert len({each.title for each in mistakes}) == len(mistakes)

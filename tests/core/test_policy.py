@@ -326,3 +326,61 @@ def test_resume_after_a_failure_runs_what_had_failed_and_what_was_skipped_for_it
     second = Simulation(flow, items={"b": 3}, journal=first.journal).run()
     assert starts(second)[len(starts(first)) :] == ["b[1]", "c", "celebrate", "tidy"]
     assert second.state.status == "success"
+
+
+# ---- slots that are asked for -------------------------------------------------------------------------------
+
+POOL = [{"name": "reviewer"}, {"name": "writer", "count": 2}, {}]
+
+
+def taken(run: Simulation) -> dict[str, str | None]:
+    return {event.task: event.slot for event, _ in run.journal if isinstance(event, events.AttemptStarted)}
+
+
+def test_a_step_that_asks_for_a_slot_waits_for_one_that_answers_and_takes_no_other():
+    steps = [{"name": f"r{n}", "run": "x", "needs": [], "slot": "reviewer"} for n in range(3)]
+    run = Simulation(workflow(*steps, slots=POOL)).run()
+    assert taken(run) == {"r0": "reviewer", "r1": "reviewer", "r2": "reviewer"}
+    assert (run.now, run.most_running) == (3.0, 1)
+
+
+def test_a_step_that_waits_for_its_slot_holds_up_no_other():
+    steps = [{"name": f"r{n}", "run": "x", "needs": [], "slot": "reviewer"} for n in range(2)] + [{"name": "any", "run": "x", "needs": []}]
+    run = Simulation(workflow(*steps, slots=POOL)).run(until=0.5)
+    assert taken(run) == {"r0": "reviewer", "any": "slot-1"}
+
+
+def test_a_step_that_asks_for_none_leaves_the_slots_that_are_asked_for_as_long_as_it_can():
+    steps = [{"name": f"s{n}", "run": "x", "needs": []} for n in range(4)] + [{"name": "r", "run": "x", "needs": "s0", "slot": "reviewer"}]
+    run = Simulation(workflow(*steps, slots=POOL)).run()
+    assert taken(run) == {"s0": "slot-1", "s1": "writer-1", "s2": "writer-2", "s3": "reviewer", "r": "reviewer"}
+
+
+def test_the_oldest_that_waits_for_a_slot_gets_it_before_a_younger_that_would_take_any():
+    steps = [
+        {"name": "first", "run": "x", "needs": [], "slot": "a"},
+        {"name": "second", "run": "x", "needs": [], "slot": "a"},
+        {"name": "other", "run": "x", "needs": []},
+    ]
+    run = Simulation(workflow(*steps, slots=[{"name": "a"}])).run()
+    assert list(taken(run)) == ["first", "second", "other"]
+
+
+def test_of_several_slots_that_answer_a_task_gets_the_first_that_is_free():
+    steps = [{"name": "s", "run": "x", "foreach": [1], "slot": "python"}]
+    pool = [{"name": "a", "labels": ["python"]}, {"name": "b"}, {"name": "c", "role": "python"}]
+    run = Simulation(workflow(*steps, slots=pool), items={"s": 3}).run()
+    assert taken(run) == {"s[0]": "a", "s[1]": "c", "s[2]": "a"}
+
+
+def test_a_recovery_works_in_the_slot_that_its_step_asks_for():
+    def outcome(started: events.AttemptStarted) -> tuple[float, events.AttemptFinished]:
+        return 1.0, finished(started.task, started.number, "failed" if started.number == 1 else None)
+
+    flow = workflow({"name": "fix", "run": "x", "slot": "b", "recovery_prompt": "mend"}, slots=[{"name": "a"}, {"name": "b"}])
+    run = Simulation(flow, outcome).run()
+    assert [(attempt.started.kind, attempt.started.slot) for attempt in run.state.tasks["fix"].attempts] == [
+        ("normal", "b"),
+        ("recovery", "b"),
+        ("normal", "b"),
+    ]

@@ -14,6 +14,12 @@ from cpool_flow import events, model
 from cpool_flow.state import State
 from cpool_flow.tasks import SKIPPED_BY_WHEN, StepState, Task
 
+# In each of them something answers to `a`, `b` and `x`.
+POOLS = (
+    [{"name": "a", "role": "b", "labels": ["x"]}],
+    [{"name": "a"}, {"name": "b", "labels": ["x"]}],
+    [{"labels": ["x"], "count": 2}, {"name": "a", "count": 2}, {"role": "b", "name": "c"}, {}],
+)
 KINDS = ("failed", "overloaded", "lost", "timeout", "bad_output", "auth", "permission_denied", "errored")
 MOST_STEPS = 5
 
@@ -23,13 +29,14 @@ Journal = list[tuple[events.Event, float]]
 @st.composite
 def random_workflows(draw: st.DrawFn) -> model.Workflow:
     count = draw(st.integers(1, MOST_STEPS))
-    steps = [draw(random_step(number)) for number in range(count)]
+    pool = draw(st.sampled_from([None, *POOLS]))
+    steps = [draw(random_step(number, named_slots=pool is not None)) for number in range(count)]
     cleanup = [{"name": f"f{number}", "run": "x", "retries": number} for number in range(draw(st.integers(0, 2)))]
-    return workflow(*steps, **{"finally": cleanup})
+    return workflow(*steps, **{"finally": cleanup}, **({"slots": pool} if pool is not None else {}))
 
 
 @st.composite
-def random_step(draw: st.DrawFn, number: int, depth: int = 1) -> dict[str, Any]:
+def random_step(draw: st.DrawFn, number: int, depth: int = 1, *, named_slots: bool = False) -> dict[str, Any]:
     """A step of any kind; a group holds one or two steps, which may be fan-outs and loops themselves."""
     step: dict[str, Any] = {"name": f"s{number}"}
     step["needs"] = draw(st.lists(st.sampled_from([f"s{n}" for n in range(number)]), unique=True, max_size=3)) if number else []
@@ -46,10 +53,11 @@ def random_step(draw: st.DrawFn, number: int, depth: int = 1) -> dict[str, Any]:
         step["effects"] = draw(st.sampled_from(["none", "workspace", "workspace", "external"]))
         if draw(st.integers(0, 3)) == 0:
             step |= {"recovery_prompt": "mend", "recoveries": draw(st.integers(1, 3))}
-        if kind == "run" and draw(st.integers(0, 5)) == 0:
-            step["slot"] = "none"
+        if draw(st.integers(0, 2)) == 0:
+            asked = draw(st.sampled_from([*(["a", "b", "x"] if named_slots else []), *(["none"] if kind == "run" else [])] or [None]))
+            step |= {"slot": asked} if asked else {}
     elif kind == "steps":
-        step["steps"] = [draw(random_step(n, depth - 1)) for n in range(draw(st.integers(1, 2)))]
+        step["steps"] = [draw(random_step(n, depth - 1, named_slots=named_slots)) for n in range(draw(st.integers(1, 2)))]
     else:
         step[kind] = "child"
     if kind != "approve" and draw(st.integers(0, 3)) == 0:
@@ -128,7 +136,10 @@ def test_counters_are_what_a_recount_gives_after_every_event(flow: model.Workflo
 @settings(max_examples=200, deadline=None)
 def test_no_task_starts_before_its_needs_and_slots_are_never_exceeded(flow: model.Workflow, seed: int, slots: int) -> None:
     run = simulate(flow, seed, slots=slots).run()
-    assert run.most_running <= slots
+    assert run.most_running <= run.slots
+    for task in run.state.tasks.values():
+        for started in (attempt.started for attempt in task.attempts):
+            assert _is_its_slot(run.state.steps[task.step], started)
     for name, most in run.most_of.items():
         assert most <= (run.state.steps[name].plan.max_parallel or most)
     for task in run.state.tasks.values():
@@ -197,6 +208,24 @@ def test_a_resume_in_which_all_goes_well_leaves_nothing_undone(flow: model.Workf
     assert all(step.status == "success" or step.reason == SKIPPED_BY_WHEN for step in resumed.state.root.steps.values())
 
 
+@given(st.lists(st.sampled_from([None, "a", "b", "x"]), min_size=1, max_size=12), st.sampled_from(POOLS), st.integers(0, 1000))
+@settings(max_examples=200, deadline=None)
+def test_no_slot_is_idle_while_a_task_that_may_have_it_waits(asked: list[str | None], pool: list[dict[str, Any]], seed: int) -> None:
+    steps: list[dict[str, Any]] = []
+    for number, slot in enumerate(asked):
+        needs = [f"s{chance(seed, 'need', number) % number}"] if number and chance(seed, "needs", number) % 2 else []
+        steps.append({"name": f"s{number}", "run": "x", "needs": needs, **({"slot": slot} if slot else {})})
+        steps[-1] |= {"foreach": [1]} if chance(seed, "fans out", number) % 3 == 0 else {}
+    run = Simulation(
+        workflow(*steps, slots=pool),
+        lambda started: (1.0 + chance(seed, "time", started.task) % 9, finished(started.task, started.number)),
+        items={step["name"]: 1 + chance(seed, "items", step["name"]) % 4 for step in steps},
+        watched=True,
+    ).run()
+    assert run.idle == []
+    assert run.state.status == "success"
+
+
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=15), st.integers(0, 1000), st.integers(1, 4))
 @example(fan_in=[0, 1], seed=0, slots=1)
 @settings(max_examples=100, deadline=None)
@@ -224,6 +253,14 @@ def test_the_makespan_keeps_grahams_bound(fan_in: list[int], seed: int, slots: i
     work = sum(seconds(task) for task in run.state.tasks)
     assert run.now <= work / slots + max(path.values()) * (1 - 1 / slots) + 1e-9
     assert run.now >= max(max(path.values()), work / slots) - 1e-9
+
+
+def _is_its_slot(step: StepState, started: events.AttemptStarted) -> bool:
+    """Whether an attempt has the slot that its step asks for: by name, role or label; any; or none."""
+    asked = step.plan.step.slot
+    if asked == "none" and started.kind == "normal":
+        return started.slot is None
+    return started.slot is not None and (asked in (None, "none") or started.slot in (step.plan.slots or ()))
 
 
 def _needs_were_met(step: StepState, at: float) -> bool:

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from zygote import fits, zygote
+
 ROOT = Path(__file__).resolve().parents[2]
 TIMEOUT_SECONDS = 90
 
@@ -41,6 +43,7 @@ class Session:
             "XDG_STATE_HOME": str(self.home / "state"),
             "GIT_CONFIG_NOSYSTEM": "1",
         }
+        self._usual = dict(self.environment)
 
     def file(self, name: str, text: str) -> Path:
         path = self.path / name
@@ -53,7 +56,11 @@ class Session:
 
     def flow(self, *arguments: str, stdin: str = "", **environment: str) -> Ended:
         """Run a command to its end."""
-        return self.program(*self.command(*arguments), stdin=stdin, **environment)
+        whole = {**self.environment, **environment}
+        if not fits(whole, self._usual):
+            return self.program(*self.command(*arguments), stdin=stdin, **environment)
+        code, out, err = zygote().run(arguments, self.path, whole, stdin.encode(), TIMEOUT_SECONDS)
+        return Ended(code, out.decode("utf-8", "surrogateescape"), err.decode("utf-8", "surrogateescape"))
 
     def program(self, *argv: str, stdin: str = "", cwd: str | Path | None = None, **environment: str) -> Ended:
         """Run any program to its end, in the project if nothing else is said."""

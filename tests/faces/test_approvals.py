@@ -53,7 +53,7 @@ def test_a_living_coordinator_goes_on_at_once(session: Session) -> None:
 
 
 def _waiting(session: Session) -> str:
-    return "release" if session.status()["status"] == "waiting" else ""
+    return "release" if session.status().get("status") == "waiting" else ""
 
 
 def test_a_rejection_fails_the_step_and_nothing_after_it_starts(waiting: Session) -> None:

@@ -27,6 +27,7 @@ from survivors import eventually
 
 DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
 SCHEMA = json.loads((ROOT / "schemas" / "workflow.schema.json").read_text(encoding="utf-8"))
+POOL_SCHEMA = json.loads((ROOT / "schemas" / "pool.schema.json").read_text(encoding="utf-8"))
 # Besides `console` and `yaml`, which are executed: `sh` is the installation (`test_package.py` does it), `text` a picture.
 LANGUAGES = {"console", "yaml", "sh", "text"}
 
@@ -115,7 +116,7 @@ def test_what_a_document_shows_is_what_happens(document: Path, reader: Reader) -
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_the_keys_that_a_document_lists_are_those_of_the_model(document: Path) -> None:
-    hold(document, with_tables(document.read_text(encoding="utf-8"), SCHEMA))
+    hold(document, with_tables(document.read_text(encoding="utf-8"), {"Workflow": SCHEMA, "PoolFile": POOL_SCHEMA}))
 
 
 def hold(document: Path, text: str) -> None:
@@ -143,6 +144,8 @@ def test_every_workflow_that_a_document_shows_is_valid(document: Path, session: 
         data = yaml.safe_load(block.text)
         if block.file:
             session.file(block.file, block.text)
+            if block.file == "cpool.yaml":
+                files.append(block.file)
             if not (isinstance(data, dict) and isinstance(data.get("steps"), list)):
                 continue
         files.append(f"block_{number}.yaml")
@@ -169,6 +172,11 @@ def test_every_block_of_a_document_is_one_that_is_executed_an_installation_or_a_
 def test_every_key_of_a_workflow_file_is_listed() -> None:
     listed = tables((ROOT / "docs" / "workflow-file.md").read_text(encoding="utf-8"))
     assert sorted(listed) == sorted(["Workflow", *SCHEMA["$defs"]])
+
+
+def test_every_key_of_a_pool_file_is_listed() -> None:
+    listed = tables((ROOT / "docs" / "configuration.md").read_text(encoding="utf-8"))
+    assert sorted(listed) == sorted({"PoolFile", *POOL_SCHEMA["$defs"]} - set(SCHEMA["$defs"]))
 
 
 def test_every_command_is_shown_with_its_help() -> None:

@@ -694,3 +694,28 @@ def test_a_disk_that_is_full_in_mid_run_loses_nothing_that_was_committed(project
         assert [len(step["attempts"]) for step in project.status("one")["steps"]] == [1, 1, 1]
     finally:
         subprocess.run(["umount", str(small)], capture_output=True, check=False)
+
+
+def test_worktrees_are_made_where_the_pool_file_says(project: Session) -> None:
+    project.file("flow.yaml", "isolation: worktree\nsteps: [{name: here, run: pwd}]\n")
+    home = project.home
+    for worktrees, root in (
+        ("../beside", home.parent / "beside"),
+        ("~/of mine", home / "of mine"),
+        (str(home / "absolute"), home / "absolute"),
+    ):
+        project.file("cpool.yaml", f"worktrees: {worktrees}\n")
+        ended = project.flow("run", "flow.yaml", "--json")
+        assert ended.code == 0, ended.err
+        assert Path(ended.json()["steps"][0]["output"]).is_relative_to(root)
+        assert list(root.rglob("README")) == []  # the worktree is gone
+
+
+@pytest.mark.parametrize("worktrees", [".", "inside", ".git/worktrees"])
+def test_worktrees_inside_of_the_repository_are_refused(project: Session, worktrees: str) -> None:
+    project.file("flow.yaml", "isolation: worktree\nsteps: [{run: pwd}]\n")
+    project.file("cpool.yaml", f"worktrees: {worktrees}\n")
+    ended = project.flow("run", "flow.yaml")
+    assert (ended.code, "worktrees would be inside the repository" in ended.err) == (2, True)
+    assert "help: set `worktrees` in `cpool.yaml` to a folder outside of it" in ended.err
+    assert not (project.path / ".cpool").exists()

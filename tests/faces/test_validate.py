@@ -149,3 +149,14 @@ def test_wrong_usage_is_exit_2(session: Session, arguments: tuple[str, ...], tol
     assert ended.code == 2
     assert told in ended.err
     assert ended.err.startswith("error: ")
+
+
+def test_the_pool_file_of_a_project_is_validated_as_well(session: Session) -> None:
+    session.file("cpool.yaml", "config: {modell: sonnet}\nbudgets: {day: 0}\n")
+    ended = session.flow("validate", "cpool.yaml")
+    assert (ended.code, ended.out) == (2, "")
+    assert "--> cpool.yaml:1:10\n" in ended.err
+    assert "did you mean `model`?" in ended.err
+    assert "`day` must be greater than 0" in ended.err
+    session.file("cpool.yaml", "config: {model: sonnet}\n")
+    assert session.flow("validate", "cpool.yaml").code == 0

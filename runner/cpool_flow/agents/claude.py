@@ -17,7 +17,8 @@ from zoneinfo import ZoneInfo
 from cpool_flow.agents.claude_reader import ClaudeReader
 from cpool_flow.agents.claude_schema import enforceable, in_words
 from cpool_flow.agents.environment import agent_environment, fits, program, prompt_bytes
-from cpool_flow.agents.protocol import AgentRequest, Invocation, Ladder, PrivateFile
+from cpool_flow.agents.protocol import AgentRequest, Capabilities, Invocation, Ladder, PrivateFile
+from cpool_flow.capabilities import ALL_KEYS
 from cpool_flow.model import AgentConfig
 
 PROGRAM = "claude"
@@ -66,6 +67,7 @@ _LISTS = {"allowed_tools": "--allowedTools", "disallowed_tools": "--disallowedTo
 
 class Claude:
     name = "claude"
+    capabilities = Capabilities(keys=ALL_KEYS, resume=True, fork=True, schema=True, cost=True, tokens=True)
     credentials = CREDENTIALS
     # SIGINT lets it end its tools and say what was spent; SIGTERM leaves its commands alive in older versions.
     ladder: Ladder = ((signal.SIGINT, 2.0), (signal.SIGTERM, 2.0))

@@ -9,13 +9,14 @@ import signal
 from collections.abc import Mapping
 
 from cpool_flow.agents.environment import agent_environment, fits, program, prompt_bytes
-from cpool_flow.agents.protocol import MAX_LINE_BYTES, AgentRequest, AgentResult, Ending, Invocation, Ladder, StopReason
+from cpool_flow.agents.protocol import MAX_LINE_BYTES, AgentRequest, AgentResult, Capabilities, Ending, Invocation, Ladder, StopReason
 from cpool_flow.errors import InvalidInput
 from cpool_flow.model import AgentConfig
 
 
 class Command:
     name = "command"
+    capabilities = Capabilities(keys=frozenset({"system_prompt"}))
     credentials: tuple[str, ...] = ()
     ladder: Ladder = ((signal.SIGTERM, 10.0),)
 

@@ -15,7 +15,23 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
+from cpool_flow.capabilities import Capabilities
 from cpool_flow.model import AgentConfig, ErrorKind
+
+__all__ = [
+    "MAX_LINE_BYTES",
+    "Adapter",
+    "AgentRequest",
+    "AgentResult",
+    "Capabilities",
+    "Ending",
+    "Invocation",
+    "Ladder",
+    "PrivateFile",
+    "Reader",
+    "StopReason",
+    "private_files",
+]
 
 # An answer is at most this long, and so is the line that holds it.
 MAX_LINE_BYTES = 16 * 1024 * 1024
@@ -142,10 +158,14 @@ class Reader(Protocol):
 
 
 class Adapter(Protocol):
-    """One agent CLI. `credentials` names the environment variables whose values are masked wherever something is written."""
+    """One agent CLI. `credentials` names the environment variables whose values are masked wherever something is written;
+    `capabilities` says what a step may ask of it."""
 
     @property
     def name(self) -> str: ...
+
+    @property
+    def capabilities(self) -> Capabilities: ...
 
     @property
     def credentials(self) -> tuple[str, ...]: ...

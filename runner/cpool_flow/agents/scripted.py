@@ -14,8 +14,9 @@ from collections.abc import Mapping
 
 from cpool_flow.agents.claude_reader import ClaudeReader
 from cpool_flow.agents.environment import agent_environment, fits, prompt_bytes
-from cpool_flow.agents.protocol import AgentRequest, Invocation, Ladder
+from cpool_flow.agents.protocol import AgentRequest, Capabilities, Invocation, Ladder
 from cpool_flow.agents.script import Call, load_script
+from cpool_flow.capabilities import ALL_KEYS
 from cpool_flow.errors import InvalidInput
 from cpool_flow.model import AgentConfig
 from cpool_flow.tasks import task_names
@@ -25,6 +26,8 @@ _CHILD = os.path.join(os.path.dirname(os.path.abspath(__file__)), "scripted_cli.
 
 class Scripted:
     name = "scripted"
+    # It stands in for any agent, so a step may ask it for all that any can do.
+    capabilities = Capabilities(keys=ALL_KEYS, resume=True, fork=True, schema=True, cost=True, tokens=True)
     credentials: tuple[str, ...] = ()
     ladder: Ladder = ((signal.SIGINT, 2.0), (signal.SIGTERM, 2.0))
 

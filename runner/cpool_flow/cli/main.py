@@ -32,7 +32,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "list": ("catalog", "Show which workflows and skills are found, and from where."),
     "show": ("catalog", "Show one workflow or skill: its arguments, what it overrides."),
     "init": ("init", "Write a first workflow file that runs without a key."),
-    "schema": ("schema", "Print the JSON Schema of workflow files, events or results."),
+    "schema": ("schema", "Print the JSON Schema of files, events or results."),
     "runs": ("history", "List the runs of this project."),
     "status": ("history", "Show one run."),
     "logs": ("history", "Print the output of a run's steps."),

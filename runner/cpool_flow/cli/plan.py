@@ -19,6 +19,7 @@ from cpool_flow.drawing import dot, mermaid
 from cpool_flow.errors import InvalidInput, Problem, printable
 from cpool_flow.executor.outcome import seconds_text
 from cpool_flow.plan_document import plan_document
+from cpool_flow.slots import UNNAMED
 
 JsonObject = dict[str, Any]
 SHOWN_LINES = 20
@@ -121,7 +122,10 @@ def _changed_keys(old: JsonObject, new: JsonObject) -> list[str]:
 
 def text_lines(document: JsonObject) -> Iterator[str]:
     """The plan as people read it."""
-    yield f"{document['workflow']} · {document['slots']} slots · {document['place']}"
+    yield f"{document['workflow']} · {_counted(document['slots'], 'slot', 'slots')} · {document['place']}"
+    named = [name for name in document["slot_names"] if not name.startswith(UNNAMED)]
+    if named or document["slots_source"] == "pool":
+        yield f"  slots: {', '.join(document['slot_names'])} ({document['slots_source']})"
     if document["timeout_seconds"]:
         yield f"  timeout {seconds_text(document['timeout_seconds'])}"
     for name, argument in document["args"].items():
@@ -157,13 +161,25 @@ def _step_lines(step: JsonObject) -> Iterator[str]:
     if step.get("verify"):
         commands = [step["verify"]] if isinstance(step["verify"], str) else step["verify"]
         yield f"verify: {'; '.join(command.strip() for command in commands)}"
+    if step.get("slot") is not None:
+        others = [name for name in step["slot_names"] or () if name != step["slot"]]
+        yield f"slot: {step['slot']}" + (f" ({', '.join(step['slot_names'])})" if others else "")
     for name, value in step.get("agent", {}).items():
-        yield f"{name}: {_shown(value['value'])} ({value['source']})"
+        yield from _setting_lines(name, value)
     if "timeout_seconds" in step:
         limits = [f"timeout {seconds_text(step['timeout_seconds'])}"]
         limits += [f"idle {seconds_text(step['idle_timeout_seconds'])}"] if step["idle_timeout_seconds"] else []
         limits += [_counted(step[key], one, key) for one, key in (("retry", "retries"), ("recovery", "recoveries")) if step[key]]
         yield " · ".join(limits)
+
+
+def _setting_lines(name: str, value: JsonObject) -> Iterator[str]:
+    """One setting in a line; one that merges by name in a line for each of its names."""
+    if "sources" in value and "or" not in value:
+        yield from (f"{name}.{inner}: {_shown(value['value'][inner])} ({layer})" for inner, layer in value["sources"].items())
+        return
+    found = [value, *value.get("or", ())]
+    yield f"{name}: " + " or ".join(f"{_shown(each['value'])} ({each['source']})" for each in found)
 
 
 def _shown(value: Any) -> str:

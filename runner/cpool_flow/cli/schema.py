@@ -7,11 +7,11 @@ import click
 from cpool_flow import library
 from cpool_flow.errors import InvalidInput
 
-NAMES = ("workflow", "events", "result")
-LATER = ("skill", "pool")
+NAMES = ("workflow", "pool", "events", "result")
+LATER = ("skill",)
 
 
-@click.command("schema", short_help="Print the JSON Schema of workflow files, events or results.")
+@click.command("schema", short_help="Print the JSON Schema of files, events or results.")
 @click.argument("name", type=click.Choice([*NAMES, *LATER]), default="workflow")
 def schema_command(name: str) -> int:
     """Print a JSON Schema (draft 2020-12)."""

@@ -22,7 +22,7 @@ from cpool_flow.errors import InvalidInput, Problem, render_problems
 @click.option("--strict", is_flag=True, help="Warnings fail too.")
 @click.pass_obj
 def validate_command(project: str | None, files: tuple[str, ...], form: str, strict: bool) -> int:
-    """Find all problems of workflow files.
+    """Find all problems of workflow files, or of a `cpool.yaml`.
 
     Exit code 0: no problem; 2: problems, or with --strict warnings.
     """
@@ -43,10 +43,12 @@ def validate_command(project: str | None, files: tuple[str, ...], form: str, str
 
 def problems_of(file: str, project: str | None) -> tuple[Problem, ...]:
     """All problems and warnings of one workflow, sorted by place."""
-    from cpool_flow import library, lookup
+    from cpool_flow import library, lookup, pool_file, project_pool
 
     directory = project_directory(project)
     try:
+        if Path(file).name == pool_file.NAME:
+            return project_pool.read_file(Path(file)).warnings
         found = library.find_workflow(file, Path.cwd(), searched("workflow", directory))
         return lookup.check_file(found.path, directory, places(directory)).warnings
     except InvalidInput as error:

@@ -131,7 +131,7 @@ def _request(assignment: Assignment, context: RunContext) -> AgentRequest:
         resume=assignment.resume,
         environment=context.public_environment,
         step_environment=context.step_variables(assignment),
-        system_prompt=settings.system_prompt(shared, config),
+        system_prompt=settings.system_prompt(shared, config, context.asked_slot(assignment)),
         schema=schema.document if schema else None,
         allow_denials=bool(step.allow_denials),
         step=assignment.step.name,
@@ -152,11 +152,12 @@ def _prompt(assignment: Assignment, context: RunContext) -> str:
 
 
 def _config(assignment: Assignment, context: RunContext) -> AgentConfig:
-    """The layers merged by the one rule, then their texts rendered."""
-    merged = settings.merge(context.copy(assignment).layers(assignment.step.step, assignment.step.name)).config
-    agent = assignment.step.agent or merged.agent or "claude"
-    values = context.values(merged.model_dump(exclude_none=True), assignment.scope)
+    """The layers merged by the one rule, then their texts rendered. In `cpool.yaml` there is no template, so nothing of it changes."""
+    merged = context.inputs.settings_of(assignment.step, context.asked_slot(assignment))
+    agent = assignment.step.agent or merged.config.agent or "claude"
+    values = context.values(merged.config.model_dump(exclude_none=True), assignment.scope)
     script = values.get("script")
     if script is not None:
-        values["script"] = str(copy_path(context.folder, context.copy(assignment), script))
+        copy = context.inputs.pool if "script" in merged.pooled else context.copy(assignment)
+        values["script"] = str(copy_path(context.folder, copy, script))
     return AgentConfig.model_validate({**values, "agent": agent})

@@ -18,6 +18,7 @@ from cpool_flow.process import Processes
 from cpool_flow.run_folder import RunFolder
 from cpool_flow.secrets import Masker
 from cpool_flow.shell.program import BASH, SH, words
+from cpool_flow.slots import NamedSlot
 from cpool_flow.values import Record
 from cpool_flow.workspace import Place
 
@@ -47,6 +48,10 @@ class RunContext:
     def copy(self, assignment: Assignment) -> WorkflowCopy:
         """The workflow file that a step stands in."""
         return self.inputs.copies[assignment.step.source]
+
+    def asked_slot(self, assignment: Assignment) -> NamedSlot | None:
+        """The slot of an attempt whose step asked for it: only then its settings and its identity count."""
+        return self.inputs.slot_named(assignment.slot) if assignment.step.slots is not None else None
 
     def text(self, source: str, scope: Mapping[str, object]) -> str:
         """A text field as it comes to. Raises RenderError."""
@@ -99,7 +104,7 @@ class RunContext:
         return {**self.public_environment, **self.env, **self._identity(None)}
 
     def _identity(self, slot: str | None) -> dict[str, str]:
-        number = int(slot.rpartition("-")[2]) if slot else 0
+        number = self.inputs.slot_number(slot) if slot else 0
         return {
             "CPOOL_RUN_ID": self.folder.run_id,
             "CPOOL_RUN_DIR": str(self.folder.path),

@@ -25,11 +25,19 @@ from .worktree import Worktree, removed_directory
 
 
 async def plan_worktree(
-    git: Git, repository: Repository, *, run_id: str, workflow: str, root: Path, base: str = "HEAD", include_changes: bool = False
+    git: Git,
+    repository: Repository,
+    *,
+    run_id: str,
+    workflow: str,
+    root: Path,
+    root_setting: str = "XDG_STATE_HOME",
+    base: str = "HEAD",
+    include_changes: bool = False,
 ) -> WorktreeRecord:
     """What the run's worktree will be; `base` is fixed here. Writes nothing.
 
-    `root` is where worktrees live. Raises `InvalidInput` where the repository cannot give one.
+    `root` is where worktrees live, `root_setting` what says so. Raises `InvalidInput` where the repository cannot give one.
     """
     commit = await resolve_base(git, repository, base)
     await refuse_submodules(git, repository, commit)
@@ -40,7 +48,7 @@ async def plan_worktree(
         run_id=run_id,
         branch=f"cpool/{workflow}/{run_id}",
         base=commit,
-        top_level=_checked_root(repository, root) / run_id,
+        top_level=_checked_root(repository, root, root_setting) / run_id,
         folder=repository.folder,
         source=repository.top_level,
         source_git_directory=repository.git_directory,
@@ -182,26 +190,26 @@ def _make_folder(record: WorktreeRecord) -> None:
         raise InvalidInput(f"the run was started in `{record.folder}`, which is no folder of the commit {record.base[:12]}") from error
 
 
-def _checked_root(repository: Repository, root: Path) -> Path:
+def _checked_root(repository: Repository, root: Path, setting: str) -> Path:
     root = root.resolve()
     common = repository.common_directory
     for tree in {repository.top_level.resolve(), common, common.parent if common.name == ".git" else common}:
         if root.is_relative_to(tree):
             raise InvalidInput(
                 f"worktrees would be inside the repository: {root}",
-                help="set XDG_STATE_HOME to a folder outside of it",
+                help=f"set {setting} to a folder outside of it",
             )
-    _check_writable(root)
+    _check_writable(root, setting)
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", repository.top_level.name).strip(".-") or "repository"
     return root / f"{name[:40]}-{hashlib.sha256(os.fsencode(common)).hexdigest()[:10]}"
 
 
-def _check_writable(root: Path) -> None:
+def _check_writable(root: Path, setting: str) -> None:
     above = next(folder for folder in (root, *root.parents) if os.path.lexists(folder))
     if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
         raise InvalidInput(
             f"worktrees cannot be kept in {root}: {above} {'cannot be written' if above.is_dir() else 'is no folder'}",
-            help="set XDG_STATE_HOME to a folder that can be written",
+            help=f"set {setting} to a folder that can be written",
         )
 
 

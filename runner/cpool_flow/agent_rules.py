@@ -1,0 +1,105 @@
+"""What a step asks of its agent and of the pool that nobody can give: a profile or a slot that does not exist, an agent without what
+it needs, a setting that its agent does not take.
+
+Asked when the file's own names are known; what an agent can do is told by the caller (`capabilities.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from cpool_flow import model, settings
+from cpool_flow.errors import did_you_mean, listed
+from cpool_flow.findings import Findings
+from cpool_flow.keys import shown_name
+from cpool_flow.order import Order, Placed
+from cpool_flow.slots import NO_SLOT, SlotPool
+from cpool_flow.template import is_template
+
+# The agents that need a setting of their own, and which.
+_NEEDS = {"command": "command", "scripted": "script"}
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a file's steps can ask for beside it. `skills`: the settings of those it uses. `help`: what to do where there is no such slot
+    although the file has one."""
+
+    pool: SlotPool
+    skills: Mapping[str, model.AgentConfig]
+    help: str | None = None
+
+
+def check_agents(workflow: model.Workflow, order: Order, around: Surroundings, findings: Findings) -> None:
+    """Note what the steps of a workflow ask for in vain."""
+    for placed in order.all:
+        _AgentRules(placed, workflow, around, findings).check()
+
+
+class _AgentRules:
+    """The rules for one step."""
+
+    def __init__(self, placed: Placed, workflow: model.Workflow, around: Surroundings, findings: Findings) -> None:
+        self._placed = placed
+        self._step = placed.step
+        self._workflow = workflow
+        self._around = around
+        self._findings = findings
+
+    def check(self) -> None:
+        known = self._check_profile() and self._check_slot()
+        if known and (self._step.is_agent or self._step.recovery_prompt is not None):
+            self._check_agent()
+
+    def _check_profile(self) -> bool:
+        name = self._step.profile
+        known = {**self._around.pool.file.profiles, **self._workflow.profiles}
+        if name is None or name in known:
+            return True
+        hint = did_you_mean(name, known)
+        help = None if hint else f"declare it: `profiles: {{{name}: {{model: …}}}}` at the top of the file, or in `cpool.yaml`"
+        self._findings.error((*self._placed.path, "profile"), f"unknown profile {shown_name(name)}", hint=hint, help=help)
+        return False
+
+    def _check_slot(self) -> bool:
+        asked, pool = self._step.slot, self._around.pool
+        path = (*self._placed.path, "slot")
+        if asked is None or asked == NO_SLOT or pool.answering(asked):
+            return True
+        if is_template(asked):
+            self._findings.error(path, "`slot` takes no template: which slots there are is fixed before the run begins")
+            return False
+        named = [word for slot in pool.slots if slot.kind or slot.role or slot.labels for word in slot.words]
+        hint = did_you_mean(asked, pool.words)
+        known = f"there is {listed(dict.fromkeys(named))}" if named else "name it in `slots:` of this file, or of `cpool.yaml`"
+        self._findings.error(
+            path, f"no slot answers to {shown_name(asked)}", hint=hint, help=self._around.help or (None if hint else known)
+        )
+        return False
+
+    def _check_agent(self) -> None:
+        found = self._settings()
+        agents = [each.config.agent or "claude" for each in found]
+        if len(set(agents)) > 1:
+            slots = self._around.pool.for_step(self._step) or ()
+            message = f"the slots that answer to {shown_name(self._step.slot)} have different agents: {listed(dict.fromkeys(agents))}"
+            help = f"ask for one of them by its name: {listed(dict.fromkeys(slot.kind or slot.name for slot in slots))}"
+            self._findings.error((*self._placed.path, "slot"), message, help=help)
+            return
+        for each in found:
+            key = _NEEDS.get(each.config.agent or "")
+            if key is not None and getattr(each.config, key) is None:
+                message = f"`agent: {each.config.agent}` needs `{key}`"
+                help = f"write it beside it: `config: {{agent: {each.config.agent}, {key}: …}}`"
+                self._findings.error((*self._placed.path, self._key_of_agent(each)), message, help=help)
+
+    def _settings(self) -> list[settings.Settings]:
+        skill = self._around.skills.get(self._step.skill or "")
+        return settings.possible(self._step, self._placed.name, self._workflow, self._around.pool, skill)
+
+    def _key_of_agent(self, found: settings.Settings) -> str:
+        """The key of the step that names its agent, or that stands for it in a message."""
+        named = found.sources.get("agent", "").partition(" ")[0]
+        keys = (named if named in ("slot", "profile", "skill") else "config", "config", "prompt", "skill", "recovery_prompt")
+        return next(key for key in keys if getattr(self._step, key) is not None)
