@@ -31,6 +31,7 @@ from cpool_flow.run_values import RunValues, fixed_values
 from cpool_flow.secrets import Masker, check_secrets
 from cpool_flow.setup import set_up
 from cpool_flow.state import State
+from cpool_flow.waiting_room import turn_of, wait
 from cpool_flow.workspace import PlainPlace
 
 # What a person says of a task, by its id.
@@ -117,6 +118,29 @@ class _Coordinator:
     async def _drive(self, engine: Engine, processes: Processes, mark: str) -> None:
         if not self._wishes.starting:
             self._take_over(engine, mark)
+        with turn_of(self._folder, engine.state) as turn:
+            if turn is not None and not await wait(turn, engine, self._folder, cancels=self._cancels_others):
+                self._give_up(engine)
+            await self._drive_in_turn(engine, processes)
+
+    @property
+    def _cancels_others(self) -> bool:
+        concurrency = self._inputs.workflow.concurrency
+        return concurrency is not None and concurrency.cancel
+
+    def _give_up(self, engine: Engine) -> None:
+        """It is to end while others are ahead: at once, for also `finally` would run in the turn of another."""
+        stopping = engine.state.stopping
+        if stopping is None or stopping.cause == "end":
+            raise AssertionError("BUG: nobody has asked a waiting run to end")
+        if not stopping.at_once:
+            engine.stop(stopping.cause, stopping.reason)
+        if self._wishes.starting and engine.state.place is not None:  # its place was never made
+            directory = engine.state.place.directory if engine.state.place.place is None else None
+            engine.note(events.PlaceClosed(directory=directory))
+        engine.flush()
+
+    async def _drive_in_turn(self, engine: Engine, processes: Processes) -> None:
         left_open = engine.state.place_closed is None
         place = await self._place(engine) if left_open else RunPlace(PlainPlace(Path(self._inputs.directory)), self._masker)
         context = self._context(place, processes, engine.state)

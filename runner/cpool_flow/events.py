@@ -51,6 +51,8 @@ class RunCreated(Event):
     secrets: tuple[str, ...] = ()
     rerun_of: str = ""
     only: str = ""
+    group: str = ""
+    parent: str = ""
     slot_names: tuple[str, ...] = ()
 
 
@@ -273,6 +275,19 @@ class RunResumed(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class TurnAwaited(Event):
+    """Other runs of the concurrency group are `ahead`, the first of them at work."""
+
+    group: str
+    ahead: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TurnCame(Event):
+    """Nobody is ahead any more: the run begins, or goes on."""
+
+
+@dataclass(frozen=True, slots=True)
 class RunFinished(Event):
     status: Literal["success", "failed", "cancelled"]
     reason: str = ""
@@ -325,7 +340,7 @@ def from_json(kind: str, data: dict[str, JsonValue]) -> Event:
 
 
 _STORED = frozenset({"items", "output", "value", "variables", "outputs", "arguments", "question"})
-_TUPLES = frozenset({"tags", "artifacts", "tasks", "changed_files", "secrets", "steps", "partly"})
+_TUPLES = frozenset({"tags", "artifacts", "tasks", "changed_files", "secrets", "steps", "partly", "ahead"})
 
 
 def _stored_to_json(stored: Stored) -> dict[str, JsonValue]:

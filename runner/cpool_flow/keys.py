@@ -16,7 +16,7 @@ from cpool_flow.errors import nearest
 from cpool_flow.findings import Findings
 from cpool_flow.nodes import Path
 
-MOST_LISTED = 20
+MOST_LISTED = 24
 
 # What a mapping is called in a message, and the name of those in which keys of a later version may stand.
 _IN: dict[type[BaseModel], str] = {
@@ -27,6 +27,7 @@ _IN: dict[type[BaseModel], str] = {
     model.Retry: "in `retry`",
     model.Expect: "in `expect`",
     model.Repeat: "in `repeat`",
+    model.Concurrency: "in `concurrency`",
     model.Session: "in `session`",
     model.OutputVariable: "in a variable of `output_vars`",
     pool_file.PoolFile: f"in `{pool_file.NAME}`",

@@ -69,6 +69,8 @@ class _Reader:
         self._values(("context",), workflow.context, Here("`context`", self._env, context=False))
         self._config(("config",), workflow.config, Here("`config` of the workflow", self._env))
         self._commands(("setup",), workflow.setup, Here("`setup`", self._env))
+        if workflow.concurrency is not None:
+            self._text(("concurrency", "group"), workflow.concurrency.group, Here("`concurrency`", self._env))
         self._values(("outputs",), workflow.outputs, Here("`outputs`", self._env, all_steps=True))
 
     def read_step(self, placed: Placed) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from cpool_flow import events, faults, history, inputs, run_folder, takeover
 from cpool_flow.disclosed import Disclosed
 from cpool_flow.errors import InvalidInput, OperationFailed, Problem
+from cpool_flow.family import parent_directory
 from cpool_flow.git import Git
 from cpool_flow.journal import is_alive
 from cpool_flow.run_folder import RunFolder, file_name
@@ -34,6 +35,7 @@ class Repeated:
     isolation: Isolation
     place: events.PlaceOpened
     run_id: str
+    parent: str = ""
 
 
 def prepare(
@@ -62,7 +64,7 @@ def prepare(
     git = our_git(environment, old.inputs.secrets)
     root = worktree_root(environment, old.inputs.pool.file.worktrees, project)
     isolation, place = asyncio.run(_place(git, old, found, new, root, _where(old, step, failed, found)))
-    return Repeated(old, found, isolation, place, new)
+    return Repeated(old, found, isolation, place, new, parent_directory(environment))
 
 
 def create(repeated: Repeated, project: Path) -> RunFolder:
@@ -79,9 +81,9 @@ def create(repeated: Repeated, project: Path) -> RunFolder:
     except OSError as error:
         raise OperationFailed(f"cannot write `{folder.path}`: {error.strerror or error}") from error
     before = old.state.created
-    tags, only = (before.tags, before.only) if before is not None else ((), "")
+    tags, only, group = (before.tags, before.only, before.group) if before is not None else ((), "", "")
     now = time.time()
-    first = created(folder, old.inputs, tags, rerun_of=old.folder.run_id, only=only)
+    first = created(folder, old.inputs, tags, rerun_of=old.folder.run_id, only=only, group=group, parent=repeated.parent)
     facts: list[takeover.Fact] = [(first, now), (repeated.place, now)]
     if found.facts:
         facts += [*found.facts, (events.ResultsTaken(old.folder.run_id, found.steps, found.partly), now)]

@@ -20,7 +20,8 @@ from cpool_flow.arguments import read_arguments
 from cpool_flow.disclosed import Disclosed
 from cpool_flow.document import load
 from cpool_flow.errors import InvalidInput, Problem
-from cpool_flow.executor.context import NoValue, declared_values
+from cpool_flow.executor.context import NoValue, concurrency_group, declared_values
+from cpool_flow.family import parent_directory
 from cpool_flow.inputs import Inputs, WorkflowCopy
 from cpool_flow.journal import Journal
 from cpool_flow.json_value import BadJson, JsonValue, read_json
@@ -63,6 +64,8 @@ class Prepared:
     tags: tuple[str, ...] = ()
     warnings: tuple[Problem, ...] = ()
     only: str | None = None
+    group: str = ""
+    parent: str = ""
 
 
 def prepare(
@@ -113,13 +116,24 @@ def prepare(
     root = worktree_root(public, options.worktrees or taken.pool.file.worktrees, project)
     isolation, place = asyncio.run(_place(taken, options, run_id, public, root))
     _check_expect(checked, taken, isolation)
-    _check_declared(checked, taken, place, run_folder.RunFolder(run_folder.runs_directory(project) / run_id))
+    group = _declared_group(checked, taken, place, run_folder.RunFolder(run_folder.runs_directory(project) / run_id))
     copies = {name: disclosed.script(content, name) for name, content in copies.items()}
     warnings = [*checked.warnings, *disclosed.warnings, *(replace(problem, warning=True) for problem in missing)]
     if isolation.warning and flow.isolation != "none":  # else `validate` has said it, with its place
         warnings.append(Problem(isolation.warning, warning=True, help="set `isolation: worktree` in a git repository"))
     tags = disclosed.tags(options.tags)
-    return Prepared(replace(taken, isolation=isolation.kind), copies, isolation, place, run_id, tags, tuple(warnings), options.only)
+    return Prepared(
+        replace(taken, isolation=isolation.kind),
+        copies,
+        isolation,
+        place,
+        run_id,
+        tags,
+        tuple(warnings),
+        options.only,
+        group,
+        parent_directory(environment),
+    )
 
 
 def _check_expect(checked: Checked, taken: Inputs, isolation: Isolation) -> None:
@@ -139,11 +153,17 @@ def _check_expect(checked: Checked, taken: Inputs, isolation: Isolation) -> None
         raise InvalidInput(problems)
 
 
-def _check_declared(checked: Checked, taken: Inputs, place: events.PlaceOpened, folder: RunFolder) -> None:
-    """`env` and `context` must come to values before anything starts. Raises InvalidInput."""
+def _declared_group(checked: Checked, taken: Inputs, place: events.PlaceOpened, folder: RunFolder) -> str:
+    """The concurrency group, empty without one. It, `env` and `context` must come to values before anything starts. Raises
+    InvalidInput."""
     run = {"id": folder.run_id, "dir": str(folder.path), "branch": place.branch, "base": place.base, "workflow": taken.main.name}
+    scope: dict[str, object] = {"args": wrap(dict(taken.args)), "run": Record(run)}
+    concurrency = taken.workflow.concurrency
     try:
-        declared_values(taken.workflow, {"args": wrap(dict(taken.args)), "run": Record(run)}, _Trial())
+        env, context = declared_values(taken.workflow, scope, _Trial())
+        if concurrency is None:
+            return ""
+        return concurrency_group(concurrency, {**scope, "env": Record(dict(env)), "context": wrap(dict(context))}, _Trial())
     except NoValue as error:
         raise InvalidInput(Problem(str(error), checked.document.location(error.path))) from None
 
@@ -164,7 +184,7 @@ def create(prepared: Prepared, project: Path) -> RunFolder:
     folder = run_folder.create(project, prepared.run_id)
     inputs.save(folder, prepared.inputs, prepared.copies)
     now = time.time()
-    first = created(folder, prepared.inputs, prepared.tags, only=prepared.only or "")
+    first = created(folder, prepared.inputs, prepared.tags, only=prepared.only or "", group=prepared.group, parent=prepared.parent)
     left_out = leave_out(prepared.inputs.plan, prepared.only) if prepared.only is not None else []
     begin_journal(folder, [(event, now) for event in (first, prepared.place, *left_out)])
     faults.point("after-create")
@@ -180,8 +200,11 @@ def begin_journal(folder: RunFolder, facts: Sequence[tuple[events.Event, float]]
         journal.close()
 
 
-def created(folder: RunFolder, taken: Inputs, tags: tuple[str, ...], rerun_of: str = "", only: str = "") -> events.RunCreated:
-    """The first fact of a run. `rerun_of`: the run that it repeats; `only`: the step that was chosen."""
+def created(
+    folder: RunFolder, taken: Inputs, tags: tuple[str, ...], *, rerun_of: str = "", only: str = "", group: str = "", parent: str = ""
+) -> events.RunCreated:
+    """The first fact of a run. `rerun_of`: the run that it repeats; `only`: the step that was chosen; `group`: of which one run at a
+    time is at work; `parent`: the folder of the run by whose step it is started."""
     return events.RunCreated(
         run_id=folder.run_id,
         name=run_folder.short_name(folder.run_id),
@@ -198,6 +221,8 @@ def created(folder: RunFolder, taken: Inputs, tags: tuple[str, ...], rerun_of: s
         secrets=taken.secrets,
         rerun_of=rerun_of,
         only=only,
+        group=group,
+        parent=parent,
     )
 
 

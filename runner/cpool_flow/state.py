@@ -356,6 +356,14 @@ class State:
     def _run_waiting(self, event: events.RunWaiting, at: float) -> None:
         self.status, self.reason = "waiting", event.reason
 
+    def _turn_awaited(self, event: events.TurnAwaited, at: float) -> None:
+        self.status = "waiting"
+        self.reason = f"waits for its turn in group `{event.group}`: run {event.ahead[0]} is at work"
+
+    def _turn_came(self, event: events.TurnCame, at: float) -> None:
+        self.started_at = at  # the time of the run does not count while it waits
+        self.status, self.reason = "running", ""
+
     def _run_resumed(self, event: events.RunResumed, at: float) -> None:
         self.started_at = at
         self.mark = event.mark or self.mark
@@ -690,6 +698,8 @@ _HANDLERS: dict[type[events.Event], Callable[[State, Any, float], None]] = {
     events.PlaceClosed: State._place_closed,
     events.RunStopping: State._run_stopping,
     events.RunWaiting: State._run_waiting,
+    events.TurnAwaited: State._turn_awaited,
+    events.TurnCame: State._turn_came,
     events.RunResumed: State._run_resumed,
     events.RunFinished: State._run_finished,
     events.Noted: State._noted,

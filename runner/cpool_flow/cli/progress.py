@@ -98,6 +98,10 @@ class PlainProgress:
             case events.RunStopping():
                 again = " · Ctrl-C again stops at once" if event.reason.endswith("Ctrl-C") else ""
                 return "  stopping at once" if event.at_once else f"  stopping in order: {event.reason}{again}"
+            case events.TurnAwaited():
+                return f"  waits for its turn in group `{event.group}`: run {event.ahead[0]} is at work{_more(event.ahead)}"
+            case events.TurnCame():
+                return "  its turn has come"
             case events.PlaceCommitted():
                 return _row(_shown(event.tasks), "committed", event.commit[:10])
             case events.SetupFinished() if event.error:
@@ -114,6 +118,10 @@ class PlainProgress:
         if event.error_kind is None:
             return _row(event.task, "success" if attempt.started.kind == "normal" else "recovered", time, cost)
         return _row(event.task, event.error_kind, time, cost, event.reason)
+
+
+def _more(ahead: Sequence[str]) -> str:
+    return f", then {', '.join(ahead[1:])}" if len(ahead) > 1 else ""
 
 
 def _asked(event: events.ApprovalRequested, state: State) -> list[str]:

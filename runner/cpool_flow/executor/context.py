@@ -114,7 +114,7 @@ class RunContext:
 
 
 class NoValue(InvalidInput):
-    """A variable of `env`, or a key of `context`, comes to no value. `path`: where it stands in the file."""
+    """A variable of `env`, a key of `context`, or the concurrency group comes to no value. `path`: where it stands in the file."""
 
     def __init__(self, path: tuple[str, str], reason: str) -> None:
         super().__init__(f"`{'.'.join(path)}` has no value: {reason}")
@@ -138,6 +138,17 @@ def declared_values(
     except template.RenderError as error:
         raise NoValue(path, error.message) from None
     return env, context
+
+
+def concurrency_group(concurrency: model.Concurrency, scope: Mapping[str, object], host: template.Host) -> str:
+    """The name of the group. `scope`: `args`, `env`, `context` and `run`. Raises NoValue."""
+    try:
+        group = template.parse(concurrency.group).render(scope, host).strip()
+    except template.RenderError as error:
+        raise NoValue(("concurrency", "group"), error.message) from None
+    if not group:
+        raise NoValue(("concurrency", "group"), "it is empty")
+    return group
 
 
 def _rendered(value: Any, scope: Mapping[str, object], host: template.Host) -> Any:

@@ -1,0 +1,45 @@
+"""Runs that a step of another run has started: who is whose parent. A child knows its parent's folder, and so all above."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from cpool_flow import events
+from cpool_flow.errors import FlowError
+from cpool_flow.journal import FILE, Journal
+
+DEEPEST = 100
+
+
+def parent_directory(environment: Mapping[str, str]) -> str:
+    """The folder of the run whose step calls us; empty where none does."""
+    path = environment.get("CPOOL_RUN_DIR", "")
+    return path if path and Path(path).name == environment.get("CPOOL_RUN_ID") and Path(path, FILE).is_file() else ""
+
+
+def ancestors(created: events.RunCreated) -> Iterator[Path]:
+    """The folders of the parent, its parent, and so on, as far as they are there."""
+    for _ in range(DEEPEST):
+        if not created.parent:
+            return
+        folder = Path(created.parent)
+        yield folder
+        found = _created(folder)
+        if found is None:
+            return
+        created = found
+
+
+def _created(folder: Path) -> events.RunCreated | None:
+    try:
+        journal = Journal.open(folder)
+    except FlowError:
+        return None
+    try:
+        first = next(journal.read(), None)
+        return first.event if first is not None and isinstance(first.event, events.RunCreated) else None
+    except FlowError:
+        return None
+    finally:
+        journal.close()
