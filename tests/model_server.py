@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import threading
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
@@ -42,13 +42,16 @@ class Reply:
 class ModelServer:
     """Answers from its own threads between `with` and its end; `asked` is set by the first main request."""
 
+    # What a kind of server answers to a request; another wire format puts another here.
+    wire: Callable[[ModelServer], type[BaseHTTPRequestHandler]]
+
     def __init__(self, replies: Sequence[Reply]) -> None:
         self.replies = list(replies)
         self.requests: list[dict[str, Any]] = []
         self.asked = threading.Event()
         self.closing = threading.Event()
         self._lock = threading.Lock()
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
+        self._http = ThreadingHTTPServer(("127.0.0.1", 0), type(self).wire(self))
         self._http.daemon_threads = True
         self.url = f"http://127.0.0.1:{self._http.server_address[1]}"
 
@@ -74,62 +77,78 @@ class ModelServer:
         return reply
 
 
-def _handler(server: ModelServer) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
+class Handler(BaseHTTPRequestHandler):
+    """What all wire formats share."""
 
+    protocol_version = "HTTP/1.1"
+
+    def do_HEAD(self) -> None:
+        self.json(200, {}, {})
+
+    do_GET = do_HEAD
+
+    def body(self) -> dict[str, Any]:
+        found = json.loads(self.rfile.read(int(self.headers.get("content-length", 0))) or b"{}")
+        return found if isinstance(found, dict) else {}
+
+    def json(self, status: int, value: object, headers: Mapping[str, str]) -> None:
+        data = json.dumps(value).encode()
+        self.head(status, "application/json", {"content-length": str(len(data)), **headers})
+        if self.command != "HEAD":
+            self.wfile.write(data)
+
+    def stream(self, reply: Reply, events: Iterator[str], closing: threading.Event) -> None:
+        self.head(200, "text/event-stream", {"connection": "close", **reply.headers})
+        self.close_connection = True
+        for event in events:
+            self.wfile.write(f"{event}\n\n".encode())
+            self.wfile.flush()
+            if reply.hangs:
+                closing.wait()
+                return
+
+    def head(self, status: int, kind: str, headers: Mapping[str, str]) -> None:
+        self.send_response(status)
+        for name, value in {"content-type": kind, "request-id": f"req_{uuid.uuid4().hex[:16]}", **headers}.items():
+            self.send_header(name, value)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Quiet."""
+
+    def handle(self) -> None:
+        try:
+            super().handle()
+        except ConnectionError:
+            self.close_connection = True
+
+
+def _messages(server: ModelServer) -> type[BaseHTTPRequestHandler]:
+    class MessagesHandler(Handler):
         def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers.get("content-length", 0))) or b"{}")
+            body = self.body()
             if "/v1/messages" not in self.path:
-                return self._json(404, {"type": "error", "error": {"type": "not_found_error", "message": "no such path"}}, {})
+                return self.json(404, {"type": "error", "error": {"type": "not_found_error", "message": "no such path"}}, {})
             if "count_tokens" in self.path:
-                return self._json(200, {"input_tokens": 10}, {})
+                return self.json(200, {"input_tokens": 10}, {})
             reply = server.take(body)
             if reply.status != 200:
                 kind = _ERRORS.get(reply.status, "api_error")
                 error = {"type": kind, "message": reply.message or kind}
-                return self._json(reply.status, {"type": "error", "error": error}, reply.headers)
+                return self.json(reply.status, {"type": "error", "error": error}, reply.headers)
             if body.get("stream"):
-                return self._stream(reply, body)
-            return self._json(200, _message(reply, body), reply.headers)
+                return self.stream(reply, _lines(_events(reply, body)), server.closing)
+            return self.json(200, _message(reply, body), reply.headers)
 
-        def do_HEAD(self) -> None:
-            self._json(200, {}, {})
+    return MessagesHandler
 
-        do_GET = do_HEAD
 
-        def _json(self, status: int, value: object, headers: Mapping[str, str]) -> None:
-            data = json.dumps(value).encode()
-            self._head(status, "application/json", {"content-length": str(len(data)), **headers})
-            if self.command != "HEAD":
-                self.wfile.write(data)
+ModelServer.wire = _messages
 
-        def _stream(self, reply: Reply, body: dict[str, Any]) -> None:
-            self._head(200, "text/event-stream", {"connection": "close", **reply.headers})
-            self.close_connection = True
-            for name, data in _events(reply, body):
-                self.wfile.write(f"event: {name}\ndata: {json.dumps({'type': name, **data})}\n\n".encode())
-                self.wfile.flush()
-                if reply.hangs:
-                    server.closing.wait()
-                    return
 
-        def _head(self, status: int, kind: str, headers: Mapping[str, str]) -> None:
-            self.send_response(status)
-            for name, value in {"content-type": kind, "request-id": f"req_{uuid.uuid4().hex[:16]}", **headers}.items():
-                self.send_header(name, value)
-            self.end_headers()
-
-        def log_message(self, *_: object) -> None:
-            """Quiet."""
-
-        def handle(self) -> None:
-            try:
-                super().handle()
-            except ConnectionError:
-                self.close_connection = True
-
-    return Handler
+def _lines(events: Iterator[tuple[str, dict[str, Any]]]) -> Iterator[str]:
+    for name, data in events:
+        yield f"event: {name}\ndata: {json.dumps({'type': name, **data})}"
 
 
 def _message(reply: Reply, body: dict[str, Any]) -> dict[str, Any]:

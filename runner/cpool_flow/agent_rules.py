@@ -6,10 +6,12 @@ Asked when the file's own names are known; what an agent can do is told by the c
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from cpool_flow import model, settings
+from cpool_flow.asked import Asked
+from cpool_flow.capabilities import Capabilities
 from cpool_flow.errors import did_you_mean, listed
 from cpool_flow.findings import Findings
 from cpool_flow.keys import shown_name
@@ -24,17 +26,20 @@ _NEEDS = {"command": "command", "scripted": "script"}
 @dataclass(frozen=True, slots=True)
 class Surroundings:
     """What a file's steps can ask for beside it. `skills`: the settings of those it uses. `help`: what to do where there is no such slot
-    although the file has one."""
+    although the file has one. `instead`: the agent that stands in for every other. `capabilities`: what an agent with these settings can
+    do; without it, it can do all."""
 
     pool: SlotPool
     skills: Mapping[str, model.AgentConfig]
     help: str | None = None
+    instead: str | None = None
+    capabilities: Callable[[model.AgentConfig], Capabilities] | None = None
 
 
 def check_agents(workflow: model.Workflow, order: Order, around: Surroundings, findings: Findings) -> None:
     """Note what the steps of a workflow ask for in vain."""
     for placed in order.all:
-        _AgentRules(placed, workflow, around, findings).check()
+        _AgentRules(placed, workflow, around, findings).check(order)
 
 
 class _AgentRules:
@@ -47,10 +52,10 @@ class _AgentRules:
         self._around = around
         self._findings = findings
 
-    def check(self) -> None:
+    def check(self, order: Order) -> None:
         known = self._check_profile() and self._check_slot()
-        if known and (self._step.is_agent or self._step.recovery_prompt is not None):
-            self._check_agent()
+        if known and (self._step.is_agent or self._step.recovery_prompt is not None) and self._check_agent():
+            self._check_capabilities(order)
 
     def _check_profile(self) -> bool:
         name = self._step.profile
@@ -78,7 +83,7 @@ class _AgentRules:
         )
         return False
 
-    def _check_agent(self) -> None:
+    def _check_agent(self) -> bool:
         found = self._settings()
         agents = [each.config.agent or "claude" for each in found]
         if len(set(agents)) > 1:
@@ -86,13 +91,30 @@ class _AgentRules:
             message = f"the slots that answer to {shown_name(self._step.slot)} have different agents: {listed(dict.fromkeys(agents))}"
             help = f"ask for one of them by its name: {listed(dict.fromkeys(slot.kind or slot.name for slot in slots))}"
             self._findings.error((*self._placed.path, "slot"), message, help=help)
-            return
+            return False
         for each in found:
             key = _NEEDS.get(each.config.agent or "")
             if key is not None and getattr(each.config, key) is None:
                 message = f"`agent: {each.config.agent}` needs `{key}`"
                 help = f"write it beside it: `config: {{agent: {each.config.agent}, {key}: …}}`"
                 self._findings.error((*self._placed.path, self._key_of_agent(each)), message, help=help)
+        return True
+
+    def _check_capabilities(self, order: Order) -> None:
+        if self._around.capabilities is None:
+            return
+        asked = Asked(self._placed, self._around.instead, self._around.capabilities, self._findings)
+        pool = self._around.pool
+        skill = self._around.skills.get(self._step.skill or "")
+        for slot in pool.kinds_for(self._step):
+            asked.check(settings.layers_of(self._step, self._placed.name, self._workflow, pool, skill, slot))
+        session = self._step.session
+        if isinstance(session, model.Session):
+            source = order.names(self._placed).get(session.continue_ or session.fork or "")
+            asked.check_session(session, self._settings()[0].config, self._agent_of(source) if source is not None else None)
+
+    def _agent_of(self, placed: Placed) -> str | None:
+        return _AgentRules(placed, self._workflow, self._around, self._findings)._settings()[0].config.agent
 
     def _settings(self) -> list[settings.Settings]:
         skill = self._around.skills.get(self._step.skill or "")

@@ -13,11 +13,13 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
+from math import inf
 from pathlib import Path
 
 from cpool_flow import events, faults
 from cpool_flow.engine import Engine, Follow
 from cpool_flow.executor.context import RunContext, declared_values, find_shell
+from cpool_flow.executor.cost import cost_in_log
 from cpool_flow.executor.local import LocalSlots
 from cpool_flow.executor.logs import clear_spools, salvage
 from cpool_flow.guardian import sweep
@@ -42,7 +44,8 @@ Say = Callable[[str, Mapping[str, str]], None]
 class Wishes:
     """What a coordinator is told. `starting`: nobody has worked on the run yet. `decisions`: what a person has decided,
     by task. `cancel`: the run shall end, for this reason. `began` is called when the run is ours, before anything is done;
-    `heartbeat` every `heartbeat_seconds` while it goes on. `patience_seconds`: how long it stays when only a person can go on;
+    `heartbeat` every `heartbeat_seconds` while it goes on. `patience_seconds`: how long it stays when only a person can go on,
+    `limit_patience_seconds`: when only the end of a usage limit can; `budget_usd`: of the whole run, from now on, where it is another;
     `auto_approve`: it says yes itself; `listen` is given the way to hand on what a person at the terminal says."""
 
     starting: bool = False
@@ -52,7 +55,9 @@ class Wishes:
     heartbeat: Callable[[State], None] = lambda state: None
     heartbeat_seconds: float = 5.0
     patience_seconds: float = 0.0
+    limit_patience_seconds: float = inf
     auto_approve: bool = False
+    budget_usd: float | None = None
     listen: Callable[[Say], AbstractContextManager[None]] = lambda say: nullcontext()
 
 
@@ -110,6 +115,7 @@ class _Coordinator:
                 time.time,
                 self._since,
                 patience_seconds=self._wishes.patience_seconds,
+                limit_patience_seconds=self._wishes.limit_patience_seconds,
                 auto_approve=self._wishes.auto_approve,
             )
             with _signals(engine), self._wishes.listen(engine.say):
@@ -165,10 +171,14 @@ class _Coordinator:
             started = task.attempts[-1].started
             number = started.number
             salvage(self._folder.logs / started.log, started.slot)
-            engine.note(events.AttemptFinished(task.id, number, "lost", error=_LOST, reason=_LOST, interrupted=True))
+            engine.note(
+                events.AttemptFinished(
+                    task.id, number, "lost", error=_LOST, reason=_LOST, interrupted=True, cost_at_least_usd=self._seen_cost(started)
+                )
+            )
         clear_spools(self._folder.logs)
         reopen = not self._wishes.cancel and (state.status in ("failed", "cancelled") or state.stopping is not None)
-        engine.note(events.RunResumed(reopen, mark))
+        engine.note(events.RunResumed(reopen, mark, self._wishes.budget_usd))
         for task_id, choice in self._wishes.decisions.items():
             engine.note(events.Decided(task_id, choice))
         if self._wishes.cancel:
@@ -177,6 +187,12 @@ class _Coordinator:
             # Its place went when the run ended: it is made again, and set up anew.
             engine.note(state.place)
         engine.flush()
+
+    def _seen_cost(self, started: events.AttemptStarted) -> float | None:
+        """What an agent's attempt that was lost with its coordinator had spent, as far as its log tells."""
+        if started.agent is None:
+            return None
+        return cost_in_log(self._folder.logs / started.log, started.agent, started.model, self._inputs.pool.file)
 
     async def _place(self, engine: Engine) -> RunPlace:
         state = engine.state

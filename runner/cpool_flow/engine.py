@@ -11,10 +11,12 @@ import signal
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from math import inf
 from typing import Protocol
 
 from cpool_flow import events, faults, policy
-from cpool_flow.executor import Assignment, Executor
+from cpool_flow.budget import NOBODY, Others
+from cpool_flow.executor import Assignment, Executor, Tokens
 from cpool_flow.journal import Journal, Recorded
 from cpool_flow.model import Session
 from cpool_flow.run_folder import RunFolder
@@ -74,10 +76,13 @@ class Engine:
         since: float = 0.0,
         *,
         patience_seconds: float = 0.0,
+        limit_patience_seconds: float = inf,
         auto_approve: bool = False,
+        others: Callable[[], Others] = lambda: NOBODY,
     ) -> None:
         """`since`: a cancel that was asked for before is not meant for us. `patience_seconds`: how long to stay when only a person can
-        go on. `auto_approve`: every question is answered with yes."""
+        go on, `limit_patience_seconds`: when only the end of a usage limit can. `auto_approve`: every question is answered with yes.
+        `others`: says what other runs that share our money have spent."""
         self.state = state
         self._journal = journal
         self._folder = folder
@@ -89,6 +94,8 @@ class Engine:
         self._woken = asyncio.Event()
         self._next_poll = 0.0
         self._patience_seconds = patience_seconds
+        self._limit_patience_seconds = limit_patience_seconds
+        self._others = others
         self._auto_approve = auto_approve
         self._waiting_since: float | None = None
         self._taken = 0  # the number of the last request that was looked at
@@ -116,7 +123,8 @@ class Engine:
         """Ask the run to stop in order; asked a second time, at once. Nothing where nothing is left to stop."""
         if self.state.all_ended:
             return
-        self.note(events.RunStopping(cause, reason, at_once=self.state.stopping is not None))
+        before = self.state.stopping
+        self.note(events.RunStopping(cause, reason, at_once=before is not None and before.cause != "budget"))
         self._woken.set()
 
     def say(self, task: str, said: Mapping[str, str]) -> None:
@@ -132,11 +140,11 @@ class Engine:
             self._take_results()
             await self._commit(place)
             self.state.wake(self._clock())
-            decision = policy.decide(self.state, self._clock())
+            decision = policy.decide(self.state, self._clock(), self._others())
             if await self._note_facts(decision.actions, place, values):
                 continue
             leave = next((action for action in decision.actions if isinstance(action, policy.Leave)), None)
-            if leave is not None and self._out_of_patience(leave.reason):
+            if leave is not None and self._out_of_patience(leave):
                 self.flush()
                 if not self._said:  # who was told of a question may have answered at once
                     return False
@@ -172,11 +180,14 @@ class Engine:
                 self._for_persons.add(task)
                 self.note(events.Noted(f"`{AUTO_APPROVE}` has no answer for step `{task}`: it asks for more than a yes"))
 
-    def _out_of_patience(self, reason: str) -> bool:
-        """Whether to leave now that only a person can go on. That the run waits is recorded once."""
-        if self.state.status != "waiting":
-            self.note(events.RunWaiting(reason))
+    def _out_of_patience(self, leave: policy.Leave) -> bool:
+        """Whether to leave now that only a person, or the end of a usage limit, can go on. That the run waits is recorded once: a limit
+        that ends too late is not waited for at all."""
+        if self.state.status != "waiting" or self.state.reason != leave.reason:
+            self.note(events.RunWaiting(leave.reason))
             self._waiting_since = self._clock()
+        if leave.until is not None:
+            return leave.until - leave.since > self._limit_patience_seconds
         return self._clock() - (self._waiting_since or 0.0) >= self._patience_seconds
 
     # ---- a turn of the loop ---------------------------------------------------------------------------------
@@ -268,17 +279,16 @@ class Engine:
 
     def _started(self, start: policy.Start, tree: str | None) -> events.AttemptStarted:
         task = self.state.tasks[start.task]
-        plan = self.state.steps[task.step].plan
-        is_agent = plan.step.is_agent or start.kind == "recovery"
         return events.AttemptStarted(
             task=task.id,
             number=start.number,
             kind=start.kind,
             slot=start.slot,
-            agent=plan.agent if is_agent else None,
+            agent=start.agent,
             log=self._folder.log(task.id, start.number).name,
             tree=tree,
-            session_id=self._session(task, start.kind) if is_agent else None,
+            session_id=self._session(task, start.kind) if start.agent is not None else None,
+            budget_usd=start.budget_usd,
         )
 
     def _session(self, task: Task, kind: events.AttemptKind) -> str:
@@ -295,6 +305,17 @@ class Engine:
         source = seen(task.within, session.continue_ or session.fork or "")
         last = source.tasks[0].last if source is not None and source.tasks else None
         return (last.finished.session_id if last and last.finished else None) or (last.started.session_id if last else None)
+
+    def _tokens_before(self, task: Task) -> Tokens:
+        """What the session in which a task goes on had come to."""
+        session = self._resumed(task)
+        ended = [
+            finished
+            for each in (self.state.tasks.values() if session is not None else ())
+            for attempt in each.attempts
+            if (finished := attempt.finished) is not None and finished.session_id == session and finished.input_tokens is not None
+        ]
+        return max((Tokens(each.input_tokens or 0, each.output_tokens or 0, each.cached_tokens or 0) for each in ended), default=Tokens())
 
     def _assignment(self, start: policy.Start, tree: str | None, values: Values) -> Assignment:
         task = self.state.tasks[start.task]
@@ -314,4 +335,7 @@ class Engine:
             resume=self._resumed(task) if start.kind == "normal" else None,
             item=values.item(task.id),
             tree=tree,
+            agent=start.agent,
+            budget_usd=start.budget_usd,
+            tokens_before=self._tokens_before(task) if start.kind == "normal" else Tokens(),
         )

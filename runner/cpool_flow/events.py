@@ -15,7 +15,7 @@ VERSION = 1
 
 JsonValue = Any
 AttemptKind = Literal["normal", "recovery"]
-StopCause = Literal["cancel", "sigterm", "timeout", "on_failure", "errored"]
+StopCause = Literal["cancel", "sigterm", "timeout", "on_failure", "errored", "budget"]
 Choice = Literal["rerun", "skip", "fail"]
 
 
@@ -35,7 +35,9 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class RunCreated(Event):
-    """`slots` is how many there are, `slot_names` what they are called: empty is `slot-1`, `slot-2` …"""
+    """`budget_usd`: the most that the run may spend. `parent`: the folder of the run inside of which it was started. `slots` is how many
+    there are, `slot_names` what they are called: empty is `slot-1`, `slot-2` … `rerun_of`: the run that it repeats; `only`: the one step
+    that was chosen; `group`: of which one run at a time is at work."""
 
     run_id: str
     name: str
@@ -52,8 +54,10 @@ class RunCreated(Event):
     rerun_of: str = ""
     only: str = ""
     group: str = ""
-    parent: str = ""
     slot_names: tuple[str, ...] = ()
+    budget_usd: float | None = None
+    allow_unpriced: bool = False
+    parent: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +97,8 @@ class StepClosed(Event):
 
 @dataclass(frozen=True, slots=True)
 class AttemptStarted(Event):
-    """Written before the process exists. `tree` is the state of the place, where it is under git."""
+    """Written before the process exists. `tree` is the state of the place, where it is under git. `budget_usd`: what the attempt may
+    spend of a budget; held back until it has ended."""
 
     task: str
     number: int
@@ -104,11 +109,14 @@ class AttemptStarted(Event):
     log: str = ""
     tree: str | None = None
     session_id: str | None = None
+    budget_usd: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class AttemptFinished(Event):
-    """How an attempt ended. `error_kind` is None for success. `interrupted`: the coordinator died, the attempt is lost."""
+    """How an attempt ended. `error_kind` is None for success. `interrupted`: the coordinator died, the attempt is lost.
+    `cost_usd` is None where it is unknown: `cost_at_least_usd` is then what is known of it, where anything is.
+    Tokens are None where unknown; `cached_tokens` are those of the input that came from a cache, and count among it."""
 
     task: str
     number: int
@@ -122,6 +130,9 @@ class AttemptFinished(Event):
     variables: Stored | None = None
     cost_usd: float | None = None
     turns: int | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cached_tokens: int | None = None
     session_id: str | None = None
     model: str | None = None
     tree: str | None = None
@@ -131,6 +142,17 @@ class AttemptFinished(Event):
     changed_files: tuple[str, ...] | None = None
     commit: str | None = None
     artifacts: tuple[str, ...] = ()
+    cost_at_least_usd: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AgentParked(Event):
+    """The account of an agent is at its usage limit: none of its attempts starts before `until` (seconds since the epoch). `named`:
+    the agent said so itself; else it is asked again then."""
+
+    agent: str
+    until: float
+    named: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,7 +282,7 @@ class RunStopping(Event):
 
 @dataclass(frozen=True, slots=True)
 class RunWaiting(Event):
-    """The coordinator leaves; a person, or a later `resume`, goes on."""
+    """Nothing can go on but by a person, or when a usage limit is over. The coordinator stays or leaves."""
 
     reason: str
 
@@ -268,10 +290,11 @@ class RunWaiting(Event):
 @dataclass(frozen=True, slots=True)
 class RunResumed(Event):
     """Another coordinator goes on, whose processes carry `mark`. `reopen`: what had failed or was cancelled or skipped
-    for it runs again."""
+    for it runs again. `budget_usd`: the budget of the whole run from now on, where it is another."""
 
     reopen: bool = False
     mark: str = ""
+    budget_usd: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

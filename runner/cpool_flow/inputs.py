@@ -92,7 +92,7 @@ class PoolCopy:
 @dataclass(frozen=True)
 class Inputs:
     """`copies`: the workflow files by key; the run's own has the key "". `slots`: how many the command line wants; None is "as the files
-    say". Times are seconds."""
+    say". Times are seconds, money is US dollars."""
 
     copies: Mapping[str, WorkflowCopy]
     args: Mapping[str, Any]
@@ -102,6 +102,8 @@ class Inputs:
     timeout_seconds: float | None = None
     agent: str | None = None
     pool: PoolCopy = field(default_factory=PoolCopy)
+    budget_usd: float | None = None
+    allow_unpriced: bool = False
 
     @property
     def main(self) -> WorkflowCopy:

@@ -38,6 +38,7 @@ def warn(
                 hint = f"did you mean `{meant}`?"
                 findings.error(("args", name, keyword), f"`{keyword}` means nothing to JSON Schema", key=True, hint=hint, warning=True)
     writers = [placed for placed in order.all if may_write(placed.step, workflow, skills.get(placed.step.skill or ""), pool=pool)]
+    writing = set(writers)
     if workflow.isolation == "none" and writers:
         message = f"step `{writers[0].name}` may change files, and `isolation: none` lets it work in your checkout"
         findings.error(("isolation",), message, help="`isolation: worktree` gives the run a place and a branch of its own", warning=True)
@@ -45,7 +46,7 @@ def warn(
     for placed in order.all:
         _warn_of_step(placed, findings)
         _warn_of_numbers([(*placed.path, *keys) for keys in (("env",), ("run",), ("config", "env"), ("config", "command"))], findings)
-        if placed.step.is_agent and placed not in writers:
+        if placed not in writing and (placed.step.is_agent or placed.step.recovery_prompt is not None):
             _warn_of_reader(placed, findings)
     for placed in writers:
         _warn_of_foreign_text(placed, order, findings)
@@ -86,12 +87,22 @@ def _at(data: Any, path: Path) -> Any:
 
 
 def _warn_of_reader(placed: Placed, findings: Findings) -> None:
-    expect = placed.step.expect
-    if expect is not None and (expect.changes or expect.commit):
-        key = "changes" if expect.changes else "commit"
-        message = f"step `{placed.name}` cannot do what it is expected to: its agent may not change files"
-        help = "allow it to, as `config: {permission_mode: acceptEdits}`"
-        findings.error((*placed.path, "expect", key), message, help=help, warning=True)
+    """A step whose agent may only read, and of which something is asked that takes more."""
+    name = placed.name
+    for path, message in _asked_of_reader(placed.step, f"step `{name}`"):
+        help = "allow it to change files, as `config: {permission_mode: acceptEdits}`"
+        findings.error((*placed.path, *path), message, help=help, warning=True)
+
+
+def _asked_of_reader(step: model.Step, name: str) -> Iterator[tuple[Path, str]]:
+    if not step.is_agent:
+        yield ("recovery_prompt",), f"the recovery of {name} can mend nothing: its agent may not change files"
+        return
+    for key in ("changes", "commit"):
+        if step.expect is not None and getattr(step.expect, key):
+            yield ("expect", key), f"{name} cannot do what it is expected to: its agent may not change files"
+    if step.verify is not None:
+        yield ("verify",), f"`verify` of {name} can only find what was there before: its agent may not change files"
 
 
 def _warn_of_foreign_text(placed: Placed, order: Order, findings: Findings) -> None:

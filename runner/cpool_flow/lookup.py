@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from cpool_flow import library, project_pool
+from cpool_flow import agents, library, project_pool
+from cpool_flow.capabilities import Capabilities
 from cpool_flow.errors import InvalidInput
 from cpool_flow.library import Place, shown_path
+from cpool_flow.model import AgentConfig
 from cpool_flow.pool_rules import CheckedPool
 from cpool_flow.slots import SlotPool
-from cpool_flow.validate import Checked, validate
+from cpool_flow.validate import AS_WRITTEN, Checked, Wishes, validate
 
 # The folders in which names are looked up, for a workflow file in a folder.
 Searched = Callable[[library.Kind, Path], tuple[Place, ...]]
@@ -18,11 +20,11 @@ Searched = Callable[[library.Kind, Path], tuple[Place, ...]]
 DEEPEST = 10
 
 
-def check_file(path: Path, project: Path, places: Searched, *, slots: int | None = None) -> Checked:
-    """A workflow file that is valid, with all that it names. `slots`: how many the command line wants. Raises InvalidInput with all its
+def check_file(path: Path, project: Path, places: Searched, wishes: Wishes = AS_WRITTEN) -> Checked:
+    """A workflow file that is valid, with all that it names. `wishes`: what the command line says. Raises InvalidInput with all its
     problems, and with those of the project's `cpool.yaml`."""
     lookup = Lookup(path, project, places)
-    return validate(library.read_bytes(path, shown=shown_path(path)), shown_path(path), lookup, command_line_slots=slots)
+    return validate(library.read_bytes(path, shown=shown_path(path)), shown_path(path), lookup, wishes=wishes)
 
 
 class Lookup:
@@ -53,7 +55,11 @@ class Lookup:
         """The project's `cpool.yaml`. Raises InvalidInput."""
         return project_pool.read_pool(self._project)
 
-    def workflow(self, name: str, pool: SlotPool | None) -> Checked:
+    def capabilities(self, config: AgentConfig) -> Capabilities:
+        """What the agent of these settings can do."""
+        return agents.adapter(config.agent or "claude").capabilities
+
+    def workflow(self, name: str, pool: SlotPool | None, wishes: Wishes) -> Checked:
         """A sub-workflow, valid in the pool of the run. Raises InvalidInput: missing, broken, in a circle, too deep."""
         path = self.workflow_path(name)
         around = (*self._around, self._file)
@@ -63,7 +69,7 @@ class Lookup:
         if len(around) > DEEPEST:
             raise InvalidInput(f"sub-workflows are nested deeper than {DEEPEST}")
         lookup = Lookup(path, self._project, self._places, around)
-        return validate(library.read_bytes(path, shown=name), shown_path(path), lookup, pool=pool)
+        return validate(library.read_bytes(path, shown=name), shown_path(path), lookup, pool=pool, wishes=wishes)
 
     def workflow_path(self, name: str) -> Path:
         """The file of a sub-workflow: named by its path, or by its name. Raises InvalidInput."""

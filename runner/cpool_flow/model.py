@@ -34,14 +34,14 @@ DEFAULT_AGENT_RETRIES = 2
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 KINDS = ("run", "prompt", "skill", "workflow", "steps", "approve", "end")
-AGENTS = ("claude", "command", "scripted")
-LATER_AGENTS = ("codex", "gemini", "opencode", "replay")
+AGENTS = ("claude", "codex", "gemini", "opencode", "command", "scripted")
+LATER_AGENTS = ("replay",)
 
 # What `format.md` names and this version does not do yet. Refused by name, never ignored.
 LATER_KEYS: dict[str, frozenset[str]] = {
-    "workflow": frozenset({"budget_usd"}),
+    "workflow": frozenset(),
     "step": frozenset({"merge", "setup", "isolation"}),
-    "config": frozenset({"fallback", "recording"}),
+    "config": frozenset({"recording"}),
 }
 
 if TYPE_CHECKING:
@@ -148,11 +148,18 @@ class Model(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, populate_by_name=False)
 
 
+AgentName = Literal["claude", "codex", "gemini", "opencode", "command", "scripted"]
+Dollars = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
 class AgentConfig(Model):
     """Settings of an agent step. Every field unset means: what the layer below says."""
 
-    agent: Maybe[Literal["claude", "command", "scripted"]] = Field(
-        None, description="Which agent: `claude` (default), `command`, `scripted`."
+    agent: Maybe[AgentName] = Field(
+        None, description="Which agent: `claude` (default), `codex`, `gemini`, `opencode`, `command`, `scripted`."
+    )
+    fallback: Maybe[ListOf[AgentName]] = Field(
+        None, description="Agents that take over, in this order, while the step's own is at its usage limit."
     )
     model: Maybe[NonEmpty] = Field(None, description="Model name, as the agent knows it.")
     fallback_model: Maybe[NonEmpty] = Field(None, description="Model that the agent takes when the first is overloaded.")
@@ -161,9 +168,7 @@ class AgentConfig(Model):
         None, description="What the agent may do without asking. `default` reads and refuses writes."
     )
     max_turns: Maybe[Annotated[int, Field(ge=1), WHOLE]] = Field(None, description="Most turns of one attempt.")
-    max_budget_usd: Maybe[Annotated[float, Field(gt=0, allow_inf_nan=False)]] = Field(
-        None, description="Most US dollars that one attempt may spend."
-    )
+    max_budget_usd: Maybe[Dollars] = Field(None, description="Most US dollars that one attempt may spend.")
     system_prompt: Maybe[str] = Field(None, description="Added to the agent's own system prompt.")
     replace_system_prompt: Maybe[str] = Field(None, description="Replaces the agent's own system prompt.")
     allowed_tools: Maybe[ListOf[NonEmpty]] = Field(None, description="Tools allowed without asking; adds up over the layers.")
@@ -408,6 +413,7 @@ class Workflow(Model):
         {}, description="Settings by name, for `profile` of a step; one of `cpool.yaml` of that name is not looked at."
     )
     slots: Maybe[Slots] = Field(None, description="Size of the slot pool (default 4), or a list of slots with names.")
+    budget_usd: Maybe[Dollars] = Field(None, description="Most US dollars that the run may spend.")
     timeout: Maybe[PositiveDuration] = Field(None, description="Whole run.")
     isolation: Maybe[Literal["none", "worktree"]] = Field(
         None, description="Where steps work; default: `worktree` where an agent may write in a git repository."

@@ -1,6 +1,6 @@
 """Which agent a step has, and whether it may change files, as far as its settings say.
 
-Knows modes and tools of Claude Code. Agents without such modes may do anything, unless their step says that it has no effects.
+Knows modes, and the tools of the agents that have them. Others may do anything, unless their step says that it has no effects.
 """
 
 from __future__ import annotations
@@ -10,12 +10,18 @@ from typing import Any
 from cpool_flow import model, settings
 from cpool_flow.slots import NO_POOL, SlotPool
 
+# The agents that have modes.
+_MODAL = frozenset({"claude", "codex", "gemini", "opencode"})
 _WRITING_MODES = frozenset({"acceptEdits", "bypassPermissions", "auto"})
 # Every other tool counts as one that writes: `Bash(git diff *)` can be made to write a file.
 _READING_TOOLS = frozenset(
-    {"Read", "Grep", "Glob", "LS", "NotebookRead", "WebFetch", "WebSearch", "TodoRead", "TodoWrite", "BashOutput"}
-    | {"Task", "Agent", "Skill", "AskUserQuestion", "ExitPlanMode"}
+    {"read", "grep", "glob", "ls", "notebookread", "webfetch", "websearch", "todoread", "todowrite", "bashoutput"}
+    | {"task", "agent", "skill", "askuserquestion", "exitplanmode"}
+    | {"read_file", "read_many_files", "list_directory", "grep_search", "search_file_content", "google_web_search", "web_fetch"}
+    | {"list", "lsp"}
 )
+# What in the settings of a CLI itself says what it may do: it may be anything.
+_SETTINGS_OF_MODE = {"codex": ("sandbox_mode", "default_permissions"), "opencode": ("permission", "tools", "agent")}
 
 
 def may_write(
@@ -30,12 +36,29 @@ def may_write(
 
     `skill`: the settings of the step's skill, where it is known. `instead`: the agent that stands in for every other.
     """
-    agent = agent_of(step, workflow, skill, instead, pool)
-    if agent is None:
-        return False
-    if agent != "claude":
-        return step.effects != "none"
-    return any(_claude_may_write(merged.config) for merged in settings.possible(step, "", workflow, pool, skill))
+    agents = agents_of(step, workflow, skill, instead, pool)
+    if any(agent not in _MODAL for agent in agents) and step.effects != "none":
+        return True
+    modal = [agent for agent in agents if agent in _MODAL]
+    possible = settings.possible(step, "", workflow, pool, skill) if modal else ()
+    return any(_modal_may_write(agent, merged.config) for agent in modal for merged in possible)
+
+
+def agents_of(
+    step: model.Step,
+    workflow: model.Workflow,
+    skill: model.AgentConfig | None = None,
+    instead: str | None = None,
+    pool: SlotPool = NO_POOL,
+) -> tuple[str, ...]:
+    """The agent of a step, or of its recovery, then those that stand in at its usage limit; none where it has neither. All slots that a
+    step may get have the same: `validate` sees to it."""
+    if not step.is_agent and step.recovery_prompt is None:
+        return ()
+    if instead:
+        return (instead,)
+    config = settings.possible(step, "", workflow, pool, skill)[0].config
+    return tuple(dict.fromkeys((config.agent or "claude", *(config.fallback or ()))))
 
 
 def agent_of(
@@ -45,19 +68,25 @@ def agent_of(
     instead: str | None = None,
     pool: SlotPool = NO_POOL,
 ) -> str | None:
-    """The agent of a step, or of its recovery; None where it has neither. All slots that a step may get have the same: `validate`
-    sees to it."""
-    if not step.is_agent and step.recovery_prompt is None:
-        return None
-    return instead or settings.possible(step, "", workflow, pool, skill)[0].config.agent or "claude"
+    """The agent of a step, or of its recovery; None where it has neither."""
+    return next(iter(agents_of(step, workflow, skill, instead, pool)), None)
 
 
-def _claude_may_write(config: model.AgentConfig) -> bool:
+def cap_of(step: model.Step, workflow: model.Workflow, skill: model.AgentConfig | None = None, pool: SlotPool = NO_POOL) -> float | None:
+    """The most that one attempt may spend by its settings (`max_budget_usd`), in US dollars; the most that any slot allows."""
+    caps = [merged.config.max_budget_usd for merged in settings.possible(step, "", workflow, pool, skill)]
+    known = [cap for cap in caps if cap is not None]
+    return max(known) if len(known) == len(caps) else None
+
+
+def _modal_may_write(agent: str, config: model.AgentConfig) -> bool:
+    if any(key in (config.settings or {}) for key in _SETTINGS_OF_MODE.get(agent, ())):
+        return True
     mode = config.permission_mode or _permissions(config).get("defaultMode") or "default"
     if mode == "plan":
         return False
     allowed = [*(config.allowed_tools or ()), *_listed(_permissions(config).get("allow"))]
-    return mode in _WRITING_MODES or any(tool.partition("(")[0].strip() not in _READING_TOOLS for tool in allowed)
+    return mode in _WRITING_MODES or any(tool.partition("(")[0].strip().lower() not in _READING_TOOLS for tool in allowed)
 
 
 def _permissions(config: model.AgentConfig) -> dict[str, Any]:

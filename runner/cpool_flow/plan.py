@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from cpool_flow import model, template
-from cpool_flow.permissions import agent_of, may_write
+from cpool_flow.permissions import agents_of, cap_of, may_write
 from cpool_flow.slots import NO_SLOT, SlotPool, slot_pool
 
 if TYPE_CHECKING:
@@ -51,6 +51,9 @@ class PlannedStep:
     may_write: bool
     agent: str | None
     slots: tuple[str, ...] | None
+    # Agents that stand in while `agent` is at its usage limit, in this order.
+    fallback: tuple[str, ...]
+    max_budget_usd: float | None
     max_parallel: int | None
     max_items: int
 
@@ -78,6 +81,11 @@ class PlannedStep:
     def takes_slot(self) -> bool:
         return self.step.slot != NO_SLOT
 
+    @property
+    def has_agents(self) -> bool:
+        """Whether it, or anything in it, is an agent task."""
+        return self.step.is_agent or (self.inner is not None and self.inner.has_agents)
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -89,6 +97,7 @@ class Plan:
     steps: Mapping[str, PlannedStep]
     dependents: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     has_slotless: bool = False
+    has_agents: bool = False
 
     def __getitem__(self, name: str) -> PlannedStep:
         return self.steps[name]
@@ -192,6 +201,7 @@ class _Builder:
         phase = phase or ("finally" if path[0] == "finally" and len(path) == 2 else "main")
         name = step_name(step, position)
         skill = self.skills(source).get(step.skill or "")
+        agent, *fallback = agents_of(step, workflow, skill, self.agent, self.pool) or (None,)
         return PlannedStep(
             name=name,
             position=position,
@@ -209,7 +219,9 @@ class _Builder:
             on_failure=step.on_failure or "fail",
             effects=step.effects or "workspace",
             may_write=may_write(step, workflow, skill, self.agent, self.pool),
-            agent=agent_of(step, workflow, skill, self.agent, self.pool),
+            agent=agent,
+            fallback=tuple(fallback),
+            max_budget_usd=cap_of(step, workflow, skill, self.pool) if agent is not None else None,
             slots=self._slots(step),
             max_parallel=step.max_parallel,
             max_items=DEFAULT_MAX_ITEMS if step.max_items is None else step.max_items,
@@ -250,6 +262,7 @@ def _joined(workflow: model.Workflow, source: str, steps: list[PlannedStep], *, 
         {step.name: step for step in steps},
         {name: tuple(after) for name, after in dependents.items()},
         has_slotless=any(not step.takes_slot or (step.inner is not None and step.inner.has_slotless) for step in steps),
+        has_agents=any(step.has_agents for step in steps),
     )
 
 

@@ -7,10 +7,12 @@ gives the same wishes. A wish becomes a fact only when the engine has recorded i
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from cpool_flow import events
+from cpool_flow.budget import NOBODY, Empty, Grant, Others, Purse, Wait, used_share
 from cpool_flow.model import DEFAULT_AGENT_RETRIES, Retry, duration_text
 from cpool_flow.plan import AGENT_RETRIED, NEVER_RETRIED, PlannedStep
 from cpool_flow.state import State
@@ -18,6 +20,8 @@ from cpool_flow.tasks import NOT_NEEDED, PART_NOT_NEEDED, SKIPPED_BY_PERSON, UPS
 
 # A usage limit without a reset time is probed at these intervals (seconds), the last one for ever.
 LIMIT_PROBES = (60.0, 120.0, 300.0, 600.0, 1800.0)
+USAGE_LIMIT = "usage limit"
+SHARE_USED_UP = "its share of the budget was used up"
 NO_PROGRESS = "no progress: this state was seen before"
 ANOTHER_FAILED = "another item failed"
 
@@ -45,10 +49,14 @@ class Judge:
 
 @dataclass(frozen=True, slots=True)
 class Start:
+    """Start an attempt. `budget_usd`: what it may spend of a budget; None where there is none."""
+
     task: str
     number: int
     kind: events.AttemptKind
     slot: str | None
+    agent: str | None = None
+    budget_usd: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +76,12 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Leave:
-    """Nothing can go on before a person, or time, has done something: the coordinator ends."""
+    """Nothing can go on before a person has done something: the coordinator ends. With `until` it is usage limits that keep the run
+    from going on, `since` then and until then (seconds since the epoch): it stays as long as it is told to."""
 
     reason: str
+    until: float | None = None
+    since: float = 0.0
 
 
 Action = Open | Begin | Judge | Start | Stop | Record | Leave
@@ -84,15 +95,18 @@ class Decision:
     wake_at: float | None = None
 
 
-def decide(state: State, now: float) -> Decision:
-    """What to do at `now`. Facts first: while there are any to record, nothing is started."""
+def decide(state: State, now: float, others: Others = NOBODY) -> Decision:
+    """What to do at `now`. Facts first: while there are any to record, nothing is started. `others`: runs that share its money."""
     facts = tuple(_facts(state, now))
     if facts:
         return Decision(facts)
-    actions: list[Action] = [*_stops(state), *_starts(state)]
-    if not actions and _stuck(state):
-        return Decision((Leave(_waits_for(state)),))
-    return Decision(tuple(actions), _wake_at(state))
+    starts = list(_starts(state, Purse(state, others, now)))
+    broke = next((each for each in starts if isinstance(each, _Broke)), None)
+    if broke is not None:
+        return Decision(tuple(map(Record, _out_of_budget(state, broke))))
+    actions: list[Action] = [*_stops(state), *(each for each in starts if isinstance(each, Start))]
+    leave = None if actions else _leave(state)
+    return Decision((leave,) if leave is not None else tuple(actions), _wake_at(state))
 
 
 # ---- facts --------------------------------------------------------------------------------------------------
@@ -110,10 +124,10 @@ def _facts(state: State, now: float) -> Iterator[Action]:
 
 
 def _stopping(state: State, now: float) -> Iterator[Action]:
-    if not state.stopping and not state.main_ended:
+    if state.root.may_be_stopped:
         yield from _run_stopping(state, now)
     for frame in state.timed_frames.values():
-        if frame.deadline is not None and now >= frame.deadline and not frame.stopping and not frame.main_ended:
+        if frame.deadline is not None and now >= frame.deadline and frame.may_be_stopped:
             limit = f"{frame.plan.workflow.timeout:g}"
             yield Record(events.RunStopping("timeout", f"the sub-workflow's time of {limit} s is over", frame=frame.id))
     for name in state.failed:
@@ -128,13 +142,16 @@ def _run_stopping(state: State, now: float) -> Iterator[Action]:
     end = deadline(state)
     if end is not None and now >= end:
         yield Record(events.RunStopping("timeout", f"the run's time of {duration_text(_timeout(state))} is over"))
-    elif state.setup and state.setup.error:
+    elif state.setup and state.setup.error and state.stopping is None:
         yield Record(events.RunStopping("errored", f"setup failed: {state.setup.error}"))
 
 
 def _failures(state: State, now: float) -> Iterator[Action]:
+    parked = dict(state.parked)
     for task in state.undecided.values():
-        yield Record(after_failure(state, task, now))
+        for event in _limit(state, task, now, parked):
+            yield Record(event)
+        yield Record(after_failure(state, task, now, parked))
 
 
 def _fast_failures(state: State, now: float) -> Iterator[Action]:
@@ -197,9 +214,9 @@ def _idle_slots(state: State) -> int:
     return len(state.free_slots) - ready
 
 
-def halted(state: State, step: StepState) -> str | None:
+def halted(state: State, step: StepState, *, running: bool = False) -> str | None:
     """Why a step may not go on, looked for from the inside out; None where it may. What stops the steps of a workflow leaves its
-    `finally` alone, unless it is to be at once."""
+    `finally` alone, unless it is to be at once. `running`: asked of what runs: a budget that is used up lets it come to its end."""
     if state.stopping is not None and state.stopping.at_once:
         return state.stopping.reason
     innermost = step
@@ -209,7 +226,7 @@ def halted(state: State, step: StepState) -> str | None:
             return None
         if step.id in state.unneeded:
             return NOT_NEEDED if step is innermost else PART_NOT_NEEDED
-        if frame.stopping is not None:
+        if frame.stopping is not None and not (running and frame.stopping.cause == "budget"):
             return frame.stopping.reason
         if owner is None:
             return None
@@ -244,8 +261,9 @@ def _may_open(step: StepState) -> bool:
 # ---- after a failure ----------------------------------------------------------------------------------------
 
 
-def after_failure(state: State, task: Task, now: float) -> events.Event:
-    """What follows for a task whose last attempt did not make it succeed: another attempt, a person, or its end."""
+def after_failure(state: State, task: Task, now: float, parked: Mapping[str, float]) -> events.Event:
+    """What follows for a task whose last attempt did not make it succeed: another attempt, a person, or its end. `parked`: agents at
+    their usage limit, and until when."""
     step = state.steps[task.step]
     attempt = task.attempts[-1]
     finished = attempt.finished
@@ -268,7 +286,9 @@ def after_failure(state: State, task: Task, now: float) -> events.Event:
     if finished.error_kind is None:
         return events.RetryScheduled(task.id, "normal", now, "recovered", free=True)
     if finished.error_kind == "rate_limited":
-        return events.RetryScheduled(task.id, attempt.started.kind, _limit_over(task, finished, now), "usage limit", free=True)
+        return _after_limit(step.plan, task, attempt.started.kind, now, parked)
+    if used_share(state, task):
+        return events.RetryScheduled(task.id, attempt.started.kind, now, SHARE_USED_UP, free=True)
     return _retry(state, step.plan, task, finished, now) or _recover(state, step.plan, task, now) or _failed(step.plan, task, finished)
 
 
@@ -280,11 +300,32 @@ def _decided(task: Task, now: float) -> events.Event:
     return events.TaskClosed(task.id, "failed", "failed by decision")
 
 
-def _limit_over(task: Task, finished: events.AttemptFinished, now: float) -> float:
-    if finished.resets_at is not None and finished.resets_at > now:
-        return finished.resets_at
-    limits = sum(1 for attempt in task.attempts if attempt.finished and attempt.finished.error_kind == "rate_limited")
-    return now + LIMIT_PROBES[min(limits, len(LIMIT_PROBES)) - 1]
+def _limit(state: State, task: Task, now: float, parked: dict[str, float]) -> Iterator[events.Event]:
+    """An agent that has come to its usage limit is parked. Several of its attempts may say so at once: without a time, the first counts."""
+    attempt = task.attempts[-1]
+    agent, finished = attempt.started.agent, attempt.finished
+    if agent is None or finished is None or finished.error_kind != "rate_limited":
+        return
+    known = finished.resets_at if finished.resets_at is not None and finished.resets_at > now else None
+    if known is None and parked.get(agent, now) > now:
+        return
+    limit = state.limits.get(agent)
+    until = known or now + LIMIT_PROBES[min(limit.unnamed if limit else 0, len(LIMIT_PROBES) - 1)]
+    if until > parked.get(agent, 0.0):
+        parked[agent] = until
+        yield events.AgentParked(agent, until, named=known is not None)
+
+
+def _after_limit(plan: PlannedStep, task: Task, kind: events.AttemptKind, now: float, parked: Mapping[str, float]) -> events.Event:
+    """The same again, which costs no retry: at once with an agent that stands in, else when the first of them may be asked again."""
+    agents = {agent: parked.get(agent, 0.0) for agent in (plan.agent, *plan.fallback) if agent is not None}
+    free = next((agent for agent, until in agents.items() if until <= now), None)
+    if free is not None:
+        return events.RetryScheduled(task.id, kind, now, f"{USAGE_LIMIT}, `{free}` takes over", free=True)
+    finished = task.attempts[-1].finished
+    named = finished.resets_at if finished and not plan.fallback else None
+    at = named if named is not None and named > now else min(agents.values())
+    return events.RetryScheduled(task.id, kind, at, USAGE_LIMIT, free=True)
 
 
 def _retry(state: State, plan: PlannedStep, task: Task, finished: events.AttemptFinished, now: float) -> events.Event | None:
@@ -339,8 +380,8 @@ def _began(task: Task, now: float) -> float:
 
 
 def _is_free(finished: events.AttemptFinished | None) -> bool:
-    """Whether an attempt costs no retry: lost with its coordinator, or at a usage limit."""
-    return finished is not None and (finished.interrupted or finished.error_kind == "rate_limited")
+    """Whether an attempt costs no retry: lost with its coordinator, at a usage limit, or short of money where there is more."""
+    return finished is not None and (finished.interrupted or finished.error_kind in ("rate_limited", "budget"))
 
 
 def _recover(state: State, plan: PlannedStep, task: Task, now: float) -> events.Event | None:
@@ -385,12 +426,20 @@ def _stops(state: State) -> Iterator[Stop]:
     if not (state.stopping_frames or state.failing_fast or state.unneeded):
         return
     for task in state.running.values():
-        reason = halted(state, state.steps[task.step]) or (ANOTHER_FAILED if task.step in state.failing_fast else None)
+        reason = halted(state, state.steps[task.step], running=True) or (ANOTHER_FAILED if task.step in state.failing_fast else None)
         if reason is not None:
             yield Stop(task.id, reason)
 
 
-def _starts(state: State) -> Iterator[Start]:
+@dataclass(frozen=True, slots=True)
+class _Broke:
+    """A task that could start, and for which there is no money."""
+
+    task: Task
+    empty: Empty
+
+
+def _starts(state: State, purse: Purse) -> Iterator[Start | _Broke]:
     """Oldest ready first, within a fan-out by item; a task that must be alone in its place waits for the others."""
     if state.place is None or state.setup is None:
         return
@@ -404,7 +453,7 @@ def _starts(state: State) -> Iterator[Start]:
             return
         if not step.plan.executes or ((state.stopping_frames or state.unneeded) and halted(state, step) is not None):
             continue
-        for task in _startable(state, step):
+        for task, agent in _startable(state, step):
             needs_slot = step.plan.takes_slot or task.next_kind == "recovery"
             slot = free.next_for(step.plan) if needs_slot else None
             if needs_slot and slot is None:
@@ -412,31 +461,50 @@ def _starts(state: State) -> Iterator[Start]:
             alone = is_exclusive(state, task, task.next_kind)
             if alone and busy:
                 return
+            paid = purse.grant(task, free.count) if agent is not None else Grant(None)
+            if isinstance(paid, Wait):
+                continue
+            if isinstance(paid, Empty):
+                yield _Broke(task, paid)
+                return
             busy = True
             free.take(slot)
-            yield Start(task.id, len(task.attempts) + 1, task.next_kind, slot)
+            yield Start(task.id, len(task.attempts) + 1, task.next_kind, slot, agent, paid.budget_usd)
             if alone:
                 return
 
 
-def _startable(state: State, step: StepState) -> Iterator[Task]:
-    """The ready tasks of a step in order, as many as `max_parallel` lets run and its agent's pause allows."""
+def _startable(state: State, step: StepState) -> Iterator[tuple[Task, str | None]]:
+    """The ready tasks of a step in order, each with its agent, as many as `max_parallel` lets run and usage limits allow."""
+    agents = [agent for agent in (step.plan.agent, *step.plan.fallback) if agent is not None and agent not in state.parked]
+    if step.plan.step.is_agent and not agents:
+        return
     room = len(step.ready) if step.plan.max_parallel is None else step.plan.max_parallel - step.running
     for position in reversed(step.ready[-room:] if room > 0 else ()):
         task = step.tasks[position]
-        if _agent_of(step.plan, task) in state.paused:
-            return
-        yield task
+        if not step.plan.step.is_agent and task.next_kind == "normal":
+            yield task, None
+        elif agents:
+            yield task, agents[0]
+
+
+def _out_of_budget(state: State, broke: _Broke) -> Iterator[events.Event]:
+    """What runs comes to its end, and nothing new starts. In `finally`, or where that is known already, only the task fails."""
+    frame, task = broke.empty.frame, broke.task
+    ends_here = frame.stopping is None and not frame.main_ended
+    if ends_here:
+        yield events.RunStopping("budget", broke.empty.reason, frame=frame.id)
+    if used_share(state, task):
+        finished = task.attempts[-1].finished
+        yield events.TaskClosed(task.id, "failed", (finished.reason if finished else "") or "budget")
+    elif not ends_here:
+        yield events.TaskClosed(task.id, "failed", f"budget: {broke.empty.reason}", error=broke.empty.reason)
 
 
 def is_exclusive(state: State, task: Task, kind: events.AttemptKind) -> bool:
     """Whether an attempt must have the place to itself: `expect` and the no-change guard look at the files."""
     step = state.steps[task.step].plan
     return step.step.expect is not None or (step.may_write and (kind == "recovery" or _recovery_rounds(task) > 0))
-
-
-def _agent_of(plan: PlannedStep, task: Task) -> str | None:
-    return plan.agent if plan.step.is_agent or task.next_kind == "recovery" else None
 
 
 class _FreeSlots:
@@ -450,6 +518,10 @@ class _FreeSlots:
     @property
     def any(self) -> bool:
         return bool(self._free)
+
+    @property
+    def count(self) -> int:
+        return len(self._free)
 
     def next_for(self, plan: PlannedStep) -> str | None:
         """The slot that the next task of a step would get; None where it has to wait."""
@@ -480,18 +552,38 @@ def deadline(state: State) -> float | None:
 
 def _wake_at(state: State) -> float | None:
     times = [state.wake_at()]
-    if not state.stopping and not state.main_ended:
+    if state.root.may_be_stopped:
         times.append(deadline(state))
-    times += [frame.deadline for frame in state.timed_frames.values() if not frame.stopping and not frame.main_ended]
+    times += [frame.deadline for frame in state.timed_frames.values() if frame.may_be_stopped]
     return min((at for at in times if at is not None), default=None)
 
 
-def _stuck(state: State) -> bool:
-    return bool(state.asking or state.approvals) and not state.running and state.wake_at() is None
+def _leave(state: State) -> Leave | None:
+    """Whether the run can only go on by a person, or when a usage limit is over."""
+    if state.running:
+        return None
+    timed = [task for at, name in state.waits if (task := state.tasks.get(name)) and task.status == "waiting" and task.retry_at == at]
+    if not timed and not any(_is_parked(state, state.steps[name].plan) for _, name in state.ready_steps):
+        return Leave(_waits_for(state)) if state.asking or state.approvals else None
+    if not state.parked or not all(task.last and task.last.finished and task.last.finished.error_kind == "rate_limited" for task in timed):
+        return None
+    since = min((state.limits[agent].since for agent in state.parked if agent in state.limits), default=state.started_at)
+    return Leave(_waits_for(state), state.wake_at(), max(since, state.started_at))
+
+
+def _is_parked(state: State, plan: PlannedStep) -> bool:
+    """Whether all agents that could do a step are at their usage limit."""
+    return plan.executes and plan.agent is not None and all(agent in state.parked for agent in (plan.agent, *plan.fallback))
 
 
 def _waits_for(state: State) -> str:
+    limits = ", ".join(f"`{agent}` until {_utc(until)}" for agent, until in state.parked.items())
     decisions = ", ".join(f"`{task}`" for task in state.asking)
     approvals = ", ".join(f"`{task}`" for task in state.approvals)
     told = [f"waits for a decision on {decisions}: its effects outside may have happened"] if decisions else []
-    return "; ".join([*told, *([f"waits for the approval of {approvals}"] if approvals else [])])
+    told += [f"waits for the approval of {approvals}"] if approvals else []
+    return "; ".join([*told, *([f"waits for the usage limit of {limits}"] if limits else [])])
+
+
+def _utc(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

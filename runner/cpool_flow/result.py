@@ -6,11 +6,11 @@ Texts above 64 kB and the places of files come from functions that are handed in
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from cpool_flow.events import Stored
+from cpool_flow.events import AttemptFinished, Stored
 from cpool_flow.state import State
 from cpool_flow.tasks import Attempt, Product, StepState, Task
 
@@ -38,7 +38,8 @@ class Result:
             "status": state.status,
             "args": dict(self._args),
             "outputs": json.loads(self._load(state.outputs)) if state.outputs else {},
-            "cost_usd": _cost(attempt for step in state.root.steps.values() for task in step.tasks for attempt in task.all_attempts()),
+            **_cost(attempt for step in state.root.steps.values() for task in step.tasks for attempt in task.all_attempts()),
+            "budget_usd": state.spending.limit_usd,
             "started_at": iso_time(state.created_at),
             "ended_at": iso_time(state.ended_at),
             "duration_seconds": _seconds(state.created_at, state.ended_at),
@@ -47,6 +48,8 @@ class Result:
             "directory": self._directory(),
             "tags": list(created.tags) if created else [],
             "error": self._error(),
+            "error_kind": self._error_kind(),
+            "limits": [{"agent": agent, "resumes_at": iso_time(until)} for agent, until in state.parked.items() if not state.finished],
             **({"rerun_of": created.rerun_of} if created and created.rerun_of else {}),
             "steps": [self._step(step) for step in state.root.steps.values()],
         }
@@ -62,6 +65,13 @@ class Result:
             return self._state.reason or None
         return None
 
+    def _error_kind(self) -> str | None:
+        """The kind of failure of the run as a whole, in the words of attempts."""
+        cause = self._state.stopping.cause if self._state.stopping else None
+        if self._state.status == "cancelled":
+            return "cancelled"
+        return None if self._state.status != "failed" else cause if cause in ("budget", "timeout", "errored") else "failed"
+
     def _step(self, step: StepState) -> JsonObject:
         plan = step.plan
         alone = step.tasks[0] if step.tasks and not plan.fans_out else None
@@ -73,7 +83,7 @@ class Result:
             **self._output(alone),
             "items": [self._item(step, task, item) for task, item in zip(step.tasks, self._items(step), strict=False)],
             "attempts": [self._attempt(attempt) for attempt in alone.attempts] if alone else [],
-            "cost_usd": _cost(attempt for task in step.tasks for attempt in task.all_attempts()),
+            **_cost(attempt for task in step.tasks for attempt in task.all_attempts()),
             "branch": branch(self._state),
             "commit": alone.commit if alone else None,
         }
@@ -97,7 +107,7 @@ class Result:
             **self._output(task),
             "items": [],
             "attempts": [self._attempt(attempt) for attempt in task.attempts],
-            "cost_usd": _cost(task.all_attempts()),
+            **_cost(task.all_attempts()),
             "branch": branch(self._state),
             "commit": task.commit,
         }
@@ -151,6 +161,8 @@ class Result:
             "model": (finished.model if finished else None) or started.model,
             "session_id": (finished.session_id if finished else None) or started.session_id,
             "cost_usd": finished.cost_usd if finished else None,
+            "cost_at_least_usd": _known_cost(finished) if finished else None,
+            "budget_usd": started.budget_usd,
             "turns": finished.turns if finished else None,
             "started_at": iso_time(attempt.started_at),
             "ended_at": iso_time(attempt.ended_at),
@@ -189,14 +201,17 @@ def _seconds(start: float, end: float | None) -> float | None:
     return None if end is None else round(end - start, 3)
 
 
-def _cost(attempts: Any) -> float | None:
-    """US dollars of the agents' attempts together; null where one of them is unknown, 0 where there was none. What another run has
-    paid for costs nothing here."""
-    total = 0.0
+def _cost(attempts: Iterable[Attempt]) -> JsonObject:
+    """US dollars of the attempts together: what they have cost, null where one of them is unknown; and what is known of that. What
+    another run has paid for costs nothing here."""
+    known, complete = 0.0, True
     for attempt in attempts:
-        if attempt.started.agent is None or attempt.finished is None or attempt.taken:
-            continue
-        if attempt.finished.cost_usd is None:
-            return None
-        total += attempt.finished.cost_usd
-    return total
+        finished = attempt.finished
+        if finished is not None and not attempt.taken:
+            known += _known_cost(finished) or 0.0
+            complete = complete and (finished.cost_usd is not None or attempt.started.agent is None)
+    return {"cost_usd": known if complete else None, "cost_at_least_usd": known}
+
+
+def _known_cost(finished: AttemptFinished) -> float | None:
+    return finished.cost_usd if finished.cost_usd is not None else finished.cost_at_least_usd

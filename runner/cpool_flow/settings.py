@@ -7,12 +7,15 @@ with a value.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from cpool_flow.model import AgentConfig, Step, Workflow
 from cpool_flow.slots import NamedSlot, SlotPool
+
+# Settings in the words of one agent: another one that stands in for it does not get them.
+OF_ONE_AGENT = ("model", "fallback_model", "effort")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +57,7 @@ def layers_of(
 
 def possible(step: Step, name: str, workflow: Workflow, pool: SlotPool, skill: AgentConfig | None = None) -> list[Settings]:
     """What the settings of a step may come to: one for each kind of slot that it may get, or just one where any will do."""
-    slots: Sequence[NamedSlot | None] = pool.for_step(step) or (None,)
-    different = {id(slot and slot.config): slot for slot in slots}
-    return [merge(layers_of(step, name, workflow, pool, skill, slot)) for slot in different.values()]
+    return [merge(layers_of(step, name, workflow, pool, skill, slot)) for slot in pool.kinds_for(step)]
 
 
 def _profile(name: str, workflow: Workflow, pool: SlotPool) -> Layer:

@@ -143,7 +143,8 @@ def _explain(path: Path, found: list[Complaint], data: Any, findings: Findings) 
     elif value is None and _is_type(kind):
         findings.error(path, f"{name} has no value", key=True, help="give it one, or remove the key")
     elif (findings.root is model.Workflow and path == ("slots",) and isinstance(value, list)) or _is_later(path, value):
-        findings.error(path, f"`{path[-1]}: {value if isinstance(value, str) else '[…]'}` is not supported by this version")
+        key = next(key for key in reversed(path) if isinstance(key, str))
+        findings.error(path, f"`{key}: {value if isinstance(value, str) else '[…]'}` is not supported by this version")
     elif path[-1:] == ("session",):
         findings.error(path, f"`session` is `fresh`, `{{continue: STEP}}` or `{{fork: STEP}}`, not {shown(value)}")
     elif kind == "literal_error" and "[key]" in context["loc"]:
@@ -240,12 +241,14 @@ def _check_kind(step: Mapping[str, Any], path: Path, findings: Findings) -> None
 def _is_later(path: Path, value: object) -> bool:
     key = path[-1] if path else None
     later = {"isolation": value == "clone", "agent": value in model.LATER_AGENTS} if isinstance(value, str) else {}
-    return bool(later.get(str(key)))
+    return bool(later.get(str(key)) or (path[-2:-1] == ("fallback",) and value in model.LATER_AGENTS))
 
 
 # Keys on which no name and no order hangs: without them, the references of all others can still be read.
 _INDEPENDENT: dict[type, frozenset[str]] = {
-    model.Workflow: frozenset("version requires name description config slots timeout isolation base include_changes setup keep".split()),
+    model.Workflow: frozenset(
+        "version requires name description config slots budget_usd timeout isolation base include_changes setup keep".split()
+    ),
     model.Step: frozenset(
         "description run prompt approve reason max_items max_parallel fail_fast config timeout idle_timeout retries retry recovery_prompt "
         "recoveries verify expect effects on_failure output output_schema artifacts env secrets cwd stdin shell ok_codes allow_denials slot".split()

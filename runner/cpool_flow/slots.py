@@ -6,7 +6,7 @@ Knows names, roles and labels; not which slots are free (`policy.py`), nor what 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -53,6 +53,11 @@ class SlotPool:
     def for_step(self, step: model.Step) -> tuple[NamedSlot, ...] | None:
         """The slots that a step may take; None where any will do."""
         return None if step.slot in (None, NO_SLOT) else self.answering(step.slot)
+
+    def kinds_for(self, step: model.Step) -> list[NamedSlot | None]:
+        """One slot of each kind that a step may get, or None where any will do."""
+        slots: Sequence[NamedSlot | None] = self.for_step(step) or (None,)
+        return list({id(slot and slot.config): slot for slot in slots}.values())
 
     @property
     def words(self) -> tuple[str, ...]:

@@ -31,7 +31,7 @@ from cpool_flow.owned import Owned
 from cpool_flow.run_folder import RunFolder
 from cpool_flow.run_place import Isolation, Root, choose_isolation, our_git, plan_place, worktree_root
 from cpool_flow.secrets import check_secrets, present_secrets
-from cpool_flow.validate import Checked
+from cpool_flow.validate import Checked, Wishes
 from cpool_flow.values import Record, wrap
 
 
@@ -44,6 +44,8 @@ class Options:
     args_file: str | None = None
     slots: int | None = None
     timeout_seconds: float | None = None
+    budget_usd: float | None = None
+    allow_unpriced: bool = False
     agent: str | None = None
     isolation: str | None = None
     run_id: str | None = None
@@ -82,7 +84,7 @@ def prepare(
     Not `starting`, as for a plan: secrets and agents that are missing here are warnings.
     """
     found = library.find_workflow(workflow, Path.cwd(), places("workflow", project))
-    checked = check_file(found.path, project, places, slots=options.slots)
+    checked = check_file(found.path, project, places, Wishes(options.slots, options.agent))
     flow = checked.workflow
     owned = Owned(found.path, checked, project, places)
     declared = tuple(dict.fromkeys(name for copy in owned.copies.values() for name in copy.workflow.secrets))
@@ -99,6 +101,8 @@ def prepare(
         timeout_seconds=options.timeout_seconds or flow.timeout,
         agent=options.agent,
         pool=owned.pool,
+        budget_usd=options.budget_usd or flow.budget_usd,
+        allow_unpriced=options.allow_unpriced,
     )
     disclosed = Disclosed(inputs.hidden_values(given, secret_values, environment))
     disclosed.check_run_id(run_id)
@@ -223,6 +227,8 @@ def created(
         only=only,
         group=group,
         parent=parent,
+        budget_usd=taken.budget_usd,
+        allow_unpriced=taken.allow_unpriced,
     )
 
 

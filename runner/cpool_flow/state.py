@@ -11,11 +11,13 @@ import heapq
 from bisect import bisect_left, insort
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from cpool_flow import events
 from cpool_flow.plan import Plan
 from cpool_flow.slots import UNNAMED
+from cpool_flow.spending import Spending
 from cpool_flow.tasks import (
     ENDED,
     NOT_CHOSEN,
@@ -27,12 +29,26 @@ from cpool_flow.tasks import (
     StepState,
     Stopping,
     Task,
+    accounts,
     outcome_of,
     step_outcome,
     workflow_frame,
 )
 
 RunStatus = Literal["running", "waiting", "success", "failed", "cancelled"]
+# What ends at once a run that a used-up budget lets come to its end.
+OVER_BUDGET = frozenset({"cancel", "sigterm", "timeout"})
+# Endings that do not show whether an agent is at its usage limit.
+SAYS_NOTHING = frozenset({"rate_limited", "overloaded", "lost", "cancelled", "timeout", "invalid", "errored", "auth"})
+
+
+@dataclass(slots=True)
+class Limit:
+    """A usage limit of an agent that has not been seen to be over. `since`: its first sign (seconds since the epoch); `unnamed`: how
+    many times in a row the agent did not say when it ends."""
+
+    since: float
+    unnamed: int = 0
 
 
 class State:
@@ -53,8 +69,6 @@ class State:
         self.place_closed: events.PlaceClosed | None = None
         self.setup: events.SetupFinished | None = None
         self.notes: list[str] = []
-        self.cost_usd = 0.0
-        self.cost_known = True
         self.root = Frame("", plan)
         self.steps = {step.id: step for step in self.root.steps.values()}
         self.tasks: dict[str, Task] = {}
@@ -70,7 +84,9 @@ class State:
         self.approvals: dict[str, Task] = {}
         # Tasks whose round has come to its end, which nobody has judged yet.
         self.rounds_due: dict[str, Task] = {}
-        self.paused: dict[str, float] = {}
+        # Agents at their usage limit, and until when; what is known of limits that no success has ended yet.
+        self.parked: dict[str, float] = {}
+        self.limits: dict[str, Limit] = {}
         # Tasks that ended since the place was last committed.
         self.uncommitted: dict[str, None] = {}
         # Steps whose needs are met and which are not opened, and those where an item failed under `fail_fast`.
@@ -98,13 +114,27 @@ class State:
             task = self.tasks.get(task_id)
             if task and task.status == "waiting" and task.retry_at == at and task_id not in self.undecided and task_id not in self.asking:
                 self._set_status(task, "ready")
-        for agent in [agent for agent, until in self.paused.items() if until <= now]:
-            del self.paused[agent]
+        for agent in [agent for agent, until in self.parked.items() if until <= now]:
+            del self.parked[agent]
 
     @property
     def stopping(self) -> Stopping | None:
         """Why the whole run is being stopped, where it is."""
         return self.root.stopping
+
+    @property
+    def spending(self) -> Spending:
+        """The account of the run."""
+        return self.root.spending
+
+    @property
+    def cost_usd(self) -> float:
+        """What is known of the cost of all attempts; all of it where `cost_known`."""
+        return self.spending.known_usd
+
+    @property
+    def cost_known(self) -> bool:
+        return self.spending.complete
 
     @property
     def finished(self) -> bool:
@@ -120,7 +150,7 @@ class State:
 
     def wake_at(self) -> float | None:
         """When the next wait is over."""
-        times = [*(at for at, _ in self.waits[:1]), *self.paused.values()]
+        times = [*(at for at, _ in self.waits[:1]), *self.parked.values()]
         return min(times, default=None)
 
     def outcome(self) -> Literal["success", "failed", "cancelled"]:
@@ -153,6 +183,7 @@ class State:
 
     def _run_created(self, event: events.RunCreated, at: float) -> None:
         self.created = event
+        self.spending.apply(event, at)
         self.slot_order = _slot_order(event, self.plan)
         self._slot_ranks = {name: rank for rank, name in enumerate(self.slot_order)}
         self.free_slots = list(range(len(self.slot_order)))
@@ -207,6 +238,10 @@ class State:
         task.attempts.append(Attempt(event, at))
         task.decision = None
         self.running[task.id] = task
+        for frame in accounts(task.within):
+            frame.spending.apply(event, at)
+        if self.status == "waiting":
+            self.status, self.reason = "running", ""
         if event.slot:
             self.slots[event.slot] = task.id
             self._take_slot(event.slot)
@@ -217,7 +252,9 @@ class State:
         attempt = task.attempts[-1]
         attempt.finished, attempt.ended_at = event, at
         self._leave_slot(task, step, attempt)
-        self._count_cost(attempt, event)
+        for frame in accounts(task.within):
+            frame.spending.apply(event, at)
+        self._count_limits(attempt, event)
         if event.changed_files is not None or event.commit:
             task.changed_files, task.commit = event.changed_files, event.commit
         self.uncommitted[task.id] = None
@@ -233,9 +270,11 @@ class State:
         self.undecided.pop(task.id, None)
         task.next_kind, task.retry_at, task.reason = event.kind, event.not_before, event.reason
         heapq.heappush(self.waits, (event.not_before, task.id))
-        last = task.last
-        if last and last.finished and last.finished.error_kind == "rate_limited" and last.started.agent:
-            self.paused[last.started.agent] = max(event.not_before, self.paused.get(last.started.agent, 0.0))
+
+    def _agent_parked(self, event: events.AgentParked, at: float) -> None:
+        limit = self.limits.setdefault(event.agent, Limit(at))
+        limit.unnamed = 0 if event.named else limit.unnamed + 1
+        self.parked[event.agent] = max(event.until, self.parked.get(event.agent, 0.0))
 
     def _task_closed(self, event: events.TaskClosed, at: float) -> None:
         task = self.tasks[event.task]
@@ -250,6 +289,7 @@ class State:
         assert inner is not None
         name = task.id if event.number == 1 else f"{task.id}#{event.number}"
         frame = Frame(name, inner, task, event.number, (*step.order, task.position, event.number), at, event.arguments)
+        frame.spending.allow_unpriced = self.spending.allow_unpriced
         task.rounds.append(frame)
         self.steps.update((inside.id, inside) for inside in frame.steps.values())
         for inside in frame.steps.values():
@@ -316,9 +356,10 @@ class State:
 
     def _results_taken(self, event: events.ResultsTaken, at: float) -> None:
         self.taken_from = event.run
-        self.cost_usd, self.cost_known = 0.0, True
+        self.spending.forget()
         self.uncommitted.clear()
-        self.paused.clear()
+        self.parked.clear()
+        self.limits.clear()
         self.waits.clear()
         self.failing_fast.clear()
         self.stopping_frames.clear()
@@ -348,7 +389,7 @@ class State:
         frame = self._frames()[event.frame]
         before = frame.stopping
         status: Literal["failed", "cancelled"] = "cancelled" if event.cause in ("cancel", "sigterm") else "failed"
-        if before is None or before.cause == "end":
+        if before is None or before.cause == "end" or (before.cause == "budget" and event.cause in OVER_BUDGET):
             self._stop(frame, Stopping(event.cause, event.reason, status, event.at_once))
         elif event.at_once:
             self._stop(frame, Stopping(before.cause, before.reason, before.status, at_once=True))
@@ -368,7 +409,7 @@ class State:
         self.started_at = at
         self.mark = event.mark or self.mark
         self.status, self.reason, self.ended_at = "running", "", None
-        self.paused.clear()
+        self.spending.apply(event, at)
         if event.reopen:
             self.outputs = None
             if self.setup and self.setup.error:
@@ -467,11 +508,11 @@ class State:
         if self.free_slots[at : at + 1] == [rank]:
             del self.free_slots[at]
 
-    def _count_cost(self, attempt: Attempt, event: events.AttemptFinished) -> None:
-        if event.cost_usd is not None:
-            self.cost_usd += event.cost_usd
-        elif attempt.started.agent:
-            self.cost_known = False
+    def _count_limits(self, attempt: Attempt, event: events.AttemptFinished) -> None:
+        """An agent that answers is not at its limit any more, unless the attempt began before it came to it."""
+        agent = attempt.started.agent
+        if agent in self.limits and agent not in self.parked and event.error_kind not in SAYS_NOTHING:
+            del self.limits[agent]
 
     # ---- steps and frames -----------------------------------------------------------------------------------
 
@@ -521,6 +562,8 @@ class State:
         """Put back what failed or was cancelled, what was skipped for it, and all of `finally`."""
         frame.stopping = None
         frame.started_at = at
+        if frame.owner is not None:
+            frame.spending.renew()
         if frame.deadline is not None:
             self.timed_frames[frame.id] = frame
         again = {name for name, step in frame.steps.items() if step.plan.phase == "finally" or not step.ended or step.went_wrong}
@@ -684,6 +727,7 @@ _HANDLERS: dict[type[events.Event], Callable[[State, Any, float], None]] = {
     events.StepClosed: State._step_closed,
     events.AttemptStarted: State._attempt_started,
     events.AttemptFinished: State._attempt_finished,
+    events.AgentParked: State._agent_parked,
     events.RetryScheduled: State._retry_scheduled,
     events.TaskClosed: State._task_closed,
     events.RoundStarted: State._round_started,

@@ -159,7 +159,7 @@ def _facts(journal: Journal, steps: Iterable[str]) -> Iterator[Fact]:
     for event, at in journal:
         match event:
             case events.RunResumed(reopen=True):
-                yield replace(event, mark=""), at  # what follows is of another life
+                yield replace(event, mark="", budget_usd=None), at  # what follows is of another life
             case events.PlaceCommitted():
                 tasks = tuple(task for task in event.tasks if _root(task) in chosen)
                 if tasks:

@@ -14,6 +14,7 @@ from typing import Literal
 
 from cpool_flow import events
 from cpool_flow.plan import Phase, Plan, PlannedStep
+from cpool_flow.spending import Spending
 
 Status = Literal["pending", "ready", "running", "waiting", "success", "failed", "skipped", "cancelled"]
 ENDED = frozenset({"success", "failed", "skipped", "cancelled"})
@@ -179,7 +180,8 @@ class Stopping:
 
 @dataclass(slots=True, eq=False)
 class Frame:
-    """One walk through the steps of a plan. `id` is empty for the run itself; `number` counts the rounds of a loop from 1."""
+    """One walk through the steps of a plan. `id` is empty for the run itself; `number` counts the rounds of a loop from 1.
+    `spending` is that of a whole file: of the run, or of a sub-workflow."""
 
     id: str
     plan: Plan
@@ -191,8 +193,11 @@ class Frame:
     steps: dict[str, StepState] = field(default_factory=dict)
     open_steps: dict[Phase, int] = field(default_factory=dict)
     stopping: Stopping | None = None
+    spending: Spending = field(default_factory=Spending)
 
     def __post_init__(self) -> None:
+        if self.owner is not None and self.plan.is_workflow:
+            self.spending.limit_usd = self.plan.workflow.budget_usd
         prefix = f"{self.id}/" if self.id else ""
         self.steps = {plan.name: StepState(prefix + plan.name, plan, self) for plan in self.plan}
         self.recount()
@@ -200,6 +205,11 @@ class Frame:
     @property
     def main_ended(self) -> bool:
         return self.open_steps["main"] == 0
+
+    @property
+    def may_be_stopped(self) -> bool:
+        """Whether its time may still run out: what a used-up budget lets come to its end may be cut short all the same."""
+        return not self.main_ended and (self.stopping is None or self.stopping.cause == "budget")
 
     @property
     def all_ended(self) -> bool:
@@ -224,6 +234,15 @@ class Frame:
     def bad_steps(self) -> list[StepState]:
         """The steps that ended badly, and whose failure is not let pass."""
         return [step for step in self.steps.values() if step.status in ("failed", "cancelled") and not step.ended_well]
+
+
+def accounts(frame: Frame) -> Iterator[Frame]:
+    """The walks through whole files around a frame, the innermost first: each has an account."""
+    around: Frame | None = frame
+    while around is not None:
+        around = workflow_frame(around)
+        yield around
+        around = around.owner.within if around.owner is not None else None
 
 
 def task_names(task: str, step: str) -> tuple[str, ...]:

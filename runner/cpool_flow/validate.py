@@ -12,6 +12,7 @@ from typing import Protocol
 from cpool_flow import __version__, model
 from cpool_flow.agent_rules import Surroundings, check_agents
 from cpool_flow.arguments import Complaint, declaration_problems, mismatches, missing, unknown
+from cpool_flow.capabilities import Capabilities
 from cpool_flow.document import load
 from cpool_flow.errors import InvalidInput, Problem
 from cpool_flow.findings import MOST, Enough, Findings
@@ -42,12 +43,16 @@ class Lookup(Protocol):
         """A file by its path relative to the workflow. Raises InvalidInput."""
         ...
 
-    def workflow(self, name: str, pool: SlotPool | None) -> Checked:
+    def workflow(self, name: str, pool: SlotPool | None, wishes: Wishes) -> Checked:
         """A sub-workflow by its name, or its path relative to the workflow, in the pool of the run. Raises InvalidInput."""
         ...
 
     def pool(self) -> CheckedPool:
         """The project's `cpool.yaml`. Raises InvalidInput."""
+        ...
+
+    def capabilities(self, config: model.AgentConfig) -> Capabilities:
+        """What the agent of these settings can do."""
         ...
 
 
@@ -65,19 +70,30 @@ class Checked:
     pool: CheckedPool = field(default_factory=CheckedPool)
 
 
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What the command line says in place of the file: how many slots, and the agent that stands in for every other."""
+
+    slots: int | None = None
+    agent: str | None = None
+
+
+AS_WRITTEN = Wishes()
+
+
 def validate(
     source: bytes,
     file: str,
     lookup: Lookup | None = None,
     *,
     pool: SlotPool | None = None,
-    command_line_slots: int | None = None,
+    wishes: Wishes = AS_WRITTEN,
 ) -> Checked:
     """The workflow in `source`. Raises InvalidInput with every problem. Without a `lookup`, what it would be asked is taken as good.
 
-    `pool`: the one of the run, for a sub-workflow; else it is that of the project, with as many slots as the command line wants.
+    `pool`: the one of the run, for a sub-workflow; else it is that of the project. `wishes`: what the command line says.
     """
-    check = _Check(load(source, file), lookup, pool, command_line_slots)
+    check = _Check(load(source, file), lookup, pool, wishes)
     try:
         check.run()
     except Enough:
@@ -91,7 +107,7 @@ def validate(
 class _Check:
     """One validation: what was found so far."""
 
-    def __init__(self, document: Document, lookup: Lookup | None, pool: SlotPool | None, command_line_slots: int | None) -> None:
+    def __init__(self, document: Document, lookup: Lookup | None, pool: SlotPool | None, wishes: Wishes) -> None:
         self.findings = Findings(document)
         self.workflow: model.Workflow | None = None
         self.skills: dict[str, tuple[str, Skill]] = {}
@@ -100,7 +116,7 @@ class _Check:
         self.pool_file = CheckedPool()
         self._lookup = lookup
         self._of_run = pool
-        self._command_line_slots = command_line_slots
+        self._wishes = wishes
 
     def run(self) -> None:
         self.workflow = workflow = read_shape(self.findings)
@@ -116,7 +132,8 @@ class _Check:
         self._check_scripts(workflow, order)
         skills = {name: skill.config for name, (_, skill) in self.skills.items()}
         if self._pool is not None:
-            check_agents(workflow, order, Surroundings(self._pool, skills, self._slot_help()), self.findings)
+            can = self._lookup.capabilities if self._lookup is not None else None
+            check_agents(workflow, order, Surroundings(self._pool, skills, self._slot_help(), self._wishes.agent, can), self.findings)
         outputs = {name: tuple(child.workflow.outputs) for name, child in self.children.items()}
         used_arguments = check_references(workflow, order, self.findings, outputs)
         if not self.findings.errors and self._pool is not None:
@@ -154,13 +171,13 @@ class _Check:
             self.findings.add(problem)
         if self.findings.errors and not is_slots(self.findings.document.data):
             return None
-        return slot_pool(self.pool_file.pool, workflow.slots, self._command_line_slots)
+        return slot_pool(self.pool_file.pool, workflow.slots, self._wishes.slots)
 
     def _slot_help(self) -> str | None:
         """What to do where a step asks for a slot that the run does not have although its own file may."""
         if self._of_run is not None:
             return "a sub-workflow works in the slots of the run: name it in those of the file that is started, or in `cpool.yaml`"
-        if self._command_line_slots is not None:
+        if self._wishes.slots is not None:
             return "leave out `--slots`: its slots have no names, and stand in for those of the file"
         return None
 
@@ -234,7 +251,7 @@ class _Check:
         if name not in self.children:
             assert self._lookup is not None
             try:
-                self.children[name] = self._lookup.workflow(name, self._pool)
+                self.children[name] = self._lookup.workflow(name, self._pool, self._wishes)
             except InvalidInput as error:
                 self._add_placed(error, path)
                 if any(problem.location for problem in error.problems):

@@ -10,6 +10,7 @@ from itertools import count
 from typing import Any
 
 from cpool_flow import events, model, plan, policy
+from cpool_flow.budget import NOBODY, Others
 from cpool_flow.slots import slot_pool
 from cpool_flow.state import State
 from cpool_flow.tasks import outcome_of
@@ -21,9 +22,24 @@ def workflow(*steps: dict[str, Any], **top: Any) -> model.Workflow:
     return model.Workflow.model_validate({"steps": list(steps), **top})
 
 
-def created(slots: int = 2, timeout_seconds: float | None = None, slot_names: tuple[str, ...] = ()) -> events.RunCreated:
+def created(
+    slots: int = 2,
+    timeout_seconds: float | None = None,
+    slot_names: tuple[str, ...] = (),
+    budget_usd: float | None = None,
+) -> events.RunCreated:
     return events.RunCreated(
-        "run-1", "brave-otter", "test", "test.yaml", "/", "mark", slots, "none", timeout_seconds, slot_names=slot_names
+        "run-1",
+        "brave-otter",
+        "test",
+        "test.yaml",
+        "/",
+        "mark",
+        slots,
+        "none",
+        timeout_seconds,
+        slot_names=slot_names,
+        budget_usd=budget_usd,
     )
 
 
@@ -47,11 +63,14 @@ class Simulation:
     person: bool = True
     children: dict[str, model.Workflow] = field(default_factory=dict)
     timeout_seconds: float | None = None
+    budget_usd: float | None = None  # on a resume: the budget from now on
+    others: Others = NOBODY
+    wait_max_seconds: float = float("inf")
     now: float = 0.0
     journal: list[tuple[events.Event, float]] = field(default_factory=list)
     most_running: int = 0
     most_of: dict[str, int] = field(default_factory=dict)  # of each step, how many of its tasks ran at once
-    left: bool = False
+    left: policy.Leave | None = None
     watched: bool = False
     idle: list[str] = field(default_factory=list)  # tasks that were left waiting in a turn though a slot of theirs was free
 
@@ -67,7 +86,7 @@ class Simulation:
         if self.journal:
             self._replay()
         else:
-            self.note(created(self.slots, self.timeout_seconds, self.slot_names))
+            self.note(created(len(self.slot_names), self.timeout_seconds, self.slot_names, self.budget_usd))
             self.note(events.PlaceOpened("/place"))
             self.note(events.SetupFinished())
 
@@ -85,7 +104,7 @@ class Simulation:
         reopen = self.state.finished or self.state.stopping is not None
         for task in list(self.state.running.values()):
             self.note(finished(task.id, task.attempts[-1].started.number, "lost", interrupted=True))
-        self.note(events.RunResumed(reopen))
+        self.note(events.RunResumed(reopen, budget_usd=self.budget_usd))
         if self.state.place is None:
             self.note(events.PlaceOpened("/place"))
         if self.state.setup is None:
@@ -97,21 +116,24 @@ class Simulation:
             self.state.wake(self.now)
             for task in list(self.state.approvals.values()) if self.person else ():
                 self.note(events.ApprovalAnswered(task.id, self.state.steps[task.step].plan.name not in self.rejects))
-            decision = policy.decide(self.state, self.now)
+            decision = policy.decide(self.state, self.now, self.others)
             if self._note_facts(decision.actions):
                 continue
-            if self.state.all_ended or any(isinstance(action, policy.Leave) for action in decision.actions):
+            self.left = next((action for action in decision.actions if isinstance(action, policy.Leave) and self._leaves(action)), None)
+            if self.state.all_ended or self.left:
                 break
             self._act(decision.actions)
             if not self._advance(decision.wake_at, until):
                 return self
         else:
             raise AssertionError("the run does not end")
-        self.left = not self.state.all_ended
         self.state.check()
-        if not self.left:
+        if self.state.all_ended:
             self.note(events.RunFinished(self.state.outcome()))
         return self
+
+    def _leaves(self, leave: policy.Leave) -> bool:
+        return leave.until is None or leave.until - leave.since > self.wait_max_seconds
 
     def _note_facts(self, actions: Sequence[policy.Action]) -> bool:
         noted = False
@@ -162,7 +184,9 @@ class Simulation:
         for action in actions:
             if isinstance(action, policy.Start):
                 assert action.slot is None or action.slot not in self.state.slots, f"two tasks on {action.slot}"
-                started = events.AttemptStarted(action.task, action.number, action.kind, action.slot, agent=self._agent(action))
+                started = events.AttemptStarted(
+                    action.task, action.number, action.kind, action.slot, agent=action.agent, budget_usd=action.budget_usd
+                )
                 self.note(started)
                 seconds, result = self.outcome(started)
                 heapq.heappush(self.ends, (self.now + seconds, next(self.tickets), result))
@@ -182,10 +206,6 @@ class Simulation:
         free = set(self.slot_names) - set(self.state.slots)
         ready = [(task, self.state.steps[task.step].plan) for task in self.state.tasks.values() if task.status == "ready"]
         return [task.id for task, step in ready if free & set(self.slot_names if step.slots is None else step.slots)]
-
-    def _agent(self, start: policy.Start) -> str | None:
-        step = self.state.steps[self.state.tasks[start.task].step].plan
-        return step.agent if step.step.is_agent or start.kind == "recovery" else None
 
     def _advance(self, wake_at: float | None, until: float) -> bool:
         moments = [at for at in (self.ends[0][0] if self.ends else None, wake_at) if at is not None]

@@ -429,3 +429,9 @@ def test_no_event_whatever_its_types_breaks_the_reader(events: list[dict[str, An
     assert found.cost_usd is None or 0 <= found.cost_usd < 1e10
     assert isinstance(found.answer, str)
     found.answer.encode()
+
+
+def test_tokens_of_a_cache_count_among_the_input_and_are_named() -> None:
+    usage = {"input_tokens": 10, "cache_creation_input_tokens": 20, "cache_read_input_tokens": 70, "output_tokens": 5}
+    found = read([INIT, result(usage=usage)])
+    assert (found.input_tokens, found.output_tokens, found.cached_tokens) == (100, 5, 70)

@@ -15,15 +15,15 @@ PACKAGE = Path(__file__).resolve().parents[2] / "runner" / "cpool_flow"
 # A module imports only from its own layer and those above it. A package stands for all its modules.
 LAYERS = {
     "vocabulary": "errors model pool_file events capabilities",
-    "core": """positions scalars yaml_complaints nodes document json_value json_answer pattern schema_bundle schema_errors
-        schema_keywords schema values template shell placeholders arguments slots settings permissions findings keys shape order
-        visible references requires step_rules kind_rules agent_rules lints skill_text skill plan validate tasks state takeover only policy fan_out
-        outputs scope result secrets disclosed cases drawing event_schema
-        workflow_schema pool_rules pool_schema""",
-    "edges": """faults descendants streams orphans guardian process git workspace library catalog project_pool lookup inputs owned
-        run_folder journal history family turn agents""",
-    "run": """run_place cleaning approval run_values executor engine setup waiting_room coordinator start plan_document explain stand_in trial rerun
-        recorded_case""",
+    "core": """positions scalars yaml_complaints nodes document json_value json_answer pattern schema_bundle
+        schema_errors schema_keywords schema values template shell placeholders arguments slots settings permissions
+        findings keys shape order visible references requires step_rules kind_rules asked agent_rules lints skill_text
+        skill plan validate spending tasks state takeover only budget policy fan_out outputs scope result secrets disclosed cases
+        drawing event_schema workflow_schema pool_rules pool_schema""",
+    "edges": """faults descendants streams orphans guardian process git workspace library catalog project_pool lookup
+        inputs owned run_folder journal history family turn agents""",
+    "run": """run_place cleaning approval run_values executor engine setup waiting_room coordinator start plan_document
+        explain stand_in trial rerun recorded_case""",
     "faces": "cli __main__",
 }
 ONLY_IN = {

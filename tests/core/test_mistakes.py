@@ -12,11 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from cpool_flow import library
+from cpool_flow import agents, library
+from cpool_flow.capabilities import Capabilities
 from cpool_flow.errors import InvalidInput, render_problems
+from cpool_flow.model import AgentConfig
 from cpool_flow.pool_rules import CheckedPool, check_pool
 from cpool_flow.slots import SlotPool
-from cpool_flow.validate import Checked, validate
+from cpool_flow.validate import Checked, Wishes, validate
 
 MISTAKES = Path(__file__).resolve().parents[1] / "data" / "mistakes"
 FILES = {
@@ -60,10 +62,13 @@ class Project:
     def pool(self) -> CheckedPool:
         return check_pool(POOL, "cpool.yaml")
 
-    def workflow(self, name: str, pool: SlotPool | None) -> Checked:
+    def capabilities(self, config: AgentConfig) -> Capabilities:
+        return agents.adapter(config.agent or "claude").capabilities
+
+    def workflow(self, name: str, pool: SlotPool | None, wishes: Wishes) -> Checked:
         if name not in WORKFLOWS:
             raise InvalidInput(f"cannot read `{name}`: no such file or directory")
-        return validate(WORKFLOWS[name].encode(), name, self, pool=pool)
+        return validate(WORKFLOWS[name].encode(), name, self, pool=pool, wishes=wishes)
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,10 @@ READS: list[dict[str, Any]] = [
     {"permission_mode": "plan", "allowed_tools": ["Write"]},
     {"permission_mode": "dontAsk"},
     {"permission_mode": "default", "allowed_tools": ["Read", "Grep", "WebFetch(domain:example.org)"]},
+    {"agent": "codex"},
+    {"agent": "gemini", "allowed_tools": ["read_file", "google_web_search"]},
+    {"agent": "opencode", "permission_mode": "plan", "allowed_tools": ["bash"]},
+    {"agent": "opencode", "allowed_tools": ["webfetch"], "settings": {"provider": {}}},
 ]
 WRITES: list[dict[str, Any]] = [
     {"permission_mode": "acceptEdits"},
@@ -25,6 +29,11 @@ WRITES: list[dict[str, Any]] = [
     {"allowed_tools": ["mcp__github__get"]},
     {"settings": {"permissions": {"allow": ["Write"]}}},
     {"settings": {"permissions": {"defaultMode": "acceptEdits"}}},
+    {"agent": "codex", "permission_mode": "acceptEdits"},
+    {"agent": "codex", "settings": {"sandbox_mode": "workspace-write"}},
+    {"agent": "gemini", "allowed_tools": ["run_shell_command(git log)"]},
+    {"agent": "opencode", "allowed_tools": ["bash(git log *)"]},
+    {"agent": "opencode", "settings": {"permission": {"edit": "allow"}}},
     {"agent": "scripted", "script": "answers.yaml"},
     {"agent": "command", "command": ["cat"], "permission_mode": "plan"},
 ]

@@ -1,9 +1,10 @@
-"""Random workflows, random endings: order, slots, Graham's bound, and that every prefix of a journal resumes to the same outcome."""
+"""Random workflows, random endings: order, slots, money, Graham's bound, and that every prefix of a journal resumes to the same outcome."""
 
 from __future__ import annotations
 
 import zlib
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from hypothesis import example, given, settings
@@ -11,8 +12,9 @@ from hypothesis import strategies as st
 from simulation import Simulation, finished, workflow
 
 from cpool_flow import events, model
+from cpool_flow.spending import CUT_SHORT
 from cpool_flow.state import State
-from cpool_flow.tasks import SKIPPED_BY_WHEN, StepState, Task
+from cpool_flow.tasks import SKIPPED_BY_WHEN, Attempt, StepState, Task, accounts
 
 # In each of them something answers to `a`, `b` and `x`.
 POOLS = (
@@ -56,6 +58,8 @@ def random_step(draw: st.DrawFn, number: int, depth: int = 1, *, named_slots: bo
         if draw(st.integers(0, 2)) == 0:
             asked = draw(st.sampled_from([*(["a", "b", "x"] if named_slots else []), *(["none"] if kind == "run" else [])] or [None]))
             step |= {"slot": asked} if asked else {}
+        if draw(st.integers(0, 2)) == 0:
+            step["config"] = {"max_budget_usd": draw(st.sampled_from([0.5, 1.0, 2.5]))}
     elif kind == "steps":
         step["steps"] = [draw(random_step(n, depth - 1, named_slots=named_slots)) for n in range(draw(st.integers(1, 2)))]
     else:
@@ -65,6 +69,9 @@ def random_step(draw: st.DrawFn, number: int, depth: int = 1, *, named_slots: bo
     return step
 
 
+DEAR_CHILD = workflow(
+    {"name": "s0", "prompt": "x"}, {"name": "s1", "foreach": [1], "prompt": "x"}, budget_usd=2.0, **{"finally": [{"prompt": "x"}]}
+)
 CHILD = workflow({"name": "s0", "run": "x"}, {"name": "s1", "foreach": [1], "run": "x"}, **{"finally": [{"name": "f0", "run": "x"}]})
 
 
@@ -86,7 +93,14 @@ def outcomes(seed: int, run: Simulation) -> Callable[[events.AttemptStarted], tu
     return outcome
 
 
-def simulate(flow: model.Workflow, seed: int, journal: Journal | None = None, slots: int = 2) -> Simulation:
+def simulate(
+    flow: model.Workflow,
+    seed: int,
+    journal: Journal | None = None,
+    slots: int = 2,
+    child: model.Workflow | None = None,
+    budget_usd: float | None = None,
+) -> Simulation:
     names = [f"s{number}" for number in range(MOST_STEPS)]
     run = Simulation(
         flow,
@@ -95,10 +109,30 @@ def simulate(flow: model.Workflow, seed: int, journal: Journal | None = None, sl
         skip=frozenset(name for name in names if chance(seed, "skip", name) % 5 == 0),
         rounds={name: 1 + chance(seed, "rounds", name) % 2 for name in names},
         rejects=frozenset(name for name in names if chance(seed, "rejects", name) % 3 == 0),
-        children={"child": CHILD},
+        children={"child": child or CHILD},
         journal=list(journal or []),
+        budget_usd=budget_usd,
     )
     run.outcome = outcomes(seed, run)
+    return run
+
+
+def spends(flow: model.Workflow, seed: int, journal: Journal, budget_usd: float | None = None) -> Simulation:
+    """The same with money: what an attempt would cost is by chance, and where it may spend no more it ends, perhaps a bit late."""
+    run = simulate(flow, seed, journal, 1 + seed % 3, DEAR_CHILD, budget_usd)
+    endings = run.outcome
+
+    def outcome(started: events.AttemptStarted) -> tuple[float, events.AttemptFinished]:
+        seconds, ended = endings(started)
+        if started.agent is None:
+            return seconds, ended
+        found = chance(seed, "price", started.task, started.kind)
+        price, cap = (found % 30) / 10, started.budget_usd
+        if cap is not None and price > cap:
+            return seconds, finished(started.task, started.number, "budget", cost_usd=cap * (1 + found % 2 / 10))
+        return seconds, replace(ended, cost_usd=None if found % 11 == 0 else price)
+
+    run.outcome = outcome
     return run
 
 
@@ -208,6 +242,26 @@ def test_a_resume_in_which_all_goes_well_leaves_nothing_undone(flow: model.Workf
     assert all(step.status == "success" or step.reason == SKIPPED_BY_WHEN for step in resumed.state.root.steps.values())
 
 
+@given(random_workflows(), st.integers(0, 1000), st.sampled_from([0.5, 2.0, 5.0, 20.0]), st.lists(st.integers(0, 10_000), max_size=4))
+@settings(max_examples=150, deadline=None)
+def test_spend_never_exceeds_the_budget_by_more_than_what_running_attempts_may_spend(
+    flow: model.Workflow, seed: int, budget_usd: float, cuts: list[int]
+) -> None:
+    run = spends(flow, seed, [], budget_usd).run()
+    for cut in cuts:
+        run = spends(flow, seed, run.journal[: 3 + cut % (len(run.journal) - 2)]).run()
+    _check_spend(run)
+
+
+@given(random_workflows(), st.integers(0, 1000), st.sampled_from([0.5, 2.0, 5.0]))
+@settings(max_examples=25, deadline=None)
+def test_from_every_prefix_of_a_journal_the_budget_holds_and_more_of_it_is_used(flow: model.Workflow, seed: int, budget_usd: float) -> None:
+    whole = spends(flow, seed, [], budget_usd).run()
+    for length in range(3, len(whole.journal)):
+        _check_spend(spends(flow, seed, whole.journal[:length]).run())
+        _check_spend(spends(flow, seed, whole.journal[:length], budget_usd + 3).run())
+
+
 @given(st.lists(st.sampled_from([None, "a", "b", "x"]), min_size=1, max_size=12), st.sampled_from(POOLS), st.integers(0, 1000))
 @settings(max_examples=200, deadline=None)
 def test_no_slot_is_idle_while_a_task_that_may_have_it_waits(asked: list[str | None], pool: list[dict[str, Any]], seed: int) -> None:
@@ -253,6 +307,33 @@ def test_the_makespan_keeps_grahams_bound(fan_in: list[int], seed: int, slots: i
     work = sum(seconds(task) for task in run.state.tasks)
     assert run.now <= work / slots + max(path.values()) * (1 - 1 / slots) + 1e-9
     assert run.now >= max(max(path.values()), work / slots) - 1e-9
+
+
+def _check_spend(run: Simulation) -> None:
+    """At each start all that was spent and all that running attempts may spend is within every budget. So what is spent in the end is
+    more only by what agents spent beyond their caps, and by what attempts that were cut short have spent without saying so."""
+    state = State(run.plan)
+    beyond = 0.0
+    for event, at in run.journal:
+        state.apply(event, at)
+        if isinstance(event, events.AttemptStarted) and event.budget_usd is not None:
+            for frame in accounts(state.tasks[event.task].within):
+                account = frame.spending
+                assert account.limit_usd is None or account.spent_usd + account.held_usd <= account.limit_usd + 1e-6
+        elif isinstance(event, events.AttemptFinished):
+            allowed = state.tasks[event.task].attempts[-1].started.budget_usd or 0.0
+            known = event.cost_usd
+            beyond += allowed if known is None and event.error_kind in CUT_SHORT else max(0.0, (known or 0.0) - allowed)
+    limit = state.spending.limit_usd
+    assert limit is not None
+    spent = [_worst(attempt) for task in state.tasks.values() for attempt in task.attempts]
+    assert sum(spent) <= limit + beyond + 1e-6
+
+
+def _worst(attempt: Attempt) -> float:
+    """What an attempt may have spent: what it says, else all that it was allowed to."""
+    known = attempt.finished.cost_usd if attempt.finished else None
+    return known if known is not None else attempt.started.budget_usd or 0.0
 
 
 def _is_its_slot(step: StepState, started: events.AttemptStarted) -> bool:
@@ -319,7 +400,7 @@ def test_runs_in_which_the_first_need_wins_come_to_an_end_wherever_they_are_cut(
     steps = [step.model_copy(update={"fail_fast": True}) if step.join == "any" else step for step in flow.steps]
     races = flow.model_copy(update={"steps": tuple(steps)})
     whole = simulate(races, seed).run()
-    assert whole.most_running <= whole.slots
+    assert whole.most_running <= len(whole.slot_names)
     again = to_the_end(races, seed, whole.journal[: max(3, len(whole.journal) - cut)])
     assert again.state.finished
     assert _repeats(again) == []

@@ -59,8 +59,8 @@ class Attempt:
             assert process.stdout
             assert process.stderr
             self.last_output = time.monotonic()
-            errors = asyncio.ensure_future(process.stderr.read())
-            output = asyncio.ensure_future(self._read(process.stdout, reader))
+            errors = asyncio.ensure_future(self._read(process.stderr, reader.warn))
+            output = asyncio.ensure_future(self._read(process.stdout, lambda line: self._feed(reader, line)))
             watch = asyncio.ensure_future(self._watch(process, reader))
             try:
                 await self._write(process.stdin, invocation.stdin)
@@ -74,7 +74,7 @@ class Attempt:
         end = Ending(
             exit_code=code if code >= 0 else None,
             signal=-code if code < 0 else None,
-            stderr=stderr[-4096:].decode("utf-8", "replace"),
+            stderr=stderr.decode("utf-8", "replace"),
             now=time.time(),
             ended_by_us=self.ended_by_us,
         )
@@ -89,17 +89,21 @@ class Attempt:
         finally:
             stdin.close()
 
-    async def _read(self, stdout: asyncio.StreamReader, reader: Reader) -> None:
+    async def _read(self, stream: asyncio.StreamReader, take: Callable[[bytes], None]) -> bytes:
+        """Hands over the lines of a stream; its end."""
         parts: list[bytes] = []
-        while chunk := await stdout.read(1 << 20):
+        last = b""
+        while chunk := await stream.read(1 << 20):
             self.last_output = time.monotonic()
+            last = (last + chunk)[-4096:]
             *whole, rest = chunk.split(b"\n")
             for line in whole:
-                self._feed(reader, b"".join([*parts, line]))
+                take(b"".join([*parts, line]))
                 parts = []
             parts.append(rest)
         if any(parts):
-            self._feed(reader, b"".join(parts))
+            take(b"".join(parts))
+        return last
 
     def _feed(self, reader: Reader, line: bytes) -> None:
         shown = reader.feed(line)
@@ -117,7 +121,7 @@ class Attempt:
                 self.stopped = "cancelled"
             elif now - self.last_output > self.idle_seconds and not reader.turn_over:
                 self.stopped = "timeout"
-            elif over_since is not None and now - over_since >= self.grace_seconds:
+            elif reader.futile or (over_since is not None and now - over_since >= self.grace_seconds):
                 self.ended_by_us = True
             if self.stopped or self.ended_by_us:
                 if self.stopped:

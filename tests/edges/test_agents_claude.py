@@ -11,7 +11,6 @@ from agent_runs import request
 
 from cpool_flow.agents.claude import Claude
 from cpool_flow.agents.claude_schema import enforceable
-from cpool_flow.agents.presence import agents_present
 from cpool_flow.agents.protocol import Invocation, private_files
 from cpool_flow.errors import InvalidInput
 
@@ -172,19 +171,3 @@ def test_a_plain_schema_is_handed_to_the_cli(schema: Any) -> None:
 )
 def test_a_schema_that_the_cli_would_refuse_is_not(schema: Any) -> None:
     assert enforceable(schema) is None
-
-
-def test_doctor_sees_programs_and_accounts_by_name_only(tmp_path: Path, path: str) -> None:
-    home = tmp_path / "home"
-    (home / ".claude").mkdir(parents=True)
-    (missing,) = agents_present({"PATH": "/nowhere", "HOME": str(home)})
-    assert (missing.program, missing.version_command, missing.signed_in) == (None, None, False)
-    assert missing.help is not None
-    assert "npm install" in missing.help
-    (stranger,) = agents_present({"PATH": path, "HOME": str(home)})
-    assert stranger.version_command == (f"{path}/claude", "--version")
-    assert stranger.help is not None
-    assert "/login" in stranger.help
-    (home / ".claude" / ".credentials.json").touch()
-    assert agents_present({"PATH": path, "HOME": str(home)})[0].signed_in
-    assert agents_present({"PATH": path, "ANTHROPIC_API_KEY": "k"})[0].signed_in

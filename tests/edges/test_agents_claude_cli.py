@@ -76,6 +76,25 @@ def test_a_refused_tool_is_a_denial(desk: Desk) -> None:
     assert os.listdir(desk.place) == []
 
 
+def test_in_plan_mode_the_plan_is_the_answer(desk: Desk) -> None:
+    """Measured: headless there is no tool that hands in a plan, and asking for it is no refused tool."""
+    leave = Reply("first", tool=("ExitPlanMode", {"plan": "1. do it"}))
+    with ModelServer([leave, Reply("1. do it")]) as server:
+        found = desk.run(server, config={"permission_mode": "plan", "allowed_tools": ["ExitPlanMode"]})
+    assert (found.kind, found.answer, found.denials) == (None, "1. do it", ())
+    assert "ExitPlanMode" not in [tool["name"] for tool in server.requests[0]["tools"]]
+    assert "No such tool available: ExitPlanMode" in sent(server)
+
+
+def test_in_plan_mode_what_writes_is_refused_even_where_it_is_allowed(desk: Desk) -> None:
+    write = Reply(tool=("Write", {"file_path": str(desk.place / "out.txt"), "content": "x"}))
+    command = Reply(tool=("Bash", {"command": "python3 -c 'print(1)'", "description": "print"}))
+    with ModelServer([write, command, Reply("1. do it")]) as server:
+        found = desk.run(server, config={"permission_mode": "plan", "allowed_tools": ["Write", "Bash(python3 *)"]})
+    assert (found.kind, found.denials) == ("permission_denied", ("Write", "Bash"))
+    assert os.listdir(desk.place) == []
+
+
 def test_tools_are_allowed_and_taken_away_by_name(desk: Desk) -> None:
     config = {"permission_mode": "dontAsk", "allowed_tools": ["Bash(python3 *)", "Edit"], "disallowed_tools": ["Write", "WebFetch"]}
     with ModelServer([Reply(tool=("Bash", {"command": "python3 -c 'print(1)'"})), Reply("ran")]) as server:

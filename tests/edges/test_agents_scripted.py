@@ -206,3 +206,16 @@ def test_a_missing_script_is_refused(tmp_path: Path) -> None:
 def test_an_empty_prompt_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match="the prompt is empty"):
         Scripted().prepare(request(tmp_path, " \n", config={"script": "x"}))
+
+
+def test_it_ends_where_it_may_spend_no_more(stage: Stage) -> None:
+    dear = "default: {answer: x, cost_usd: 0.75, edits: {a: b}}"
+    found = stage.play(dear, config={"max_budget_usd": 0.5})
+    assert (found.kind, found.error, found.cost_usd) == ("budget", "Reached maximum budget ($0.5)", 0.5)
+    assert stage.play(dear, config={"max_budget_usd": 0.5}, budget_usd=0.25).cost_usd == 0.25
+    assert stage.play(dear, budget_usd=0.75).kind is None
+
+
+def test_whoever_is_interrupted_says_what_was_spent(stage: Stage) -> None:
+    found = stage.play("default: {edits: {started: x}, hang: true, cost_usd: 0.25}", stop_when=(stage.place / "started").exists)
+    assert (found.kind, found.cost_usd) == ("cancelled", 0.25)

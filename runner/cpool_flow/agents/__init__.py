@@ -10,6 +10,9 @@ from cpool_flow.agents.protocol import Adapter
 # Where each adapter is: a module of this package, and its class there.
 ADAPTERS = {
     "claude": ("claude", "Claude"),
+    "codex": ("codex", "Codex"),
+    "gemini": ("gemini", "Gemini"),
+    "opencode": ("opencode", "Opencode"),
     "command": ("command", "Command"),
     "scripted": ("scripted", "Scripted"),
 }

@@ -11,12 +11,10 @@ import json
 import os
 import signal
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime, tzinfo
-from zoneinfo import ZoneInfo
 
 from cpool_flow.agents.claude_reader import ClaudeReader
 from cpool_flow.agents.claude_schema import enforceable, in_words
-from cpool_flow.agents.environment import agent_environment, fits, program, prompt_bytes
+from cpool_flow.agents.environment import NETWORK, agent_environment, fits, process_zone, program, prompt_bytes
 from cpool_flow.agents.protocol import AgentRequest, Capabilities, Invocation, Ladder, PrivateFile
 from cpool_flow.capabilities import ALL_KEYS
 from cpool_flow.model import AgentConfig
@@ -32,9 +30,7 @@ CREDENTIALS = (
 _NEEDS = (
     "ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "CLAUDE_CODE_OAUTH_TOKEN", "ANTHROPIC_BASE_URL", "ANTHROPIC_CUSTOM_HEADERS",
     "ANTHROPIC_MODEL", "ANTHROPIC_SMALL_FAST_MODEL", "ANTHROPIC_DEFAULT_*", "CLAUDE_CONFIG_DIR", "IS_SANDBOX", "USER",
-    "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "no_proxy", "all_proxy",
-    "SSL_CERT_FILE", "SSL_CERT_DIR", "NODE_EXTRA_CA_CERTS", "CLAUDE_CODE_CERT_STORE",
-    "CLAUDE_CODE_CLIENT_CERT", "CLAUDE_CODE_CLIENT_KEY", "CLAUDE_CODE_CLIENT_KEY_PASSPHRASE",
+    *NETWORK, "CLAUDE_CODE_CERT_STORE", "CLAUDE_CODE_CLIENT_CERT", "CLAUDE_CODE_CLIENT_KEY", "CLAUDE_CODE_CLIENT_KEY_PASSPHRASE",
 )  # fmt: skip
 # A cloud's variables go along only where the switch for that cloud is set.
 _CLOUDS = {
@@ -88,7 +84,7 @@ class Claude:
             max_turns=request.config.max_turns,
             schema_asked=request.schema is not None,
             allow_denials=request.allow_denials,
-            zone=_zone(process_environment(request).get("TZ")),
+            zone=process_zone(process_environment(request)),
         )
 
 
@@ -154,11 +150,3 @@ def _texts(request: AgentRequest, schema_in_words: bool) -> Iterator[tuple[str, 
         yield "--mcp-config", json.dumps({"mcpServers": config.mcp_servers})
     if config.settings:
         yield "--settings", json.dumps(config.settings)
-
-
-def _zone(name: str | None) -> tzinfo:
-    """The time zone in which the process names clock times."""
-    try:
-        return ZoneInfo(name) if name else datetime.now().astimezone().tzinfo or UTC
-    except (ValueError, OSError, LookupError):
-        return UTC

@@ -31,6 +31,7 @@ class Transcript:
     reported_turns: int = 0
     input_tokens: int = 0
     output_tokens: int = 0
+    cached_tokens: int = 0
     cost_usd: float | None = 0.0
     denials: dict[str, str] = field(default_factory=dict)  # tool by id of its use
     resets_at: float | None = None
@@ -53,6 +54,11 @@ class Transcript:
         kind = event.get("type")
         take = _EVENTS.get(kind) if isinstance(kind, str) else None
         return take(self, event) if take else None
+
+    @property
+    def tokens(self) -> tuple[int, int]:
+        """Input and output so far, those of a turn included that has no result yet."""
+        return _added((self.input_tokens, self.output_tokens), self._message_tokens)
 
     def _system(self, event: Mapping[str, Any]) -> str | None:
         match event.get("subtype"):
@@ -127,6 +133,7 @@ class Transcript:
         spent = _tokens(event.get("usage"))
         spent = spent if any(spent) else self._message_tokens
         self.input_tokens, self.output_tokens = _added((self.input_tokens, self.output_tokens), spent)
+        self.cached_tokens += _count(_mapping(event.get("usage")).get("cache_read_input_tokens"))
         self._message_tokens = (0, 0)
         for number, denial in enumerate(map(_mapping, _list(event.get("permission_denials")))):
             self.denials[_text(denial.get("tool_use_id")) or str(number)] = _text(denial.get("tool_name")) or "a tool"

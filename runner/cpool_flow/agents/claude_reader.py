@@ -18,6 +18,8 @@ from cpool_flow.agents.protocol import AgentResult, Ending, StopReason
 class ClaudeReader:
     """`zone` is that of the agent's process. `dollars_before` is what a warm process had spent before this turn."""
 
+    futile = False
+
     def __init__(
         self,
         *,
@@ -47,6 +49,9 @@ class ClaudeReader:
     def feed(self, line: bytes) -> str | None:
         return self._transcript.feed(line)
 
+    def warn(self, line: bytes) -> None:
+        """Of stderr only the end is asked, when all is over."""
+
     def stopping(self, reason: StopReason) -> None:
         if self.turn_over:
             self._left_over = True
@@ -58,14 +63,17 @@ class ClaudeReader:
         outcome = self._outcome(ending)
         kind, error = verdict(outcome) or (None, "")
         limited = kind == "rate_limited"
+        input_tokens, output_tokens = seen.tokens
         return AgentResult(
             kind=kind,
             error=error,
             answer=outcome.answer,
             cost_usd=self._cost(kind == "invalid"),
+            cost_at_least=seen.result is not None and not self.turn_over,
             turns=outcome.turns if seen.result is not None else None,
-            input_tokens=seen.input_tokens,
-            output_tokens=seen.output_tokens,
+            input_tokens=input_tokens,
+            output_tokens=output_tokens,
+            cached_tokens=seen.cached_tokens,
             session_id=seen.session_id,
             model=seen.model,
             denials=tuple(seen.denials.values()),

@@ -16,7 +16,12 @@ from cpool_flow.model import AgentConfig
 
 class Command:
     name = "command"
-    capabilities = Capabilities(keys=frozenset({"system_prompt"}))
+    # The model is only a name: what an attempt is listed under, and what it is priced by. Nobody holds a program back, so it takes the
+    # modes that let an agent do what it wants, and no other.
+    capabilities = Capabilities(
+        keys=frozenset({"model", "system_prompt", "permission_mode"}),
+        values={"permission_mode": frozenset({"acceptEdits", "bypassPermissions", "auto"})},
+    )
     credentials: tuple[str, ...] = ()
     ladder: Ladder = ((signal.SIGTERM, 10.0),)
 
@@ -37,6 +42,7 @@ class Command:
 class CommandReader:
     tool_running = False
     turn_over = False
+    futile = False
 
     def __init__(self) -> None:
         self._answer = bytearray()
@@ -48,6 +54,9 @@ class CommandReader:
         if not self._too_long:
             self._answer += line + b"\n"
         return line[:200].decode("utf-8", "replace").strip() or None
+
+    def warn(self, line: bytes) -> None:
+        """Of stderr only the end is asked, when all is over."""
 
     def stopping(self, reason: StopReason) -> None:
         self._stopped = reason

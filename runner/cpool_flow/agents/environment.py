@@ -8,11 +8,18 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime, tzinfo
+from zoneinfo import ZoneInfo
 
 from cpool_flow.agents.protocol import AgentRequest, Invocation
 from cpool_flow.errors import InvalidInput
 
 NEEDED = ("PATH", "HOME", "LANG", "LC_*", "TERM", "TMPDIR", "TZ")
+# How a CLI reaches its server from here.
+NETWORK = (
+    "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "no_proxy", "all_proxy",
+    "SSL_CERT_FILE", "SSL_CERT_DIR", "NODE_EXTRA_CA_CERTS",
+)  # fmt: skip
 # Linux takes no argument and no variable of 128 KiB or more, the byte at its end included.
 MAX_BYTES = 128 * 1024 - 1
 
@@ -56,3 +63,17 @@ def prompt_bytes(prompt: str) -> bytes:
     if not prompt.strip():
         raise InvalidInput("the prompt is empty")
     return prompt.encode("utf-8", "replace")
+
+
+def instructed(instructions: str | None, prompt: str) -> str:
+    """The prompt of an agent that takes no system prompt: the instructions stand before it."""
+    return f"<instructions>\n{instructions}\n</instructions>\n\n{prompt}" if instructions else prompt
+
+
+def process_zone(environment: Mapping[str, str]) -> tzinfo:
+    """The time zone in which a process with this environment names clock times."""
+    name = environment.get("TZ")
+    try:
+        return ZoneInfo(name) if name else datetime.now().astimezone().tzinfo or UTC
+    except (ValueError, OSError, LookupError):
+        return UTC

@@ -6,8 +6,10 @@ import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib import import_module
 
-from cpool_flow.agents.claude import INSTALL, PROGRAM
+from cpool_flow import agents
+from cpool_flow.capabilities import Capabilities
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +19,7 @@ class Presence:
     agent: str
     program: str | None
     signed_in: bool | None
+    can: Capabilities
     help: str | None = None
 
     @property
@@ -24,20 +27,58 @@ class Presence:
         return (self.program, "--version") if self.program else None
 
 
+@dataclass(frozen=True, slots=True)
+class _Account:
+    """Where an agent's account shows: variables, one of which is enough, and files, below a folder that a variable may name."""
+
+    variables: tuple[str, ...]
+    folder: str
+    moved_by: str
+    files: tuple[str, ...]
+    how: str
+
+
+_ACCOUNTS = {
+    "claude": _Account(
+        (
+            "ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "CLAUDE_CODE_OAUTH_TOKEN", "CLAUDE_CODE_USE_BEDROCK", "CLAUDE_CODE_USE_VERTEX",
+            "CLAUDE_CODE_USE_FOUNDRY",
+        ),
+        ".claude", "CLAUDE_CONFIG_DIR", (".credentials.json",), "run `claude`, then `/login`; or set ANTHROPIC_API_KEY",
+    ),
+    "codex": _Account(
+        ("OPENAI_API_KEY", "CODEX_API_KEY", "CODEX_ACCESS_TOKEN", "AZURE_OPENAI_API_KEY"),
+        ".codex", "CODEX_HOME", ("auth.json",), "run `codex login`; or set CODEX_API_KEY",
+    ),
+    "gemini": _Account(
+        ("GEMINI_API_KEY", "GOOGLE_API_KEY", "GOOGLE_GENAI_USE_VERTEXAI", "GOOGLE_GENAI_USE_GCA"),
+        "", "GEMINI_CLI_HOME", (".gemini/oauth_creds.json", ".gemini/.env"), "run `gemini` and sign in; or set GEMINI_API_KEY",
+    ),
+    "opencode": _Account(
+        (
+            "OPENCODE_AUTH_CONTENT", "OPENCODE_API_KEY", "ANTHROPIC_API_KEY", "OPENAI_API_KEY", "OPENROUTER_API_KEY", "GEMINI_API_KEY",
+            "GOOGLE_GENERATIVE_AI_API_KEY", "GROQ_API_KEY", "MISTRAL_API_KEY", "DEEPSEEK_API_KEY", "XAI_API_KEY", "AZURE_API_KEY",
+        ),
+        ".local/share", "XDG_DATA_HOME", ("opencode/auth.json",), "run `opencode auth login`; or set the key of a provider",
+    ),
+}  # fmt: skip
+
+
 def agents_present(environment: Mapping[str, str]) -> tuple[Presence, ...]:
     """Each agent that is a program of its own."""
-    program = shutil.which(PROGRAM, path=environment.get("PATH", os.defpath))
-    signed_in = _signed_in(environment)
-    sign_in = None if signed_in else "sign in: run `claude`, then `/login`; or set ANTHROPIC_API_KEY"
-    return (Presence("claude", program, signed_in, sign_in if program else f"install it: {INSTALL}"),)
+    return tuple(_presence(name, account, environment) for name, account in _ACCOUNTS.items())
 
 
-_CREDENTIALS = ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "CLAUDE_CODE_OAUTH_TOKEN")
-_CLOUDS = ("CLAUDE_CODE_USE_BEDROCK", "CLAUDE_CODE_USE_VERTEX", "CLAUDE_CODE_USE_FOUNDRY")
+def _presence(name: str, account: _Account, environment: Mapping[str, str]) -> Presence:
+    adapter, module = agents.adapter(name), import_module(f"cpool_flow.agents.{name}")
+    program = shutil.which(module.PROGRAM, path=environment.get("PATH", os.defpath))
+    signed_in = _signed_in(account, environment)
+    help = None if program and signed_in else f"sign in: {account.how}" if program else f"install it: {module.INSTALL}"
+    return Presence(name, program, signed_in, adapter.capabilities, help)
 
 
-def _signed_in(environment: Mapping[str, str]) -> bool:
-    if any(environment.get(name) for name in (*_CREDENTIALS, *_CLOUDS)):
+def _signed_in(account: _Account, environment: Mapping[str, str]) -> bool:
+    if any(environment.get(name) for name in account.variables):
         return True
-    folder = environment.get("CLAUDE_CONFIG_DIR") or os.path.join(environment.get("HOME", ""), ".claude")
-    return os.path.exists(os.path.join(folder, ".credentials.json"))
+    folder = environment.get(account.moved_by) or os.path.join(environment.get("HOME", ""), account.folder)
+    return any(os.path.exists(os.path.join(folder, file)) for file in account.files)

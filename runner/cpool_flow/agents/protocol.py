@@ -3,7 +3,7 @@
 Knows no agent. An adapter starts nothing and stops nothing: it says what to start, and judges what came out.
 
 Order of calls, for one attempt: `check` (once per run, before it starts), `prepare`, `reader`; then `Reader.feed` for
-each line of stdout, `Reader.stopping` at most once and at the moment at which we begin to stop the process, and
+each line of stdout and `Reader.warn` for each of stderr, as they come, `Reader.stopping` at most once and at the moment at which we begin to stop the process, and
 `Reader.finish` once, when the process has ended. One thread at a time.
 """
 
@@ -115,7 +115,9 @@ class Ending:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentResult:
     """What came of an attempt. `kind` None is success, as far as the agent's own words prove it: whether the answer
-    fits the step is asked later. None where unknown: an unknown cost is not zero. `resets_at` is in seconds since the epoch.
+    fits the step is asked later. None where unknown: an unknown cost is not zero. `cost_at_least`: more was spent than `cost_usd`, or may
+    have been. `cached_tokens` are those of the input that came from a cache, and count among it; `counts_session`: tokens are those of the
+    whole session, earlier attempts included. `resets_at` is in seconds since the epoch.
 
     Texts are as the agent printed them: not masked, not cut.
     """
@@ -125,12 +127,15 @@ class AgentResult:
     answer: str = ""
     cost_usd: float | None = None
     turns: int | None = None
-    input_tokens: int = 0
-    output_tokens: int = 0
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cached_tokens: int | None = None
     session_id: str | None = None
     model: str | None = None
     denials: tuple[str, ...] = ()
     resets_at: float | None = None
+    cost_at_least: bool = False
+    counts_session: bool = False
 
 
 class Reader(Protocol):
@@ -143,6 +148,14 @@ class Reader(Protocol):
     @property
     def turn_over(self) -> bool:
         """Whether the whole result was read and nothing of the agent is left to wait for but its exit."""
+
+    @property
+    def futile(self) -> bool:
+        """Whether nothing good can come any more of a turn that is not over: it asks a server again and again that refuses it.
+        The process is stopped then, without `stopping`, and `finish` says why."""
+
+    def warn(self, line: bytes) -> None:
+        """Take one line of stderr."""
 
     def feed(self, line: bytes) -> str | None:
         """Take one line without its line feed (the last one too, whole or not); a short line for the live view, or None.

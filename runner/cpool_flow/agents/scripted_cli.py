@@ -37,7 +37,9 @@ class Refused(Exception):
 def main() -> int:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     task = json.load(sys.stdin)
-    call = task["call"]
+    call = within_budget(task["call"], task.get("budget_usd"))
+    if call.get("cost_usd"):
+        signal.signal(signal.SIGINT, lambda number, frame: interrupted(call, task))
     emit(type="system", subtype="init", session_id=task["session_id"], cwd=os.getcwd(), model=task["model"], tools=[])
     time.sleep(call.get("seconds", 0))
     try:
@@ -51,6 +53,20 @@ def main() -> int:
         return int(call.get("exit_code", 1))
     failed = finish(call, task)
     return int(call.get("exit_code", failed))
+
+
+def within_budget(call: dict[str, Any], budget: float | None) -> dict[str, Any]:
+    """A call that would cost more than it may ends when that is spent."""
+    if budget is None or (call.get("cost_usd") or 0) <= budget:
+        return call
+    return {"seconds": call.get("seconds", 0), "error": "budget", "message": f"Reached maximum budget (${budget:g})", "cost_usd": budget}
+
+
+def interrupted(call: dict[str, Any], task: dict[str, Any]) -> None:
+    """Whoever is interrupted still says what was spent, and leaves."""
+    fields = {"subtype": "error_during_execution", "is_error": True, "terminal_reason": "aborted_tools", "num_turns": 1, "usage": {}}
+    emit(type="result", session_id=task["session_id"], total_cost_usd=call["cost_usd"], permission_denials=[], **fields)
+    os._exit(0)
 
 
 def finish(call: dict[str, Any], task: dict[str, Any]) -> bool:

@@ -5,12 +5,16 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from cpool_flow import __version__
 from cpool_flow.cli.json_output import print_json
+
+if TYPE_CHECKING:
+    from cpool_flow.agents.presence import Presence
+    from cpool_flow.capabilities import Capabilities
 
 
 @click.command("doctor", short_help="Say what is installed, what is missing, and how to get it.")
@@ -26,7 +30,23 @@ def doctor_command(project: str | None, as_json: bool) -> int:
             print(f"{'ok     ' if check['ok'] else 'missing' if check['needed'] else 'no     '} {check['name']:<18} {check['found']}")
             if check["help"] and not check["ok"]:
                 print(f"        help: {check['help']}")
+            if "can" in check and check["found"] != "not found":
+                print(f"        can:  {_shown(check['can'])}")
     return 0 if all(check["ok"] for check in checks if check["needed"]) else 1
+
+
+def _shown(can: dict[str, Any]) -> str:
+    words = [_ABILITIES[name] for name in _ABILITIES if can[name]] or ["nothing but its prompt"]
+    return f"{', '.join(words)}; config: {' '.join(can['config'])}"
+
+
+_ABILITIES = {
+    "resume": "go on in a session",
+    "fork": "copy a session",
+    "schema": "be held to a schema",
+    "cost": "report its cost",
+    "tokens": "count its tokens",
+}
 
 
 def _check(name: str, ok: bool, found: str, help: str = "", *, needed: bool = True) -> dict[str, Any]:
@@ -60,31 +80,42 @@ def _shell() -> dict[str, Any]:
 
 
 def _agents() -> list[dict[str, Any]]:
-    from cpool_flow.agents.presence import Presence, agents_present
-    from cpool_flow.errors import FlowError
+    from cpool_flow.agents.presence import agents_present
+
+    return [
+        {
+            **_check(
+                f"agent {agent.agent}",
+                agent.program is not None and agent.signed_in is not False,
+                _version(agent),
+                agent.help or "",
+                needed=False,
+            ),
+            "can": _abilities(agent.can),
+        }
+        for agent in agents_present(os.environ)
+    ]
+
+
+def _version(agent: Presence) -> str:
+    from cpool_flow.errors import FlowError, printable
     from cpool_flow.process import Command, run_to_end
 
-    def version(agent: Presence) -> str:
-        if agent.version_command is None:
-            return "not found"
-        try:
-            ended = run_to_end(Command(agent.version_command, "/", dict(os.environ)), timeout_seconds=60)
-        except FlowError as error:
-            return str(error)
-        signed_in = "" if agent.signed_in is None else ", signed in" if agent.signed_in else ", not signed in"
-        return f"{ended.stdout.decode('utf-8', 'replace').strip()} ({agent.program}){signed_in}"
+    if agent.version_command is None:
+        return "not found"
+    try:
+        ended = run_to_end(Command(agent.version_command, "/", dict(os.environ)), timeout_seconds=60)
+    except FlowError as error:
+        return str(error)
+    signed_in = "" if agent.signed_in is None else ", signed in" if agent.signed_in else ", not signed in"
+    lines = ended.stdout.decode("utf-8", "replace").strip().splitlines() or ["no version"]
+    return f"{printable(lines[-1])} ({agent.program}){signed_in}"
 
-    found = agents_present(os.environ)
-    return [
-        _check(
-            f"agent {agent.agent}",
-            agent.program is not None and agent.signed_in is not False,
-            version(agent),
-            agent.help or "",
-            needed=False,
-        )
-        for agent in found
-    ]
+
+def _abilities(can: Capabilities) -> dict[str, Any]:
+    """What a step may ask of an agent, beside its prompt."""
+    named = ("resume", "fork", "schema", "cost", "tokens")
+    return {**{name: getattr(can, name) for name in named}, "config": sorted(can.keys)}
 
 
 def _repository(project: str | None) -> list[dict[str, Any]]:

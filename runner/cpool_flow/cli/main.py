@@ -50,8 +50,8 @@ Exit codes:
   0    succeeded
   1    a step failed
   2    file, arguments or usage wrong: nothing was started
-  3    the run's time ran out
-  4    waits for a person: `cpool-flow resume` goes on
+  3    the run's budget or time ran out
+  4    waits for a person, or for a usage limit past --wait-max: `cpool-flow resume` goes on
   5    our own error, or the disk failed: the run can be resumed
   130  cancelled by Ctrl-C or `cpool-flow cancel`; 143 by SIGTERM"""
 

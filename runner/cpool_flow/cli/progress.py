@@ -13,13 +13,16 @@ from contextlib import suppress
 from typing import TextIO
 
 from cpool_flow import events
-from cpool_flow.cli.summary import approve_command, question_lines, summary_lines, took, totals
+from cpool_flow.cli.summary import approve_command, clock_time, question_lines, summary_lines, took, totals
 from cpool_flow.errors import printable
 from cpool_flow.journal import Recorded
+from cpool_flow.spending import dollars
 from cpool_flow.state import State
 
 HEARTBEAT_SECONDS = 60.0
 SHOWN_TASKS = 3
+# Why an attempt is made again that costs no retry, where other lines say it.
+UNTOLD = ("recovered", "lost when the coordinator died", "rerun by decision")
 
 
 class PlainProgress:
@@ -73,7 +76,10 @@ class PlainProgress:
                 return _row(event.task, "started", event.slot or "", event.agent or "", how)
             case events.AttemptFinished():
                 return self._finished(event, state)
-            case events.RetryScheduled() if not event.free or event.reason == "usage limit":
+            case events.AgentParked():
+                named = "" if event.named else "it does not say until when"
+                return _row(event.agent, "parked", "usage limit", f"resumes {clock_time(event.until, at)}", named)
+            case events.RetryScheduled() if not event.free or event.reason not in UNTOLD:
                 return _row(event.task, "waiting", event.reason, f"again in {event.not_before - at:.1f}s" if event.not_before > at else "")
             case events.TaskClosed() if not _is_told(event, state):
                 return _row(event.task, event.status, event.reason)
@@ -114,7 +120,7 @@ class PlainProgress:
         task = state.tasks[event.task]
         attempt = task.attempts[event.number - 1]
         time = took((attempt.ended_at or 0) - attempt.started_at)
-        cost = f"${event.cost_usd:.2f}" if event.cost_usd else ""
+        cost = dollars(event.cost_usd) if event.cost_usd else ""
         if event.error_kind is None:
             return _row(event.task, "success" if attempt.started.kind == "normal" else "recovered", time, cost)
         return _row(event.task, event.error_kind, time, cost, event.reason)

@@ -22,9 +22,10 @@ from cpool_flow.errors import InvalidInput, OperationFailed, Problem, did_you_me
 from cpool_flow.journal import Recorded
 from cpool_flow.model import AGENTS, LATER_AGENTS, parse_positive_duration
 from cpool_flow.run_folder import RunFolder
+from cpool_flow.spending import dollars
 from cpool_flow.state import State
 
-LATER_OPTIONS = ("budget", "pool", "record", "allow-unpriced", "trust", "allow-untrusted-checkout")
+LATER_OPTIONS = ("pool", "record", "trust", "allow-untrusted-checkout")
 
 
 class Duration(click.ParamType[float]):
@@ -36,6 +37,19 @@ class Duration(click.ParamType[float]):
         except ValueError as error:
             self.fail(str(error), param, ctx)
         return seconds
+
+
+class Dollars(click.ParamType[float]):
+    name = "US dollars"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        try:
+            usd = float(str(value).strip().removeprefix("$"))
+        except ValueError:
+            self.fail(f"`{printable(str(value))[:40]}` is no amount of US dollars, such as 2.50", param, ctx)
+        if not 0 < usd < inf:
+            self.fail("a budget is more than zero US dollars", param, ctx)
+        return usd
 
 
 class Agent(click.ParamType[str]):
@@ -55,7 +69,8 @@ class Agent(click.ParamType[str]):
 
 @dataclass(frozen=True)
 class Manner:
-    """How a run is followed: what is printed, whether it is left alone, how long it stays when only a person can go on (seconds)."""
+    """How a run is followed: what is printed, whether it is left alone, how long it stays when only a person, or the end of a usage
+    limit, can go on (seconds)."""
 
     quiet: bool
     as_events: bool
@@ -73,6 +88,10 @@ class Manner:
     @property
     def patience_seconds(self) -> float:
         return self.wait_max if self.wait_max is not None else inf if self.stay or self.has_person else 0.0
+
+    @property
+    def limit_patience_seconds(self) -> float:
+        return inf if self.wait_max is None else self.wait_max
 
 
 def manner_of(options: dict[str, Any]) -> Manner:
@@ -93,7 +112,7 @@ def _refuse_later(ctx: click.Context, param: click.Parameter, value: Any) -> Non
 def _later(command: Any) -> Any:
     """Options of later versions are refused by name, never unknown."""
     for name in LATER_OPTIONS:
-        flag = name in ("allow-unpriced", "allow-untrusted-checkout")
+        flag = name == "allow-untrusted-checkout"
         command = click.option(f"--{name}", hidden=True, is_flag=flag, callback=_refuse_later, expose_value=False, default=None)(command)
     return command
 
@@ -105,7 +124,9 @@ def output_options(command: Any) -> Any:
         click.option("--events", "as_events", is_flag=True, help="Events as JSON lines on stdout."),
         click.option("--json", "as_json", is_flag=True, help="The result as one JSON document on stdout."),
         click.option("--detach", is_flag=True, help="Start, print the run's id, and leave it running."),
-        click.option("--wait-max", type=Duration(), metavar="T", help="How long to stay when only a person can go on."),
+        click.option(
+            "--wait-max", type=Duration(), metavar="T", help="How long to stay when only a person, or the end of a usage limit, can go on."
+        ),
         click.option("--auto-approve", is_flag=True, help="Say yes to every step that asks for approval."),
         click.option("--stay", is_flag=True, hidden=True),
     ):
@@ -118,6 +139,8 @@ def output_options(command: Any) -> Any:
 @click.option("-a", "--arg", "arguments", multiple=True, metavar="K=V", help="An argument: K=TEXT, K=@FILE, K:=JSON.")
 @click.option("--args-file", metavar="FILE", help="Arguments from a YAML or JSON file; `-` is stdin.")
 @click.option("--slots", type=click.IntRange(1, 1000), help="How much runs at once.")
+@click.option("--budget", type=Dollars(), metavar="USD", help="Most US dollars that the run may spend.")
+@click.option("--allow-unpriced", is_flag=True, help="With a budget: also agents whose cost nobody knows.")
 @click.option("--timeout", type=Duration(), metavar="T", help="Time of the whole run, such as 30m.")
 @click.option("--agent", type=Agent(), metavar="NAME", help="This agent in place of every other.")
 @click.option("--isolation", type=click.Choice(["none", "worktree"]), help="Where steps work.")
@@ -143,6 +166,8 @@ def run_command(project: str | None, /, workflow: str, **options: Any) -> int:
         args_file=options["args_file"],
         slots=options["slots"],
         timeout_seconds=options["timeout"],
+        budget_usd=options["budget"],
+        allow_unpriced=options["allow_unpriced"],
         agent=options["agent"],
         isolation=options["isolation"],
         run_id=options["run_id"],
@@ -157,16 +182,19 @@ def run_command(project: str | None, /, workflow: str, **options: Any) -> int:
 @click.command("resume", short_help="Go on with a run after a crash, a cancel or a failure.")
 @click.argument("run", default="last")
 @click.option("--decide", "decisions", multiple=True, metavar="STEP=rerun|skip|fail", help="What to do with a step that may have happened.")
+@click.option("--budget", type=Dollars(), metavar="USD", help="Another budget of the run; what it has spent counts.")
 @click.option("--starting", is_flag=True, hidden=True)
 @output_options
 @click.pass_obj
-def resume_command(project: str | None, /, run: str, decisions: tuple[str, ...], starting: bool, **options: Any) -> int:
+def resume_command(
+    project: str | None, /, run: str, decisions: tuple[str, ...], budget: float | None, starting: bool, **options: Any
+) -> int:
     """Go on with a run: finished steps are not run again, failed ones are.
 
     A run that succeeded is left as it is. The arguments stay those that it was started with.
     """
     manner = manner_of(options)
-    return work_on(find_run(project, run), manner, starting=starting, decisions=decisions)
+    return work_on(find_run(project, run), manner, starting=starting, decisions=decisions, budget_usd=budget)
 
 
 def _warn(warnings: Sequence[Problem], quiet: bool) -> None:
@@ -178,7 +206,13 @@ def _warn(warnings: Sequence[Problem], quiet: bool) -> None:
 
 
 def work_on(
-    folder: RunFolder, manner: Manner, *, starting: bool, decisions: tuple[str, ...] = (), warn: Callable[[], None] = lambda: None
+    folder: RunFolder,
+    manner: Manner,
+    *,
+    starting: bool,
+    decisions: tuple[str, ...] = (),
+    budget_usd: float | None = None,
+    warn: Callable[[], None] = lambda: None,
 ) -> int:
     """Work on a run, or leave it to a coordinator of its own; the exit code. `warn` says what there is to say before the first step."""
     from cpool_flow import coordinator, history
@@ -193,9 +227,10 @@ def work_on(
         _print_result(folder, run, manner)
         return 0
     chosen = chosen_decisions(decisions, run.state)
+    _check_budget(budget_usd, run.state)
     if manner.detach:
         warn()
-        return start_detached_run(folder, starting, _handed_on(manner, decisions), manner.as_json)
+        return start_detached_run(folder, starting, _handed_on(manner, decisions, budget_usd), manner.as_json)
     progress = PlainProgress(quiet=manner.quiet)
     person = Person(folder, run.inputs) if manner.has_person else None
 
@@ -218,6 +253,8 @@ def work_on(
         began=began,
         heartbeat=progress.heartbeat,
         patience_seconds=manner.patience_seconds,
+        limit_patience_seconds=manner.limit_patience_seconds,
+        budget_usd=budget_usd,
         auto_approve=manner.auto_approve,
         listen=person.listen if person is not None else nobody,
     )
@@ -232,6 +269,15 @@ def work_on(
     progress.summary(state)
     _print_result(folder, history.Run(folder, run.inputs, state), manner)
     return exit_code(state)
+
+
+def _check_budget(budget_usd: float | None, state: State) -> None:
+    """Raises InvalidInput where a new budget of a run is spent already."""
+    spent = state.spending.spent_usd
+    if budget_usd is not None and budget_usd <= spent:
+        raise InvalidInput(
+            f"`--budget {budget_usd:g}` is the budget of the whole run, which has spent {dollars(spent)} already", help="give it more"
+        )
 
 
 def _print_events(recorded: Iterable[Recorded]) -> None:
@@ -255,9 +301,10 @@ def _print_result(folder: RunFolder, run: Any, manner: Manner) -> None:
             print_output(name, value)
 
 
-def _handed_on(manner: Manner, decisions: tuple[str, ...]) -> list[str]:
+def _handed_on(manner: Manner, decisions: tuple[str, ...], budget_usd: float | None) -> list[str]:
     """The options of the coordinator that is left behind. Nobody sees its exit code, so it stays for a person however long, unless
     told otherwise."""
     waits = [] if manner.wait_max is None else ["--wait-max", f"{manner.wait_max:.3f}s"]
     approves = ["--auto-approve"] if manner.auto_approve else []
-    return [*(waits or ["--stay"]), *approves, *(word for decision in decisions for word in ("--decide", decision))]
+    budget = [] if budget_usd is None else ["--budget", repr(budget_usd)]
+    return [*(waits or ["--stay"]), *approves, *budget, *(word for decision in decisions for word in ("--decide", decision))]

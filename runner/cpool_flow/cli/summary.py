@@ -5,9 +5,12 @@ Computed from the state alone, so it also tells of a run that ended long ago.
 
 from __future__ import annotations
 
+import time
+from datetime import datetime
 from shlex import quote
 
 from cpool_flow.model import duration_text
+from cpool_flow.spending import dollars
 from cpool_flow.state import State
 from cpool_flow.tasks import StepState, Task
 
@@ -23,6 +26,7 @@ def summary_lines(state: State, *, quiet: bool = False, alive: bool = False, ans
         return lines
     lines.append(f"{_verdict(state)} · {totals(state, state.ended_at)}")
     lines += _place_lines(state)
+    lines += limit_lines(state) if not state.finished else []
     asking = [task for name, task in state.approvals.items() if name not in answered]
     lines += [line for task in asking for line in question_lines(task)]
     lines += [f"answered: {', '.join(f'`{name}`' for name in state.approvals if name in answered)}"] if answered else []
@@ -32,7 +36,7 @@ def summary_lines(state: State, *, quiet: bool = False, alive: bool = False, ans
     elif asking:
         lines += [f"answer: {approve_command(state, task.id)} · then: cpool-flow resume {run_id}" for task in asking]
     elif state.status != "success":
-        lines.append(f"look: cpool-flow logs {run_id} · go on: cpool-flow resume {run_id}{_decisions(state)}")
+        lines.append(f"look: cpool-flow logs {run_id} · go on: cpool-flow resume {run_id}{_decisions(state)}{_more_money(state)}")
     return lines
 
 
@@ -54,11 +58,32 @@ def totals(state: State, now: float | None) -> str:
     parts = [f"{sum(step.ended_well for step in steps.values())}/{len(steps)} steps"]
     if state.running:
         parts.append(f"{len(state.running)} running")
-    if state.cost_usd or not state.cost_known:
-        parts.append(f"{'' if state.cost_known else 'at least '}${state.cost_usd:.2f}")
+    parts += spent(state)
     if now is not None:
         parts.append(took(now - state.started_at))
     return " · ".join(parts)
+
+
+def spent(state: State) -> list[str]:
+    """`$0.84`, `at least $0.84 of $5.00`; nothing where there is neither a cost nor a budget."""
+    limit = state.spending.limit_usd
+    if not state.cost_usd and state.cost_known and limit is None:
+        return []
+    of = "" if limit is None else f" of {dollars(limit)}"
+    return [f"{'' if state.cost_known else 'at least '}{dollars(state.cost_usd)}{of}"]
+
+
+def limit_lines(state: State) -> list[str]:
+    """`claude is at its usage limit: resumes 15:20`."""
+    return [f"{agent} is at its usage limit: resumes {clock_time(until)}" for agent, until in state.parked.items()]
+
+
+def clock_time(at: float, now: float | None = None) -> str:
+    """A moment as people here write it: `15:20`, with the day where that is not today, with seconds where it is a minute away."""
+    moment, today = datetime.fromtimestamp(at).astimezone(), datetime.fromtimestamp(now or time.time()).astimezone()
+    soon = abs((moment - today).total_seconds()) < 60
+    clock = moment.strftime("%H:%M:%S" if soon else "%H:%M")
+    return clock if moment.date() == today.date() else f"{moment:%a} {moment.day} {moment:%b} {clock}"
 
 
 def took(seconds: float) -> str:
@@ -96,6 +121,13 @@ def _place_lines(state: State) -> list[str]:
     if closed.directory and closed.branch:
         lines.append(f"directory {closed.directory}")
     return [*lines, *([f"note: {closed.note}"] if closed.note else [])]
+
+
+def _more_money(state: State) -> str:
+    """What a resume of a run that is out of its own budget needs."""
+    limit = state.spending.limit_usd
+    ran_out = state.stopping is not None and state.stopping.cause == "budget"
+    return f" --budget USD (more than {dollars(max(limit, state.spending.spent_usd))})" if ran_out and limit is not None else ""
 
 
 def _decisions(state: State) -> str:

@@ -19,10 +19,21 @@ from cpool_flow.plan import PlannedStep
 Deliver = Callable[[AttemptFinished | Exception], None]
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class Tokens:
+    """What an agent has counted. `cached` are those of `input` that came from a cache."""
+
+    input: int = 0
+    output: int = 0
+    cached: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class Assignment:
     """One attempt to execute. `scope`: the values that its texts may see. `timeout_seconds` covers it with its `verify`.
-    `resume`: the session in which the agent goes on. `item`: that of its fan-out, or of the nearest group around it."""
+    `resume`: the session in which the agent goes on. `item`: that of its fan-out, or of the nearest group around it.
+    `agent`: the step's own, or one that stands in for it. `budget_usd`: what it may spend of a budget, US dollars. `tokens_before`: what
+    the session had come to in which it goes on."""
 
     step: PlannedStep
     task: str
@@ -37,6 +48,9 @@ class Assignment:
     resume: str | None = None
     item: Any = None
     tree: str | None = None
+    agent: str | None = None
+    budget_usd: float | None = None
+    tokens_before: Tokens = Tokens()
 
 
 class Executor(Protocol):

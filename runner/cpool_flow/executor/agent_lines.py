@@ -1,18 +1,18 @@
-"""The output of an agent on its way to two who want it: the log takes chunks as they come, the reader whole lines."""
+"""A stream of an agent on its way to two who want it: the log takes chunks as they come, the reader whole lines."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from cpool_flow.agents.protocol import MAX_LINE_BYTES, Reader
+from cpool_flow.agents.protocol import MAX_LINE_BYTES
 
 
 class AgentLines:
     """A sink of chunks. `end` hands over a last line that has no line feed. Of a line without end only its beginning is kept."""
 
-    def __init__(self, log: Callable[[bytes], object], reader: Reader) -> None:
+    def __init__(self, log: Callable[[bytes], object], read: Callable[[bytes], object]) -> None:
         self._log = log
-        self._reader = reader
+        self._read = read
         self._parts: list[bytes] = []
         self._bytes = 0
 
@@ -39,4 +39,4 @@ class AgentLines:
         line = b"".join(self._parts)
         self._parts.clear()
         self._bytes = 0
-        self._reader.feed(line)
+        self._read(line)

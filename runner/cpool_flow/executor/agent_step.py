@@ -13,6 +13,7 @@ from cpool_flow.agents.protocol import AgentRequest, AgentResult, Ending, privat
 from cpool_flow.executor import Assignment
 from cpool_flow.executor.agent_lines import AgentLines
 from cpool_flow.executor.context import RunContext
+from cpool_flow.executor.cost import priced
 from cpool_flow.executor.logs import TAIL_BYTES, Log, collect, spools, tail
 from cpool_flow.executor.outcome import Outcome, seconds_text, with_output
 from cpool_flow.executor.work import Ended, Watch, Work
@@ -33,15 +34,21 @@ async def run_agent(assignment: Assignment, context: RunContext, work: Work) -> 
     invocation = adapter.prepare(request)
     reader = adapter.reader(request)
     command = Command(invocation.argv, invocation.directory, invocation.environment, invocation.stdin)
-    watch = Watch(_idle_seconds(assignment), lambda: reader.tool_running, lambda: reader.turn_over, reader.stopping)
+    watch = Watch(_idle_seconds(assignment), lambda: reader.tool_running, lambda: reader.turn_over, reader.stopping, lambda: reader.futile)
     spool_out, spool_err = spools(assignment.log, assignment.slot)
     with private_files(invocation), Log(spool_out, context.masker) as log, Log(spool_err, context.masker) as errors:
-        lines = AgentLines(log, reader)
-        ended = await work.run(command, lines, errors, ladder=adapter.ladder, watch=watch)
+        lines, complaints = AgentLines(log, reader.feed), AgentLines(errors, reader.warn)
+        ended = await work.run(command, lines, complaints, ladder=adapter.ladder, watch=watch)
         lines.end()
-    result = reader.finish(_ending(ended, tail(spool_err)))
+        complaints.end()
+    result = _priced(reader.finish(_ending(ended, tail(spool_err))), assignment, context, request)
     collect(assignment.log, assignment.slot)
     return _outcome(result, ended, assignment, context, work, request)
+
+
+def _priced(result: AgentResult, assignment: Assignment, context: RunContext, request: AgentRequest) -> AgentResult:
+    agent = request.config.agent or "claude"
+    return priced(result, agent, request.config.model, context.inputs.pool.file, assignment.tokens_before)
 
 
 def _ending(ended: Ended, stderr: str) -> Ending:
@@ -54,8 +61,12 @@ def _outcome(result: AgentResult, ended: Ended, assignment: Assignment, context:
     outcome = Outcome(
         exit_code=ended.exit.code,
         signal=ended.exit.signal,
-        cost_usd=result.cost_usd,
+        cost_usd=None if result.cost_at_least else result.cost_usd,
+        cost_at_least_usd=result.cost_usd if result.cost_at_least else None,
         turns=result.turns,
+        input_tokens=result.input_tokens,
+        output_tokens=result.output_tokens,
+        cached_tokens=result.cached_tokens,
         session_id=_name(mask(result.session_id or assignment.session_id)),
         model=_name(mask(result.model or request.config.model or "")),
         resets_at=result.resets_at,
@@ -67,7 +78,7 @@ def _outcome(result: AgentResult, ended: Ended, assignment: Assignment, context:
         return outcome.failed("cancelled", work.stopped or "cancelled")
     if ended.how == "timeout":
         return outcome.failed("timeout", f"did not end within {seconds_text(assignment.timeout_seconds)}")
-    if ended.how == "idle":
+    if ended.how == "idle" and result.kind == "timeout":  # else the agent's adapter knows better what it waited for
         return outcome.failed("timeout", f"was silent for {seconds_text(_idle_seconds(assignment))} (`idle_timeout`)")
     kept = replace(outcome, output=context.folder.keep(answer, f"{assignment.log.stem}.txt")) if answer else outcome
     reason, rest = _reason_and_tail(mask(result.error) or result.kind)
@@ -129,6 +140,7 @@ def _request(assignment: Assignment, context: RunContext) -> AgentRequest:
         files=str(files),
         session_id=assignment.session_id,
         resume=assignment.resume,
+        budget_usd=assignment.budget_usd,
         environment=context.public_environment,
         step_environment=context.step_variables(assignment),
         system_prompt=settings.system_prompt(shared, config, context.asked_slot(assignment)),
@@ -154,8 +166,11 @@ def _prompt(assignment: Assignment, context: RunContext) -> str:
 def _config(assignment: Assignment, context: RunContext) -> AgentConfig:
     """The layers merged by the one rule, then their texts rendered. In `cpool.yaml` there is no template, so nothing of it changes."""
     merged = context.inputs.settings_of(assignment.step, context.asked_slot(assignment))
-    agent = assignment.step.agent or merged.config.agent or "claude"
-    values = context.values(merged.config.model_dump(exclude_none=True), assignment.scope)
+    agent = assignment.agent or assignment.step.agent or "claude"
+    config = merged.config
+    if agent != assignment.step.agent:
+        config = config.model_copy(update=dict.fromkeys(settings.OF_ONE_AGENT))
+    values = context.values(config.model_dump(exclude_none=True), assignment.scope)
     script = values.get("script")
     if script is not None:
         copy = context.inputs.pool if "script" in merged.pooled else context.copy(assignment)

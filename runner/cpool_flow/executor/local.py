@@ -78,6 +78,7 @@ class LocalSlots:
 
     async def _outcome(self, assignment: Assignment, work: Work) -> Outcome:
         context = self._context
+        outcome = None
         try:
             head = await context.place.head() if assignment.step.step.expect else None
             outcome = await _work(assignment, context, work)
@@ -92,11 +93,16 @@ class LocalSlots:
                     outcome = await expected(outcome, assignment, context, head)
             return outcome
         except (RenderError, InvalidInput) as error:
-            return Outcome("invalid", context.copy(assignment).told(error, assignment.step.path))
+            return (outcome or _unasked(assignment, work)).instead("invalid", context.copy(assignment).told(error, assignment.step.path))
         except (OperationFailed, OSError) as error:
             if _is_of_disk(error):
                 raise
-            return Outcome("errored", str(error))
+            return (outcome or _unasked(assignment, work)).instead("errored", str(error))
+
+
+def _unasked(assignment: Assignment, work: Work) -> Outcome:
+    """An agent that was not even started has cost nothing."""
+    return Outcome(cost_usd=0.0 if assignment.agent is not None and not work.began else None)
 
 
 def _is_of_disk(error: Exception) -> bool:

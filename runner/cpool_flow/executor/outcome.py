@@ -33,14 +33,31 @@ class Outcome:
     answer: str = ""
     cost_usd: float | None = None
     turns: int | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cached_tokens: int | None = None
     session_id: str | None = None
     model: str | None = None
     resets_at: float | None = None
     artifacts: tuple[str, ...] = ()
+    # What is known of a cost that is not known in full.
+    cost_at_least_usd: float | None = None
 
     def failed(self, kind: str, reason: str, tail: str = "") -> Outcome:
         """The same outcome, failed after all."""
         return replace(self, error_kind=kind, reason=reason, tail=tail or self.tail)
+
+    def instead(self, kind: str, reason: str) -> Outcome:
+        """A failure of ours in place of this outcome: of what was done only what it has cost remains."""
+        return Outcome(
+            kind,
+            reason,
+            cost_usd=self.cost_usd,
+            cost_at_least_usd=self.cost_at_least_usd,
+            turns=self.turns,
+            session_id=self.session_id,
+            model=self.model,
+        )
 
     def masked(self, mask: Callable[[str], str]) -> Outcome:
         """The outcome as it may be written."""
@@ -61,12 +78,16 @@ class Outcome:
             variables=self.variables,
             cost_usd=self.cost_usd,
             turns=self.turns,
+            input_tokens=self.input_tokens,
+            output_tokens=self.output_tokens,
+            cached_tokens=self.cached_tokens,
             session_id=self.session_id,
             model=self.model,
             tree=tree,
             state=state,
             resets_at=self.resets_at,
             artifacts=self.artifacts,
+            cost_at_least_usd=self.cost_at_least_usd,
         )
 
     def _error(self, assignment: Assignment) -> str:

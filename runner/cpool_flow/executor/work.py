@@ -38,12 +38,14 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """What to look at while a process runs. `busy`: silence is normal now; `over`: nothing more is to come of it."""
+    """What to look at while a process runs. `busy`: silence is normal now; `over`: nothing more is to come of it; `futile`: nothing
+    good is, it shall end now."""
 
     idle_seconds: float | None = None
     busy: Callable[[], bool] = lambda: False
     over: Callable[[], bool] = lambda: False
     stopping: Callable[[Literal["cancelled", "timeout"]], None] = lambda reason: None
+    futile: Callable[[], bool] = lambda: False
 
 
 class Work:
@@ -54,6 +56,7 @@ class Work:
         self._loop = asyncio.get_running_loop()
         self.deadline = self._loop.time() + timeout_seconds
         self.stopped: str | None = None
+        self.began = False  # a process of it was started
         self._ladder: Ladder = TERM_LADDER
         self._process: Process | None = None
         self._watch: Watch | None = None
@@ -81,6 +84,7 @@ class Work:
         self._ladder, self._watch = ladder, watch
         timeout = self.remaining_seconds if watch is None else None
         process = self._process = self._processes.spawn(command, stdout=stdout, stderr=stderr, timeout_seconds=timeout, ladder=ladder)
+        self.began = True
         faults.point("after-spawn")
         try:
             if watch is None:
@@ -111,6 +115,9 @@ class Work:
                 if now - over_since >= RESULT_GRACE_SECONDS:
                     by_us = True
                     self._end(process, ladder)
+            elif watch.futile():
+                by_us = True
+                self._end(process, ladder)
             elif now >= self.deadline:
                 how = "timeout"
             elif watch.idle_seconds is not None and now - quiet_since >= watch.idle_seconds:

@@ -1,0 +1,85 @@
+"""An account: what a run, or a sub-workflow of it, has spent, and what its running attempts may still spend. US dollars.
+
+Folded from events, so that it can be told of any run from its journal alone. What may be spent next is `budget.py`. Pure.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from cpool_flow import events
+
+DAY_SECONDS = 86_400
+# Attempts that did not come to the point at which an agent says what it has spent: stopped, or refused by the server.
+CUT_SHORT = frozenset({"lost", "cancelled", "timeout", "rate_limited", "overloaded", "auth", "invalid"})
+
+
+@dataclass(slots=True)
+class Spending:
+    """`spent_usd` is what counts against the limit: all that is known, and of an agent that ended without telling its cost all that it
+    was allowed to spend (unless `allow_unpriced`). `complete`: every cost is known."""
+
+    limit_usd: float | None = None
+    allow_unpriced: bool = False
+    spent_usd: float = 0.0
+    known_usd: float = 0.0
+    complete: bool = True
+    # Spent in each calendar day (UTC), by its number since the epoch.
+    by_day: dict[int, float] = field(default_factory=dict)
+    running: dict[str, events.AttemptStarted] = field(default_factory=dict)
+
+    def apply(self, event: events.Event, at: float) -> None:
+        """Take in a fact that was recorded at `at` (seconds since the epoch)."""
+        match event:
+            case events.RunCreated():
+                self.limit_usd, self.allow_unpriced = event.budget_usd, event.allow_unpriced
+            case events.RunResumed() if event.budget_usd is not None:
+                self.limit_usd = event.budget_usd
+            case events.AttemptStarted():
+                self.running[event.task] = event
+            case events.AttemptFinished():
+                self._settle(event, at)
+
+    @property
+    def held_usd(self) -> float:
+        """What the attempts that run now may spend."""
+        return sum(started.budget_usd or 0.0 for started in self.running.values())
+
+    @property
+    def assumed_usd(self) -> float:
+        """How much of `spent_usd` nobody has reported."""
+        return max(0.0, self.spent_usd - self.known_usd)
+
+    def spent_on(self, day: int) -> float:
+        """What was spent in a calendar day."""
+        return self.by_day.get(day, 0.0)
+
+    def renew(self) -> None:
+        """Begin anew with nothing spent."""
+        self.spent_usd = self.known_usd = 0.0
+
+    def forget(self) -> None:
+        """All of it so far was paid for by another run."""
+        self.renew()
+        self.complete = True
+        self.by_day.clear()
+
+    def _settle(self, finished: events.AttemptFinished, at: float) -> None:
+        started = self.running.pop(finished.task)
+        known = finished.cost_usd if finished.cost_usd is not None else finished.cost_at_least_usd or 0.0
+        unknown = finished.cost_usd is None and started.agent is not None
+        spent = max(known, started.budget_usd or 0.0) if unknown and not self._is_excused(finished) else known
+        self.complete = self.complete and not unknown
+        self.known_usd += known
+        self.spent_usd += spent
+        day = int(at // DAY_SECONDS)
+        self.by_day[day] = self.by_day.get(day, 0.0) + spent
+
+    def _is_excused(self, finished: events.AttemptFinished) -> bool:
+        """Whether only what is known of an unknown cost counts: the rest of what it was allowed would be far too much."""
+        return self.allow_unpriced or finished.error_kind in CUT_SHORT
+
+
+def dollars(usd: float) -> str:
+    """An amount as people write it: `$0.84`, `$0.0031`."""
+    return f"${usd:.2f}" if usd == 0 or usd >= 0.01 else f"${usd:.6f}".rstrip("0").rstrip(".")
