@@ -32,6 +32,7 @@ from cpool_flow.run_place import RunPlace, last_commit, open_place, our_git
 from cpool_flow.run_values import RunValues, fixed_values
 from cpool_flow.secrets import Masker, check_secrets
 from cpool_flow.setup import set_up
+from cpool_flow.shared_slots import shared_slots
 from cpool_flow.state import State
 from cpool_flow.waiting_room import turn_of, wait
 from cpool_flow.workspace import PlainPlace
@@ -114,6 +115,7 @@ class _Coordinator:
                 self._follow,
                 time.time,
                 self._since,
+                slots=shared_slots(self._folder, state.created.slots if state.created is not None else 1, self._environment),
                 patience_seconds=self._wishes.patience_seconds,
                 limit_patience_seconds=self._wishes.limit_patience_seconds,
                 auto_approve=self._wishes.auto_approve,

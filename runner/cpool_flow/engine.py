@@ -20,6 +20,7 @@ from cpool_flow.executor import Assignment, Executor, Tokens
 from cpool_flow.journal import Journal, Recorded
 from cpool_flow.model import Session
 from cpool_flow.run_folder import RunFolder
+from cpool_flow.shared_slots import Held
 from cpool_flow.state import State
 from cpool_flow.tasks import Task, seen
 
@@ -63,6 +64,16 @@ class Values(Protocol):
         """The item of a task, or of the nearest group around it; None where there is none."""
 
 
+class Slots(Protocol):
+    """The slots of the run, of which other runs may have taken some."""
+
+    def take(self, task: str, preferred: int) -> Held | None:
+        """A slot for a task, of this number if it is free; None where all are busy."""
+
+    def give_back(self, task: str) -> None:
+        """The task needs it no more."""
+
+
 class Engine:
     """Drives one run. `follow` is called after each commit with what was recorded."""
 
@@ -75,12 +86,13 @@ class Engine:
         clock: Callable[[], float],
         since: float = 0.0,
         *,
+        slots: Slots,
         patience_seconds: float = 0.0,
         limit_patience_seconds: float = inf,
         auto_approve: bool = False,
         others: Callable[[], Others] = lambda: NOBODY,
     ) -> None:
-        """`since`: a cancel that was asked for before is not meant for us. `patience_seconds`: how long to stay when only a person can
+        """`since`: a cancel that was asked for before is not meant for us. `slots`: those that other runs may have taken. `patience_seconds`: how long to stay when only a person can
         go on, `limit_patience_seconds`: when only the end of a usage limit can. `auto_approve`: every question is answered with yes.
         `others`: says what other runs that share our money have spent."""
         self.state = state
@@ -89,6 +101,8 @@ class Engine:
         self._follow = follow
         self._clock = clock
         self._since = since
+        self._slots = slots
+        self._held: dict[str, Held] = {}
         self._batch: list[tuple[events.Event, float]] = []
         self._results: list[events.AttemptFinished | Exception] = []
         self._woken = asyncio.Event()
@@ -199,6 +213,7 @@ class Engine:
                 raise result
             faults.point("before-result")
             self._committed = False
+            self._slots.give_back(result.task)
             self.note(self._as_stopped(result))
 
     def _as_stopped(self, result: events.AttemptFinished) -> events.AttemptFinished:
@@ -244,7 +259,7 @@ class Engine:
         return await place.tree() if self.state.steps[self.state.tasks[task].step].plan.step.repeat is not None else None
 
     async def _act(self, actions: Iterable[policy.Action], place: Place, values: Values, executor: Executor) -> None:
-        starts = [action for action in actions if isinstance(action, policy.Start)]
+        starts = [action for action in actions if isinstance(action, policy.Start) and self._takes_slot(action)]
         tree = await place.tree() if self._wants_tree(starts, place) else None
         for start in starts:
             self.note(self._started(start, tree))
@@ -276,6 +291,18 @@ class Engine:
         if not starts:
             return False
         return place.versioned or any(policy.is_exclusive(self.state, self.state.tasks[start.task], start.kind) for start in starts)
+
+    def _takes_slot(self, start: policy.Start) -> bool:
+        """Whether nothing is in the way of a start. A slot that another run has taken is asked for again at the next turn."""
+        self._held.pop(start.task, None)
+        if start.slot is None:
+            return True
+        names = self.state.created.slot_names if self.state.created is not None else ()
+        number = names.index(start.slot) + 1 if names else int(start.slot.rpartition("-")[2])
+        held = self._slots.take(start.task, number)
+        if held is not None:
+            self._held[start.task] = held
+        return held is not None
 
     def _started(self, start: policy.Start, tree: str | None) -> events.AttemptStarted:
         task = self.state.tasks[start.task]
@@ -335,6 +362,7 @@ class Engine:
             resume=self._resumed(task) if start.kind == "normal" else None,
             item=values.item(task.id),
             tree=tree,
+            held=self._held.get(task.id),
             agent=start.agent,
             budget_usd=start.budget_usd,
             tokens_before=self._tokens_before(task) if start.kind == "normal" else Tokens(),

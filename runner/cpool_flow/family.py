@@ -31,6 +31,20 @@ def ancestors(created: events.RunCreated) -> Iterator[Path]:
         created = found
 
 
+def outermost(folder: Path) -> tuple[Path, events.RunCreated] | None:
+    """The run in `folder`, or the one above it that nobody has started from a step: its folder, and what it was created with."""
+    created = _created(folder)
+    if created is None:
+        return None
+    found = (folder, created)
+    for path in ancestors(created):
+        above = _created(path)
+        if above is None:
+            break
+        found = (path, above)
+    return found
+
+
 def _created(folder: Path) -> events.RunCreated | None:
     try:
         journal = Journal.open(folder)

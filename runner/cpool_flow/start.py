@@ -38,7 +38,7 @@ from cpool_flow.values import Record, wrap
 @dataclass(frozen=True)
 class Options:
     """What the command line says of a run; None is "as the file says". `worktrees`: where they are made, in place of what `cpool.yaml`
-    says."""
+    says. `home`: the project that keeps the run, where it is another one."""
 
     arguments: tuple[str, ...] = ()
     args_file: str | None = None
@@ -51,6 +51,7 @@ class Options:
     run_id: str | None = None
     tags: tuple[str, ...] = ()
     only: str | None = None
+    home: Path | None = None
     worktrees: str | None = None
 
 
@@ -83,6 +84,7 @@ def prepare(
 
     Not `starting`, as for a plan: secrets and agents that are missing here are warnings.
     """
+    home = options.home or project
     found = library.find_workflow(workflow, Path.cwd(), places("workflow", project))
     checked = check_file(found.path, project, places, Wishes(options.slots, options.agent))
     flow = checked.workflow
@@ -91,7 +93,7 @@ def prepare(
     secret_values = present_secrets(declared, environment)
     values = _arguments(flow, options, secret_values)
     run_id = options.run_id or new_id()
-    run_folder.check_run_id(project, run_id)
+    run_folder.check_run_id(home, run_id)
     given = Inputs(
         copies=owned.copies,
         args=values,
@@ -117,10 +119,10 @@ def prepare(
     if missing and starting:
         raise InvalidInput(missing)
     public = {name: value for name, value in environment.items() if name not in secret_values}
-    root = worktree_root(public, options.worktrees or taken.pool.file.worktrees, project)
+    root = worktree_root(public, options.worktrees or taken.pool.file.worktrees, home)
     isolation, place = asyncio.run(_place(taken, options, run_id, public, root))
     _check_expect(checked, taken, isolation)
-    group = _declared_group(checked, taken, place, run_folder.RunFolder(run_folder.runs_directory(project) / run_id))
+    group = _declared_group(checked, taken, place, run_folder.RunFolder(run_folder.runs_directory(home) / run_id))
     copies = {name: disclosed.script(content, name) for name, content in copies.items()}
     warnings = [*checked.warnings, *disclosed.warnings, *(replace(problem, warning=True) for problem in missing)]
     if isolation.warning and flow.isolation != "none":  # else `validate` has said it, with its place

@@ -21,7 +21,7 @@ LAYERS = {
         skill plan validate spending tasks state takeover only budget policy fan_out outputs scope result secrets disclosed cases
         drawing event_schema workflow_schema pool_rules pool_schema""",
     "edges": """faults descendants streams orphans guardian process git workspace library catalog project_pool lookup
-        inputs owned run_folder journal history family turn agents""",
+        inputs owned run_folder journal history family turn shared_slots agents""",
     "run": """run_place cleaning approval run_values executor engine setup waiting_room coordinator start plan_document
         explain stand_in trial rerun recorded_case""",
     "faces": "cli __main__",

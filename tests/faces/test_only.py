@@ -100,7 +100,6 @@ def test_a_session_of_another_step_is_missing(project: Session) -> None:
     project.file(
         "flow.yaml",
         """
-        config: {agent: command, command: ["true"]}
         steps:
           - {name: plan, prompt: x}
           - {name: go, prompt: x, session: {continue: plan}}

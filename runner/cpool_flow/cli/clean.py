@@ -13,7 +13,7 @@ import click
 from cpool_flow import run_folder
 from cpool_flow.cli.inside import refuse_from_inside
 from cpool_flow.cli.json_output import print_json
-from cpool_flow.cli.project import find_run, project_directory
+from cpool_flow.cli.project import find_run, project_of_runs
 from cpool_flow.cli.run import Duration
 from cpool_flow.errors import FlowError, InvalidInput, printable
 from cpool_flow.journal import is_alive
@@ -54,7 +54,7 @@ def clean_command(
     """
     if run is not None:
         return _clean_one(project, run, older, force, dry_run, from_inside, as_json)
-    directory = project_directory(project)
+    directory = project_of_runs(project)
     outcomes = [
         outcome
         for folder in run_folder.all_runs(directory)
@@ -74,7 +74,7 @@ def _clean_one(project: str | None, run: str, older: float | None, force: bool, 
     if not outcome.deleted and not dry_run:
         candidate = outcome.candidate
         raise InvalidInput(f"run `{folder.run_id}` is kept ({_size(candidate.bytes)}): {outcome.reason}", help=_way_out(candidate))
-    _finish(project_directory(project), [outcome], dry_run, as_json)
+    _finish(project_of_runs(project), [outcome], dry_run, as_json)
     return 0
 
 

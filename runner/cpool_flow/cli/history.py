@@ -18,7 +18,7 @@ from cpool_flow import history, run_folder
 from cpool_flow.cli.json_output import print_json
 from cpool_flow.cli.outcome import exit_code
 from cpool_flow.cli.output_text import print_output
-from cpool_flow.cli.project import find_run, project_directory
+from cpool_flow.cli.project import find_run, project_of_runs
 from cpool_flow.errors import FlowError, InvalidInput, did_you_mean, printable
 from cpool_flow.executor.logs import spools
 from cpool_flow.journal import Journal, is_alive
@@ -36,7 +36,7 @@ CHUNK = 65536
 @click.pass_obj
 def runs_command(project: str | None, as_json: bool, limit: int) -> int:
     """List the runs of this project, newest first."""
-    folders = list(run_folder.all_runs(project_directory(project)))[::-1][:limit]
+    folders = list(run_folder.all_runs(project_of_runs(project)))[::-1][:limit]
     rows = [_run_row(folder) for folder in folders]
     if as_json:
         print_json({"runs": rows})

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from cpool_flow.cli.project import find_run, project_directory
+from cpool_flow.cli.project import find_run, project_of_runs
 from cpool_flow.cli.run import manner_of, output_options, work_on
 from cpool_flow.errors import InvalidInput
 
@@ -36,7 +36,7 @@ def rerun_command(project: str | None, /, run: str, step: str | None, failed: bo
     manner = manner_of(options)
     if step is not None and failed:
         raise InvalidInput("`--from` and `--failed` both say where to begin", help="choose one")
-    directory = project_directory(project)
+    directory = project_of_runs(project)
     repeated = rerun.prepare(history.read(find_run(project, run)), directory, os.environ, step=step, failed=failed, run_id=run_id)
     folder = rerun.create(repeated, directory)
 

@@ -17,7 +17,7 @@ from cpool_flow.cli.decisions import chosen_decisions
 from cpool_flow.cli.detached import start_detached_run
 from cpool_flow.cli.json_output import print_json
 from cpool_flow.cli.outcome import exit_code
-from cpool_flow.cli.project import find_run, places, project_directory
+from cpool_flow.cli.project import find_run, places, project_directory, project_of_runs
 from cpool_flow.errors import InvalidInput, OperationFailed, Problem, did_you_mean, printable
 from cpool_flow.journal import Recorded
 from cpool_flow.model import AGENTS, LATER_AGENTS, parse_positive_duration
@@ -173,9 +173,10 @@ def run_command(project: str | None, /, workflow: str, **options: Any) -> int:
         run_id=options["run_id"],
         tags=options["tags"],
         only=options["only"],
+        home=project_of_runs(project),
     )
     prepared = start.prepare(workflow, directory, places(directory), settings, os.environ)
-    folder = start.create(prepared, directory)
+    folder = start.create(prepared, settings.home or directory)
     return work_on(folder, manner, starting=True, warn=partial(_warn, prepared.warnings, manner.quiet))
 
 

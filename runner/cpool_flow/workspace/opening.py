@@ -16,7 +16,7 @@ from ..git import Git
 from .branch import RunBranch
 from .checkout import Checkout
 from .include import check_include_file, include_files
-from .record import WorktreeRecord
+from .record import RECORD, WorktreeRecord
 from .registration import add_worktree, admin_directory, forget, lock, one_at_a_time, repair_registration
 from .removal import remove_directory
 from .repository import QUIET, Repository, refuse_submodules, resolve_base
@@ -250,4 +250,4 @@ def being_made(record: WorktreeRecord) -> Path:
 
 
 def _record_file(record: WorktreeRecord) -> Path:
-    return record.private / "record.json"
+    return record.private / RECORD

@@ -1,6 +1,6 @@
 """What is known of a run's worktree before it exists: enough to make it, to find it again, and to tell it from others.
 
-A plain value for the journal. Does not touch the disk.
+A plain value for the journal.
 """
 
 from __future__ import annotations
@@ -8,6 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+
+# In the private folder.
+RECORD = "record.json"
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,7 @@ class WorktreeRecord:
 
         No run id begins with a dot, so it is never another run's worktree.
         """
-        return self.top_level.with_name(f".{self.top_level.name}")
+        return _private(self.top_level)
 
     def to_json(self) -> dict[str, str | bool]:
         return {name: str(value) if isinstance(value, Path) else value for name, value in asdict(self).items()}
@@ -64,3 +67,12 @@ class WorktreeRecord:
             start=text.get("start", ""),
             tree=text.get("tree", ""),
         )
+
+
+def is_in_worktree(path: Path) -> bool:
+    """Whether a folder is a worktree of a run, or inside of one."""
+    return any((_private(folder) / RECORD).is_file() for folder in (path, *path.parents) if folder.name)
+
+
+def _private(top_level: Path) -> Path:
+    return top_level.with_name(f".{top_level.name}")
