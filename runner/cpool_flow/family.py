@@ -18,6 +18,15 @@ def parent_directory(environment: Mapping[str, str]) -> str:
     return path if path and Path(path).name == environment.get("CPOOL_RUN_ID") and Path(path, FILE).is_file() else ""
 
 
+def around(environment: Mapping[str, str]) -> Iterator[Path]:
+    """The folders of the run whose step calls us, and of those around that one."""
+    parent = parent_directory(environment)
+    if parent:
+        yield Path(parent)
+        created = _created(Path(parent))
+        yield from ancestors(created) if created is not None else ()
+
+
 def ancestors(created: events.RunCreated) -> Iterator[Path]:
     """The folders of the parent, its parent, and so on, as far as they are there."""
     for _ in range(DEEPEST):

@@ -161,3 +161,13 @@ def test_a_run_inside_of_a_worktree_is_kept_with_that_around_it_and_merged_into_
     assert project.git("status", "--porcelain") == ""
     reasons = {run["run_id"]: run["reason"] for run in project.flow("clean", "--json").json()["runs"]}
     assert reasons == {"again": "no branch is left", "outer": f"the branch {branch} is not merged (2 commits)"}
+
+
+def test_what_is_around_a_run_cannot_be_cancelled_from_inside_of_it(project: Session) -> None:
+    cancel = " ".join(project.command("--project", str(project.path), "cancel", "outer"))
+    project.file("inner.yaml", f"steps: [{{run: '{cancel}'}}]\n")
+    inner = " ".join(project.command("--project", str(project.path), "run", "inner.yaml"))
+    project.file("outer.yaml", f"steps: [{{run: '{inner} 2>&1', ok_codes: [1]}}]\n")
+    ended = project.flow("run", "outer.yaml", "--run-id", "outer", "--json")
+    assert ended.code == 0, ended.err
+    assert "this is called from inside the same run: it would stop itself" in ended.json()["steps"][0]["output"]

@@ -5,6 +5,7 @@ Only reads.
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -14,6 +15,7 @@ from .view import View
 
 # Of the commits on the other branch since the base, the newest that are compared with.
 MOST_COMMITS = 1000
+MOST_PATHS = 500
 _PATCH = ("--no-ext-diff", "--no-textconv", "--no-color", "--no-renames")
 
 
@@ -62,7 +64,10 @@ async def merged_tree(view: View, ours: str, theirs: str) -> str | Conflict:
 async def _is_squashed(view: View, base: str, tip: str, other: str) -> bool:
     """Whether one commit of the other branch makes the whole change."""
     whole = await _patch_ids(view, await view.git.output("diff-tree", "-p", *_PATCH, base, tip))
-    log = await view.git.output("log", "-p", f"--max-count={MOST_COMMITS}", "--no-merges", *_PATCH, f"{base}..{other}", "--")
+    names = [name for name in (await view.git.output("diff-tree", "-r", "-z", "--name-only", *_PATCH, base, tip)).split(b"\0") if name]
+    # Only commits that touch these files, and of them only that part: a history may be long.
+    paths = [f":(top,literal){os.fsdecode(name)}" for name in names] if len(names) <= MOST_PATHS else []
+    log = await view.git.output("log", "-p", f"--max-count={MOST_COMMITS}", "--no-merges", *_PATCH, f"{base}..{other}", "--", *paths)
     return bool(whole) and whole <= await _patch_ids(view, log)
 
 
