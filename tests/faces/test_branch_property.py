@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from session import Session
 
@@ -220,7 +220,10 @@ ACTIONS: list[Callable[[Story], None]] = [
 ]
 
 
-@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# Not shrunk: each look costs seconds, and the whole would end at the time limit of a test instead of with the sequence.
+@settings(
+    max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow], phases=(Phase.explicit, Phase.reuse, Phase.generate)
+)
 @given(st.lists(st.sampled_from(ACTIONS), min_size=4, max_size=9), st.integers(0, 2**31 - 1))
 def test_no_sequence_of_commands_loses_a_commit_or_a_changed_file(actions: list[Callable[[Story], None]], seed: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
