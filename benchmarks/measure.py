@@ -55,9 +55,9 @@ def row(identity: str, ours: float, peer: float, target: float, **more: object) 
     )
 
 
-def absolute(identity: str, ours: float, target: float, unit: str) -> None:
+def absolute(identity: str, ours: float, target: float, unit: str, **more: object) -> None:
     """Print one row of a bound that has no peer."""
-    print(json.dumps({"id": identity, "ours": round(ours, 4), "unit": unit, "target": target, "ok": ours <= target}), flush=True)
+    print(json.dumps({"id": identity, "ours": round(ours, 4), "unit": unit, "target": target, "ok": ours <= target, **more}), flush=True)
 
 
 class Folder:

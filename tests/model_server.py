@@ -45,8 +45,10 @@ class ModelServer:
     # What a kind of server answers to a request; another wire format puts another here.
     wire: Callable[[ModelServer], type[BaseHTTPRequestHandler]]
 
-    def __init__(self, replies: Sequence[Reply]) -> None:
+    def __init__(self, replies: Sequence[Reply] = (), answer: Callable[[dict[str, Any]], Reply] | None = None) -> None:
+        """`answer` says the reply to the body of a request, where the order of requests is not known."""
         self.replies = list(replies)
+        self._answer = answer
         self.requests: list[dict[str, Any]] = []
         self.asked = threading.Event()
         self.closing = threading.Event()
@@ -71,7 +73,7 @@ class ModelServer:
         if not body.get("tools"):
             return Reply("side")
         with self._lock:
-            reply = self.replies[min(len(self.requests), len(self.replies) - 1)]
+            reply = self._answer(body) if self._answer else self.replies[min(len(self.requests), len(self.replies) - 1)]
             self.requests.append(body)
         self.asked.set()
         return reply

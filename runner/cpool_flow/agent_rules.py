@@ -20,7 +20,7 @@ from cpool_flow.slots import NO_SLOT, SlotPool
 from cpool_flow.template import is_template
 
 # The agents that need a setting of their own, and which.
-_NEEDS = {"command": "command", "scripted": "script"}
+_NEEDS = {"command": "command", "scripted": "script", "replay": "recording"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,19 +85,21 @@ class _AgentRules:
 
     def _check_agent(self) -> bool:
         found = self._settings()
-        agents = [each.config.agent or "claude" for each in found]
+        agents = [_agents(each.config) for each in found]
         if len(set(agents)) > 1:
             slots = self._around.pool.for_step(self._step) or ()
-            message = f"the slots that answer to {shown_name(self._step.slot)} have different agents: {listed(dict.fromkeys(agents))}"
+            different = listed(dict.fromkeys(agent for each in agents for agent in each))
+            message = f"the slots that answer to {shown_name(self._step.slot)} have different agents: {different}"
             help = f"ask for one of them by its name: {listed(dict.fromkeys(slot.kind or slot.name for slot in slots))}"
             self._findings.error((*self._placed.path, "slot"), message, help=help)
             return False
         for each in found:
-            key = _NEEDS.get(each.config.agent or "")
-            if key is not None and getattr(each.config, key) is None:
-                message = f"`agent: {each.config.agent}` needs `{key}`"
-                help = f"write it beside it: `config: {{agent: {each.config.agent}, {key}: …}}`"
-                self._findings.error((*self._placed.path, self._key_of_agent(each)), message, help=help)
+            for agent in _agents(each.config):
+                key = _NEEDS.get(agent)
+                if key is not None and getattr(each.config, key) is None:
+                    message = f"`agent: {agent}` needs `{key}`"
+                    help = f"write it beside it: `config: {{agent: {agent}, {key}: …}}`"
+                    self._findings.error((*self._placed.path, self._key_of_agent(each)), message, help=help)
         return True
 
     def _check_capabilities(self, order: Order) -> None:
@@ -107,14 +109,14 @@ class _AgentRules:
         pool = self._around.pool
         skill = self._around.skills.get(self._step.skill or "")
         for slot in pool.kinds_for(self._step):
-            asked.check(settings.layers_of(self._step, self._placed.name, self._workflow, pool, skill, slot))
+            layers = settings.layers_of(self._step, self._placed.name, self._workflow, pool, skill, slot)
+            asked.check(layers)
+            asked.check_fallback(layers)
         session = self._step.session
         if isinstance(session, model.Session):
             source = order.names(self._placed).get(session.continue_ or session.fork or "")
-            asked.check_session(session, self._settings()[0].config, self._agent_of(source) if source is not None else None)
-
-    def _agent_of(self, placed: Placed) -> str | None:
-        return _AgentRules(placed, self._workflow, self._around, self._findings)._settings()[0].config.agent
+            before = _AgentRules(source, self._workflow, self._around, self._findings)._settings()[0].config if source is not None else None
+            asked.check_session(session, self._settings()[0].config, before or model.AgentConfig())
 
     def _settings(self) -> list[settings.Settings]:
         skill = self._around.skills.get(self._step.skill or "")
@@ -125,3 +127,8 @@ class _AgentRules:
         named = found.sources.get("agent", "").partition(" ")[0]
         keys = (named if named in ("slot", "profile", "skill") else "config", "config", "prompt", "skill", "recovery_prompt")
         return next(key for key in keys if getattr(self._step, key) is not None)
+
+
+def _agents(config: model.AgentConfig) -> tuple[str, ...]:
+    """The agent of these settings, then those that take over for it."""
+    return tuple(dict.fromkeys((config.agent or "claude", *(config.fallback or ()))))

@@ -5,7 +5,7 @@ Knows places in the file and who set what; what an agent can do is told by the c
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from cpool_flow import model
@@ -14,7 +14,7 @@ from cpool_flow.errors import listed
 from cpool_flow.findings import Findings
 from cpool_flow.nodes import Path
 from cpool_flow.order import Placed
-from cpool_flow.settings import Layer, merge
+from cpool_flow.settings import OF_ONE_AGENT, Layer, merge
 
 # Settings that hold an agent back: that it does not know them must not go unsaid, whoever set them.
 _LIMITS = ("permission_mode", "disallowed_tools", "max_turns", "max_budget_usd")
@@ -49,8 +49,31 @@ class Asked:
                 elif key in _LIMITS:
                     self._warn(agent, layer, key)
 
-    def check_session(self, session: model.Session, config: model.AgentConfig, before: str | None) -> None:
-        """Note a session that the agent cannot go on in. `before`: the agent that it belongs to."""
+    def check_fallback(self, layers: Sequence[Layer]) -> None:
+        """Note the agents that cannot stand in for the step's own: what it was told to keep to, they have to keep to."""
+        naming = [layer for layer in layers if layer.config.fallback is not None]
+        if not naming or self.instead is not None:
+            return
+        config = merge(layers).config
+        own = config.agent or "claude"
+        path, whose = self._place(naming[-1], "fallback")
+        for agent in dict.fromkeys(config.fallback or ()):
+            if agent != own:
+                for why in self._cannot_stand_in(agent, config):
+                    message = f"agent `{agent}` cannot stand in for `{own}`{whose} in step `{self.placed.name}`: {why}"
+                    self.findings.error(path, message, help="take it out of `fallback`; a step of its own `config` may say `fallback: []`")
+
+    def _cannot_stand_in(self, agent: str, config: model.AgentConfig) -> Iterator[str]:
+        can = self.capabilities(config.model_copy(update={"agent": agent}))
+        for key in type(config).model_fields:
+            value = getattr(config, key)
+            if value in (None, (), {}, "") or key in OF_ONE_AGENT:
+                continue
+            if key == "settings" or not can.takes(key, value):
+                yield f"it does not take `{key}`"
+
+    def check_session(self, session: model.Session, config: model.AgentConfig, before: model.AgentConfig) -> None:
+        """Note a session that the agent cannot go on in. `before`: the settings of the step that it belongs to."""
         agent = self.instead or config.agent or "claude"
         can = self.capabilities(config.model_copy(update={"agent": agent}))
         key, word = ("continue", "go on in") if session.continue_ is not None else ("fork", "copy")
@@ -59,9 +82,16 @@ class Asked:
             self.findings.error(
                 path, f"agent `{agent}` cannot {word} an earlier session", help="give the step another agent, or `session: fresh`"
             )
-        elif self.instead is None and (before or "claude") != agent:
-            name = session.continue_ or session.fork
-            self.findings.error(path, f"the session of step `{name}` belongs to agent `{before or 'claude'}`, and this step has `{agent}`")
+            return
+        name = session.continue_ or session.fork
+        if self.instead is not None:
+            return
+        if (before.agent or "claude") != agent:
+            message = f"the session of step `{name}` belongs to agent `{before.agent or 'claude'}`, and this step has `{agent}`"
+            self.findings.error(path, message)
+        elif moved := self.placed.name if config.fallback else name if before.fallback else None:
+            message = f"a session belongs to one agent, and step `{moved}` may move to another by `fallback`"
+            self.findings.error(path, message, help="take it away from that step: `config: {fallback: []}`")
 
     def _refuse(self, agent: str, layer: Layer, key: str, value: object, can: Capabilities) -> None:
         values = sorted(can.values.get(key, ())) if key in can.keys else []
@@ -71,8 +101,9 @@ class Asked:
         self.findings.error(path, f"agent `{agent}` does not take `{asked}`{whose}", help=help)
 
     def _warn(self, agent: str, layer: Layer, key: str) -> None:
-        message = f"agent `{agent}` of step `{self.placed.name}` does not take `{key}` (from {layer.source}): nothing holds it to that"
-        self.findings.error((*self.placed.path, self._own_key(layer)), message, warning=True)
+        path, whose = self._place(layer, key)
+        message = f"agent `{agent}` of step `{self.placed.name}` does not take `{key}`{whose}: nothing holds it to that"
+        self.findings.error(path, message, warning=True)
 
     def _place(self, layer: Layer, key: str) -> tuple[Path, str]:
         """Where the setting stands, or else the key of the step that brings it in; then whose it is has to be said."""

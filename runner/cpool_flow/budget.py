@@ -6,15 +6,18 @@ What is handed out is held back until the attempt has ended, so that all of them
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from cpool_flow.spending import DAY_SECONDS, dollars
 from cpool_flow.state import State
-from cpool_flow.tasks import Frame, StepState, Task, accounts
+from cpool_flow.tasks import ENDED, Frame, StepState, Task, accounts
 
 # What is left below this is nothing.
 LEAST_USD = 1e-6
+# With less than this part of an equal share for each slot an attempt waits until there is more.
+WORTHWHILE = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +96,7 @@ class Purse:
 
     def grant(self, task: Task, free_slots: int) -> Grant | Wait | Empty:
         """What the next attempt of an agent task may spend. `free_slots`: how many attempts could start now, this one included."""
-        found = list(self._accounts(task))
+        found = list(self.accounts(task))
         if not found:
             return Grant(None)
         tightest = min(found, key=lambda account: account.rest_usd)
@@ -103,18 +106,17 @@ class Purse:
             return Wait() if tightest.held_usd else tightest.empty(task, least)
         if cap is None and not least:
             slots = self.state.created.slots if self.state.created else 1
-            if tightest.held_usd and rest < (tightest.limit_usd - tightest.spent_usd) / slots:
+            worthwhile = (tightest.limit_usd - tightest.spent_usd) / slots * WORTHWHILE
+            if tightest.held_usd and rest < worthwhile:
                 return Wait()
-            rest /= 1 + _Rivals(self.state, self.granted).beside(task, free_slots - 1)
+            rest = min(rest, max(worthwhile, rest / (1 + _Rivals(self.state, self.granted).beside(task, free_slots - 1))))
         elif cap is not None and rest < cap and tightest.held_usd and not least:
             return Wait()
         self.granted[task.id] = rest if cap is None else min(cap, rest)
         return Grant(self.granted[task.id])
 
-    def _accounts(self, task: Task) -> Iterator[_Account]:
+    def accounts(self, task: Task) -> Iterator[_Account]:
         """Each budget that an attempt of this task would be paid from."""
-        run = self.state.spending
-        pending = sum(self.granted.values())
         for frame in accounts(task.within):
             limit = frame.spending.limit_usd
             if limit is not None and frame.owner is not None:
@@ -122,13 +124,19 @@ class Purse:
                 inside = sum(usd for name, usd in self.granted.items() if frame in accounts(self.state.tasks[name].within))
                 own = frame.spending
                 yield _Account(told, frame, limit, own.spent_usd, own.held_usd + inside, own.assumed_usd)
-            elif limit is not None:
-                held = run.held_usd + pending + self.others.nested_usd
-                yield _Account(f"the run's budget of {dollars(limit)}", frame, limit, run.spent_usd, held, run.assumed_usd)
+        yield from self.of_the_run()
+
+    def of_the_run(self) -> Iterator[_Account]:
+        """The budgets from which every attempt is paid: the run's own, and those that others spend from as well."""
+        run, root = self.state.spending, self.state.root
+        held = run.held_usd + sum(self.granted.values()) + self.others.nested_usd
+        if run.limit_usd is not None:
+            yield _Account(f"the run's budget of {dollars(run.limit_usd)}", root, run.limit_usd, run.spent_usd, held, run.assumed_usd)
         for pot in self.others.pots:
+            # Of a day, runs inside of this one are among the others.
             spent = run.spent_on(int(self.now // DAY_SECONDS)) if pot.today else run.spent_usd
-            held = pot.held_usd + run.held_usd + pending + self.others.nested_usd
-            yield _Account(pot.told, self.state.root, pot.limit_usd, pot.spent_usd + spent, held)
+            own = held - self.others.nested_usd if pot.today else held
+            yield _Account(pot.told, root, pot.limit_usd, pot.spent_usd + spent, pot.held_usd + own)
 
 
 def used_share(state: State, task: Task) -> float:
@@ -143,13 +151,30 @@ def used_share(state: State, task: Task) -> float:
     return 0.0 if cap is not None and last.started.budget_usd >= cap else last.started.budget_usd
 
 
+def out_for_good(state: State, task: Task) -> Empty | None:
+    """Why another attempt of a task that has used up its share will not get more, even when all that run have ended; None where it may."""
+    least = used_share(state, task)
+    for account in Purse(state, NOBODY, 0.0).accounts(task) if least else ():
+        most = replace(account, held_usd=0.0)
+        if most.rest_usd <= least + LEAST_USD:
+            return most.empty(task, least)
+    return None
+
+
+def affordable(state: State, usd: float, others: Others, now: float) -> bool:
+    """Whether what others have left is still enough for attempts of this run that would spend this much together."""
+    return all(account.rest_usd >= usd - LEAST_USD for account in Purse(state, others, now).of_the_run())
+
+
 class _Rivals:
     """Counts the agent tasks that could run at the same time as another. `granted`: tasks that have their share already."""
 
     def __init__(self, state: State, granted: dict[str, float]) -> None:
         self._state = state
         spending = [name for name, task in state.running.items() if task.attempts[-1].started.agent is not None]
-        self._served = {id(around) for name in (*spending, *granted) for around in _with_owners(state.tasks[name])}
+        served = {around.id: around for name in (*spending, *granted) for around in _with_owners(state.tasks[name])}
+        self._served = frozenset(served)
+        self._served_of = Counter(task.step for task in served.values())
 
     def beside(self, task: Task, most: int) -> int:
         """How many there are, counted up to `most`."""
@@ -177,7 +202,8 @@ class _Rivals:
         """Tasks of a step that have not begun to spend."""
         if not step.opened:
             return most if step.plan.fans_out else 1
-        count = sum(1 for task in step.tasks if task is not but and not task.ended and id(task) not in self._served)
+        count = sum(number for status, number in step.counts.items() if status not in ENDED) - self._served_of[step.id]
+        count -= but is not None and but.id not in self._served
         parallel = step.plan.max_parallel
         return count if parallel is None else min(count, max(0, parallel - (but is not None)))
 

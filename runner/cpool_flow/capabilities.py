@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from cpool_flow.model import AgentConfig
 
 # Keys of `config` that we see to ourselves, and those that belong to one agent alone: no other is asked for them.
-OUR_KEYS = frozenset({"agent", "env", "command", "script"})
+OUR_KEYS = frozenset({"agent", "fallback", "env", "command", "script", "recording"})
 ALL_KEYS = frozenset(AgentConfig.model_fields) - OUR_KEYS
 
 

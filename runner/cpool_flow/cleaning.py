@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -43,9 +44,12 @@ class Candidate:
         return self.run.state.status if self.run is not None else None
 
 
-async def consider(folder: RunFolder, environment: Mapping[str, str]) -> Candidate:
-    """Look at a run. Changes nothing."""
-    last_sign = max(os.stat(path).st_mtime for path in (folder.path / FILE, folder.path / f"{FILE}-wal") if path.exists())
+async def consider(folder: RunFolder, environment: Mapping[str, str]) -> Candidate | None:
+    """Look at a run. Changes nothing. None where it is gone by now: somebody else cleans as well."""
+    signs = list(_last_signs(folder))
+    if not signs:
+        return None
+    last_sign = max(signs)
     try:
         run = history.read(folder)
     except FlowError as error:
@@ -89,8 +93,10 @@ async def delete(candidate: Candidate, environment: Mapping[str, str], *, force:
 def empty_bin(project: Path) -> None:
     """Remove what an interrupted deletion has left."""
     folder = project / ".cpool" / REMOVED
-    if folder.is_dir():
-        workspace.remove_directory(folder)
+    with suppress(OSError):
+        for path in list(folder.iterdir()):
+            workspace.remove_directory(path)
+        folder.rmdir()
 
 
 def _discard(folder: RunFolder) -> None:
@@ -98,12 +104,31 @@ def _discard(folder: RunFolder) -> None:
     bin = folder.path.parents[1] / REMOVED
     aside = bin / f"{folder.run_id}.{secrets.token_hex(4)}"
     try:
-        bin.mkdir(exist_ok=True)
-        folder.path.rename(aside)
+        _set_aside(folder.path, aside)
     except OSError as error:
         raise InvalidInput(f"cannot delete `{folder.path}`: {error.strerror}") from error
     faults.point("after-folder-set-aside")
     workspace.remove_directory(aside)
+    with suppress(OSError):
+        bin.rmdir()
+
+
+def _set_aside(path: Path, aside: Path) -> None:
+    while True:
+        aside.parent.mkdir(exist_ok=True)
+        try:
+            path.rename(aside)
+            return
+        except FileNotFoundError:  # another process has just removed the empty folder that it would go to
+            if not path.exists():
+                raise
+
+
+def _last_signs(folder: RunFolder) -> Iterator[float]:
+    """When the journal was last written (seconds since the epoch)."""
+    for name in (FILE, f"{FILE}-wal"):
+        with suppress(OSError):
+            yield os.stat(folder.path / name).st_mtime
 
 
 def _size(*paths: Path) -> int:

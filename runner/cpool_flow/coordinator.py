@@ -16,16 +16,19 @@ from dataclasses import dataclass, field, replace
 from math import inf
 from pathlib import Path
 
-from cpool_flow import events, faults
+from cpool_flow import events, faults, project_pool
 from cpool_flow.engine import Engine, Follow
+from cpool_flow.errors import InvalidInput
 from cpool_flow.executor.context import RunContext, declared_values, find_shell
 from cpool_flow.executor.cost import cost_in_log
 from cpool_flow.executor.local import LocalSlots
 from cpool_flow.executor.logs import clear_spools, salvage
+from cpool_flow.executor.recorder import Recorder
 from cpool_flow.guardian import sweep
 from cpool_flow.history import fold
 from cpool_flow.inputs import Inputs, hidden_values
 from cpool_flow.journal import Journal, Lock
+from cpool_flow.other_runs import OtherRuns
 from cpool_flow.process import Processes
 from cpool_flow.run_folder import RunFolder
 from cpool_flow.run_place import RunPlace, last_commit, open_place, our_git
@@ -47,7 +50,8 @@ class Wishes:
     by task. `cancel`: the run shall end, for this reason. `began` is called when the run is ours, before anything is done;
     `heartbeat` every `heartbeat_seconds` while it goes on. `patience_seconds`: how long it stays when only a person can go on,
     `limit_patience_seconds`: when only the end of a usage limit can; `budget_usd`: of the whole run, from now on, where it is another;
-    `auto_approve`: it says yes itself; `listen` is given the way to hand on what a person at the terminal says."""
+    `auto_approve`: it says yes itself; `listen` is given the way to hand on what a person at the terminal says. `grace_seconds`: how long
+    what is stopped has to end by itself."""
 
     starting: bool = False
     decisions: Mapping[str, events.Choice] = field(default_factory=dict)
@@ -60,6 +64,7 @@ class Wishes:
     auto_approve: bool = False
     budget_usd: float | None = None
     listen: Callable[[Say], AbstractContextManager[None]] = lambda say: nullcontext()
+    grace_seconds: float = 10.0
 
 
 def coordinate(folder: RunFolder, inputs: Inputs, environment: Mapping[str, str], follow: Follow, wishes: Wishes) -> State:
@@ -114,6 +119,7 @@ class _Coordinator:
                 self._folder,
                 self._follow,
                 time.time,
+                self._money(state),
                 self._since,
                 slots=shared_slots(self._folder, state.created.slots if state.created is not None else 1, self._environment),
                 patience_seconds=self._wishes.patience_seconds,
@@ -160,7 +166,9 @@ class _Coordinator:
                 engine.note(events.SetupFinished(await set_up(engine, context)))
                 engine.flush()
                 faults.point("after-setup")
-            if await engine.drive(place, values, executor):
+            ended = await engine.drive(place, values, executor)
+            await executor.close()  # before the place goes: an agent's process may wait there for its next task
+            if ended:
                 await self._finish(engine, place, values)
         finally:
             heart.cancel()
@@ -175,7 +183,14 @@ class _Coordinator:
             salvage(self._folder.logs / started.log, started.slot)
             engine.note(
                 events.AttemptFinished(
-                    task.id, number, "lost", error=_LOST, reason=_LOST, interrupted=True, cost_at_least_usd=self._seen_cost(started)
+                    task.id,
+                    number,
+                    "lost",
+                    error=_LOST,
+                    reason=_LOST,
+                    interrupted=True,
+                    cost_at_least_usd=self._seen_cost(started),
+                    nested_usd=engine.money.settle(task.id, started.slot),
                 )
             )
         clear_spools(self._folder.logs)
@@ -189,6 +204,14 @@ class _Coordinator:
             # Its place went when the run ended: it is made again, and set up anew.
             engine.note(state.place)
         engine.flush()
+
+    def _money(self, state: State) -> OtherRuns:
+        """The day's budget is the one that `cpool.yaml` names now: who raises it need not begin anew."""
+        try:
+            pool = project_pool.read_pool(self._folder.path.parents[2]).pool
+        except InvalidInput:
+            pool = self._inputs.pool.file
+        return OtherRuns(self._folder, pool.budgets.day, state.created.parent if state.created else "")
 
     def _seen_cost(self, started: events.AttemptStarted) -> float | None:
         """What an agent's attempt that was lost with its coordinator had spent, as far as its log tells."""
@@ -219,6 +242,8 @@ class _Coordinator:
             environment=self._environment,
             secrets=self._secrets,
             default_shell=find_shell(self._environment),
+            grace_seconds=self._wishes.grace_seconds,
+            recorder=Recorder(Path(self._inputs.record), place.place, self._masker) if self._inputs.record else None,
         )
         env, declared = declared_values(bare.workflow, fixed_values(bare, state), bare)
         return replace(bare, env=env, context=declared)

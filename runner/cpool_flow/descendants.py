@@ -95,6 +95,14 @@ def outputs(pid: int) -> set[str]:
     return links
 
 
+def resident_bytes(pid: int) -> int:
+    """The memory that a process holds; 0 where it cannot be told."""
+    try:
+        return int(_read(f"/proc/{pid}/statm").split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError, IndexError):
+        return 0
+
+
 def signal_all(pids: Iterable[int], number: int) -> None:
     """Send a signal to each that is still there and ours to signal."""
     for pid in pids:

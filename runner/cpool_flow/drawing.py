@@ -11,11 +11,18 @@ from typing import Any
 Step = Mapping[str, Any]
 _SHAPES = {"approve": ("{{", "}}"), "end": ("([", "])"), "run": ("[", "]")}
 _ROUNDED = ("(", ")")
+# Frames only: whether the page is light or dark is not known.
+_FRAMES = {
+    "success": "stroke:#1a7f37,stroke-width:2px",
+    "failed": "stroke:#cf222e,stroke-width:3px",
+    "cancelled": "stroke:#9a6700,stroke-width:2px",
+    "skipped": "stroke-dasharray:4",
+}
 
 
-def mermaid(document: Mapping[str, Any]) -> str:
-    """The plan as a mermaid flowchart."""
-    return "\n".join(["flowchart TD", *_mermaid(document["steps"], "", "  ")]) + "\n"
+def mermaid(document: Mapping[str, Any], statuses: Mapping[str, str] | None = None) -> str:
+    """The plan as a mermaid flowchart. `statuses`: what became of its outermost steps, by name, for their frames."""
+    return "\n".join(["flowchart TD", *_mermaid(document["steps"], "", "  "), *_frames(document["steps"], statuses or {})]) + "\n"
 
 
 def dot(document: Mapping[str, Any]) -> str:
@@ -38,6 +45,14 @@ def _mermaid(steps: Sequence[Step], around: str, indent: str) -> Iterator[str]:
         yield from (f"{indent}{_identity(around, {'name': need})} --> {_identity(around, step)}" for need in step["needs"])
     for last, first in _to_finally(steps):
         yield f"{indent}{_identity(around, last)} -.-> {_identity(around, first)}"
+
+
+def _frames(steps: Sequence[Step], statuses: Mapping[str, str]) -> Iterator[str]:
+    for status, style in _FRAMES.items():
+        names = [_identity("", step) for step in steps if statuses.get(step["name"]) == status]
+        if names:
+            yield f"  classDef {status} {style}"
+            yield f"  class {','.join(names)} {status}"
 
 
 def _dot(steps: Sequence[Step], around: str, indent: str) -> Iterator[str]:

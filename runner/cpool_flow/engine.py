@@ -10,12 +10,13 @@ import asyncio
 import signal
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from math import inf
 from typing import Protocol
 
 from cpool_flow import events, faults, policy
-from cpool_flow.budget import NOBODY, Others
+from cpool_flow.budget import Others, affordable
 from cpool_flow.executor import Assignment, Executor, Tokens
 from cpool_flow.journal import Journal, Recorded
 from cpool_flow.model import Session
@@ -74,6 +75,23 @@ class Slots(Protocol):
         """The task needs it no more."""
 
 
+class Money(Protocol):
+    """What other runs have to do with our money."""
+
+    @property
+    def are_there(self) -> bool:
+        """Whether anybody else spends from a budget that is ours as well."""
+
+    def read(self, *, fresh: bool = False) -> Others:
+        """What they have spent; `fresh`: as it is now."""
+
+    def alone(self) -> AbstractContextManager[None]:
+        """While this holds, nobody else hands out shared money."""
+
+    def settle(self, task: str, slot: str | None) -> float | None:
+        """What runs have spent inside of an attempt that has ended; None where there were none."""
+
+
 class Engine:
     """Drives one run. `follow` is called after each commit with what was recorded."""
 
@@ -84,17 +102,17 @@ class Engine:
         folder: RunFolder,
         follow: Follow,
         clock: Callable[[], float],
+        money: Money,
         since: float = 0.0,
         *,
         slots: Slots,
         patience_seconds: float = 0.0,
         limit_patience_seconds: float = inf,
         auto_approve: bool = False,
-        others: Callable[[], Others] = lambda: NOBODY,
     ) -> None:
         """`since`: a cancel that was asked for before is not meant for us. `slots`: those that other runs may have taken. `patience_seconds`: how long to stay when only a person can
         go on, `limit_patience_seconds`: when only the end of a usage limit can. `auto_approve`: every question is answered with yes.
-        `others`: says what other runs that share our money have spent."""
+        `money`: knows what other runs that share ours have spent."""
         self.state = state
         self._journal = journal
         self._folder = folder
@@ -109,7 +127,7 @@ class Engine:
         self._next_poll = 0.0
         self._patience_seconds = patience_seconds
         self._limit_patience_seconds = limit_patience_seconds
-        self._others = others
+        self.money = money
         self._auto_approve = auto_approve
         self._waiting_since: float | None = None
         self._taken = 0  # the number of the last request that was looked at
@@ -154,14 +172,16 @@ class Engine:
             self._take_results()
             await self._commit(place)
             self.state.wake(self._clock())
-            decision = policy.decide(self.state, self._clock(), self._others())
+            decision = policy.decide(self.state, self._clock(), self.money.read())
             if await self._note_facts(decision.actions, place, values):
                 continue
             leave = next((action for action in decision.actions if isinstance(action, policy.Leave)), None)
-            if leave is not None and self._out_of_patience(leave):
-                self.flush()
-                if not self._said:  # who was told of a question may have answered at once
-                    return False
+            if leave is not None:
+                await executor.rest()
+                if self._out_of_patience(leave):
+                    self.flush()
+                    if not self._said:  # who was told of a question may have answered at once
+                        return False
             await self._act(decision.actions, place, values, executor)
             await self._wait(decision.wake_at)
         await self._commit(place)
@@ -214,13 +234,18 @@ class Engine:
             faults.point("before-result")
             self._committed = False
             self._slots.give_back(result.task)
-            self.note(self._as_stopped(result))
+            self.note(self._with_nested(self._as_stopped(result)))
 
     def _as_stopped(self, result: events.AttemptFinished) -> events.AttemptFinished:
         """Ctrl-C also reaches a process that has only just been started and is still of our own group: cancelled, it has not failed."""
         if self.state.stopping is None or result.error_kind != "failed" or result.signal != signal.SIGINT:
             return result
         return replace(result, error_kind="cancelled", error=self.state.stopping.reason)
+
+    def _with_nested(self, result: events.AttemptFinished) -> events.AttemptFinished:
+        """What runs have spent that were started inside of an attempt is spent by it."""
+        started = self.state.tasks[result.task].attempts[-1].started
+        return replace(result, nested_usd=self.money.settle(started.task, started.slot))
 
     async def _commit(self, place: Place) -> None:
         """What steps left is committed while nothing runs in their place, so that no half-made file gets in."""
@@ -261,15 +286,24 @@ class Engine:
     async def _act(self, actions: Iterable[policy.Action], place: Place, values: Values, executor: Executor) -> None:
         starts = [action for action in actions if isinstance(action, policy.Start) and self._takes_slot(action)]
         tree = await place.tree() if self._wants_tree(starts, place) else None
-        for start in starts:
-            self.note(self._started(start, tree))
-        self.flush()
+        with self.money.alone() if any(start.budget_usd for start in starts) else nullcontext():
+            starts = self._affordable(starts)
+            for start in starts:
+                self.note(self._started(start, tree))
+            self.flush()
         for start in starts:
             executor.start(self._assignment(start, tree, values), self._deliver)
         at_once = self.state.stopping is not None and self.state.stopping.at_once
         for action in actions:
             if isinstance(action, policy.Stop):
                 executor.stop(action.task, action.reason, at_once=at_once)
+
+    def _affordable(self, starts: list[policy.Start]) -> list[policy.Start]:
+        """Those for which there is still money: another run may have been faster."""
+        usd = sum(start.budget_usd or 0.0 for start in starts)
+        if not usd or not self.money.are_there or affordable(self.state, usd, self.money.read(fresh=True), self._clock()):
+            return starts
+        return [start for start in starts if start.budget_usd is None]
 
     async def _wait(self, wake_at: float | None) -> None:
         """Until an attempt has ended, somebody asks for something, or it is time."""

@@ -51,16 +51,20 @@ class FlowError(Exception):
 
 
 class InvalidInput(FlowError):
-    """What the user gave is wrong: a file, an argument, an option, the state of a folder. Nothing was started."""
+    """What the user gave is wrong: a file, an argument, an option, the state of a folder. Nothing was started. `sources`: the texts of
+    files that problems name, where they do not stand in the files themselves."""
 
     exit_code = 2
 
-    def __init__(self, problems: Iterable[Problem] | Problem | str, *, help: str | None = None) -> None:
+    def __init__(
+        self, problems: Iterable[Problem] | Problem | str, *, help: str | None = None, sources: Mapping[str, str] | None = None
+    ) -> None:
         if isinstance(problems, str):
             problems = Problem(problems, help=help)
         if isinstance(problems, Problem):
             problems = (problems,)
         self.problems: tuple[Problem, ...] = tuple(sorted(problems, key=lambda problem: problem.sort_key))
+        self.sources = sources or {}
         super().__init__("; ".join(problem.message for problem in self.problems))
 
 
@@ -111,6 +115,24 @@ def printable(text: str) -> str:
     if text.isascii() and text.isprintable():
         return text
     return "".join(character if character.isprintable() else character.encode("unicode_escape").decode("ascii") for character in text)
+
+
+def printable_lines(text: str) -> str:
+    """The same for text of several lines: lines and tabs stay as they are."""
+    if text.isascii() and text.isprintable():
+        return text
+    return text.replace("\r\n", "\n").translate(_PRINTABLE)
+
+
+class _Printable(dict[int, str]):
+    """How each character is shown; it fills itself with those that were asked for."""
+
+    def __missing__(self, code: int) -> str:
+        self[code] = printable(chr(code))
+        return self[code]
+
+
+_PRINTABLE = _Printable({ord("\n"): "\n", ord("\t"): "\t"})
 
 
 def render_problem(problem: Problem, sources: Mapping[str, str]) -> str:

@@ -15,6 +15,7 @@ VERSION = 1
 
 JsonValue = Any
 AttemptKind = Literal["normal", "recovery"]
+Fault = Literal["", "died", "hung", "not started"]
 StopCause = Literal["cancel", "sigterm", "timeout", "on_failure", "errored", "budget"]
 Choice = Literal["rerun", "skip", "fail"]
 
@@ -36,8 +37,9 @@ class Event:
 @dataclass(frozen=True, slots=True)
 class RunCreated(Event):
     """`budget_usd`: the most that the run may spend. `parent`: the folder of the run inside of which it was started. `slots` is how many
-    there are, `slot_names` what they are called: empty is `slot-1`, `slot-2` … `rerun_of`: the run that it repeats; `only`: the one step
-    that was chosen; `group`: of which one run at a time is at work."""
+    there are, `slot_names` what they are called: empty is `slot-1`, `slot-2` … `trusted`: the commit from which the workflow and what
+    agents are told was read, where that is not the checkout. `rerun_of`: the run that it repeats; `only`: the one step that was chosen;
+    `group`: of which one run at a time is at work."""
 
     run_id: str
     name: str
@@ -54,6 +56,7 @@ class RunCreated(Event):
     rerun_of: str = ""
     only: str = ""
     group: str = ""
+    trusted: str = ""
     slot_names: tuple[str, ...] = ()
     budget_usd: float | None = None
     allow_unpriced: bool = False
@@ -115,8 +118,10 @@ class AttemptStarted(Event):
 @dataclass(frozen=True, slots=True)
 class AttemptFinished(Event):
     """How an attempt ended. `error_kind` is None for success. `interrupted`: the coordinator died, the attempt is lost.
-    `cost_usd` is None where it is unknown: `cost_at_least_usd` is then what is known of it, where anything is.
-    Tokens are None where unknown; `cached_tokens` are those of the input that came from a cache, and count among it."""
+    `cost_usd` is None where it is unknown: `cost_at_least_usd` is then what is known of it, where anything is. `nested_usd`: what
+    runs have spent that were started inside of it.
+    Tokens are None where unknown; `cached_tokens` are those of the input that came from a cache, and count among it.
+    `fault`: what the agent's process did, where that may be the slot's and not the task's."""
 
     task: str
     number: int
@@ -143,6 +148,18 @@ class AttemptFinished(Event):
     commit: str | None = None
     artifacts: tuple[str, ...] = ()
     cost_at_least_usd: float | None = None
+    nested_usd: float | None = None
+    fault: Fault = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SlotQuarantined(Event):
+    """On this slot the agent does not work: until then its tasks go to others. `last`: there is no other, so it goes on."""
+
+    slot: str
+    reason: str
+    until: float
+    last: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -352,11 +369,10 @@ def from_json(kind: str, data: dict[str, JsonValue]) -> Event:
     if event_type is None:
         raise UnknownEvent(kind)
     try:
-        for name in _STORED & data.keys():
-            data[name] = Stored(**data[name])
-        for name in _TUPLES & data.keys():
-            if data[name] is not None:
-                data[name] = tuple(data[name])
+        for name in _CONVERTED[event_type]:
+            value = data.get(name)
+            if value is not None:
+                data[name] = Stored(**value) if name in _STORED else tuple(value)
         return event_type(**data)
     except (TypeError, AttributeError) as error:
         raise UnknownEvent(f"{kind}: {error}") from None
@@ -364,6 +380,7 @@ def from_json(kind: str, data: dict[str, JsonValue]) -> Event:
 
 _STORED = frozenset({"items", "output", "value", "variables", "outputs", "arguments", "question"})
 _TUPLES = frozenset({"tags", "artifacts", "tasks", "changed_files", "secrets", "steps", "partly", "ahead"})
+_CONVERTED = {kind: tuple(name for name, _ in names if name in _STORED | _TUPLES) for kind, names in _FIELDS.items()}
 
 
 def _stored_to_json(stored: Stored) -> dict[str, JsonValue]:

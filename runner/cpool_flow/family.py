@@ -7,15 +7,15 @@ from pathlib import Path
 
 from cpool_flow import events
 from cpool_flow.errors import FlowError
-from cpool_flow.journal import FILE, Journal
+from cpool_flow.journal import Journal
+from cpool_flow.other_runs import run_around
 
 DEEPEST = 100
 
 
 def parent_directory(environment: Mapping[str, str]) -> str:
     """The folder of the run whose step calls us; empty where none does."""
-    path = environment.get("CPOOL_RUN_DIR", "")
-    return path if path and Path(path).name == environment.get("CPOOL_RUN_ID") and Path(path, FILE).is_file() else ""
+    return str(run_around(environment) or "")
 
 
 def around(environment: Mapping[str, str]) -> Iterator[Path]:

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from cpool_flow import agents, document, model, nodes, plan, schema, settings
-from cpool_flow.errors import InvalidInput, InvalidValue, OperationFailed
+from cpool_flow.agents.protocol import Adapter
+from cpool_flow.errors import InvalidInput, InvalidValue, Location, OperationFailed
 from cpool_flow.plan import PlannedStep
 from cpool_flow.pool_file import NAME as POOL_NAME
 from cpool_flow.pool_file import PoolFile
@@ -59,6 +60,10 @@ class WorkflowCopy:
                     return f"{error} ({document.location_in(inner, error.offset or 0)})"
         return f"{error} ({document.location((*path, *(error.key if isinstance(error, InvalidValue) else ())))})"
 
+    def location(self, path: nodes.Path) -> Location:
+        """Where something stands in the file."""
+        return self._document.location(path)
+
     @cached_property
     def _document(self) -> nodes.Document:
         return document.load(self.source.encode(), self.file)
@@ -92,7 +97,8 @@ class PoolCopy:
 @dataclass(frozen=True)
 class Inputs:
     """`copies`: the workflow files by key; the run's own has the key "". `slots`: how many the command line wants; None is "as the files
-    say". Times are seconds, money is US dollars."""
+    say". `record`: the folder in which the run is recorded; `recording`: the copy of one that the command line names. Times are seconds,
+    money is US dollars."""
 
     copies: Mapping[str, WorkflowCopy]
     args: Mapping[str, Any]
@@ -101,6 +107,8 @@ class Inputs:
     directory: str
     timeout_seconds: float | None = None
     agent: str | None = None
+    record: str | None = None
+    recording: str | None = None
     pool: PoolCopy = field(default_factory=PoolCopy)
     budget_usd: float | None = None
     allow_unpriced: bool = False
@@ -127,6 +135,10 @@ class Inputs:
     def slot_pool(self) -> SlotPool:
         """The slots of the run, and what `cpool.yaml` says."""
         return slot_pool(self.pool.file, self.workflow.slots, self.slots)
+
+    def adapter(self, agent: str) -> Adapter:
+        """How an agent is started and read."""
+        return agents.adapter_of(agent, self.pool.file.agents)
 
     def slot_named(self, name: str | None) -> NamedSlot | None:
         """The slot of that name."""
@@ -204,10 +216,16 @@ def _source_path(folder: RunFolder, key: str) -> Path:
 
 def hidden_values(inputs: Inputs, secrets: Mapping[str, str], environment: Mapping[str, str]) -> dict[str, str]:
     """What no file of the run may hold: the declared `secrets`, and the credentials of the agents that this run uses."""
-    names = {name for step in inputs.plan.everything() if step.agent for name in agents.adapter(step.agent).credentials}
+    used = {agent for step in inputs.plan.everything() for agent in (step.agent, *step.fallback) if agent is not None}
+    names = {name for agent in used for name in inputs.adapter(agent).credentials}
     return {**present_secrets(names, environment), **secrets}
+
+
+def own_file(folder: RunFolder, name: str) -> Path:
+    """Where a file stands that the run owns."""
+    return folder.inputs / "files" / name
 
 
 def copy_path(folder: RunFolder, copy: WorkflowCopy | PoolCopy, named: str) -> Path:
     """Where the copy stands of a file that a workflow or `cpool.yaml` names."""
-    return folder.inputs / "files" / copy.files[named]
+    return own_file(folder, copy.files[named])

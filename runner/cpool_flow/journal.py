@@ -119,7 +119,7 @@ class Journal:
             for seq, at, kind, data in self._connection.execute(
                 "SELECT seq, at, type, data FROM events WHERE seq > ? ORDER BY seq", (after,)
             ):
-                yield Recorded(seq, at, events.from_json(kind, json.loads(data)))
+                yield Recorded(seq, at, events.from_json(kind, _object(data)))
         except (sqlite3.Error, ValueError, RecursionError) as error:
             raise InvalidInput(f"the journal `{self.path}` is damaged ({error})") from error
 
@@ -207,6 +207,17 @@ def is_alive(directory: Path) -> bool:
     except OSError:
         pass
     return False
+
+
+def _object(text: str) -> dict[str, events.JsonValue]:
+    """What `_text` was made from; `json.loads` takes twice the time for texts as short as these. Raises ValueError."""
+    data, end = _DECODER.raw_decode(text)
+    if end != len(text):
+        raise ValueError("more than one value")
+    return data  # type: ignore[no-any-return]
+
+
+_DECODER = json.JSONDecoder()
 
 
 def _text(data: dict[str, events.JsonValue]) -> str:

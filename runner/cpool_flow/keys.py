@@ -11,7 +11,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel
 
-from cpool_flow import model, pool_file
+from cpool_flow import model, own_agent, pool_file
 from cpool_flow.errors import nearest
 from cpool_flow.findings import Findings
 from cpool_flow.nodes import Path
@@ -31,6 +31,8 @@ _IN: dict[type[BaseModel], str] = {
     model.Session: "in `session`",
     model.OutputVariable: "in a variable of `output_vars`",
     pool_file.PoolFile: f"in `{pool_file.NAME}`",
+    own_agent.OwnAgent: "in an agent of `agents`",
+    own_agent.Found: "in a place of an agent's output",
     pool_file.Price: "in a price",
     pool_file.Budgets: "in `budgets`",
     pool_file.Notification: "in `notify`",
@@ -72,6 +74,17 @@ _MEANT: dict[type[BaseModel], dict[str, str]] = {
         "pricing": "prices",
         "worktree": "worktrees",
     },
+    own_agent.OwnAgent: {
+        **dict.fromkeys(("argv", "run", "program", "cmd"), "command"),
+        **dict.fromkeys(("result", "text"), "answer"),
+        **dict.fromkeys(("cost", "price"), "cost_usd"),
+        **dict.fromkeys(("session", "thread_id"), "session_id"),
+        **dict.fromkeys(("flags", "args", "config"), "options"),
+        **dict.fromkeys(("secrets", "env", "environment"), "credentials"),
+        "format": "output",
+        "codes": "exit_codes",
+    },
+    own_agent.Found: {"type": "event", "value": "path", "join": "all"},
     pool_file.Budgets: {"daily": "day", "per_day": "day"},
     pool_file.Notification: {"run": "command", "when": "on", "events": "on"},
 }

@@ -5,23 +5,19 @@ Asked only of workflows in which nothing is wrong.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from cpool_flow import model, template
 from cpool_flow.arguments import misspelt_keyword
 from cpool_flow.findings import Findings
+from cpool_flow.foreign_text import agent_texts, is_foreign, reads_foreign_text
 from cpool_flow.json_value import shown
 from cpool_flow.nodes import Path
 from cpool_flow.order import Order, Placed
 from cpool_flow.permissions import may_write
 from cpool_flow.slots import SlotPool
-
-# What strangers can write: arguments that carry it are called like this, commands that print it look like that.
-_FOREIGN_ARGUMENT = re.compile(r"(?:^|_)(?:title|body|issue|issue_(?:text|body|title)|comment|comments|description_of_issue)$")
-_FOREIGN_COMMAND = re.compile(r"\b(?:gh\s+(?:issue|pr|api)|glab\s+(?:issue|mr|api)|curl|wget)\b")
-_TEXT_FIELDS = frozenset({"output", "json", "items", "vars"})
+from cpool_flow.trust import is_write_token
 
 Skills = Mapping[str, model.AgentConfig]
 
@@ -50,6 +46,7 @@ def warn(
             _warn_of_reader(placed, findings)
     for placed in writers:
         _warn_of_foreign_text(placed, order, findings)
+        _warn_of_tokens(placed, order, findings)
 
 
 def _warn_of_step(placed: Placed, findings: Findings) -> None:
@@ -107,27 +104,19 @@ def _asked_of_reader(step: model.Step, name: str) -> Iterator[tuple[Path, str]]:
 
 def _warn_of_foreign_text(placed: Placed, order: Order, findings: Findings) -> None:
     """Text from outside that reaches an agent which may write without being fenced."""
-    for path, text in _agent_texts(placed):
+    for path, text in agent_texts(placed):
         for reference in template.parse(text).references:
-            if not reference.fenced and _is_foreign(reference, placed, order):
+            if not reference.fenced and is_foreign(reference, placed, order):
                 message = "text from outside reaches an agent that may change files"
                 help = "fence it as data: `{{ … | untrusted }}`"
                 findings.error_in(path, reference.offset, reference.length, message, help=help, warning=True)
 
 
-def _agent_texts(placed: Placed) -> Iterator[tuple[Path, str]]:
-    step = placed.step
-    texts = [("prompt", step.prompt), ("recovery_prompt", step.recovery_prompt)]
-    yield from (((*placed.path, key), text) for key, text in texts if text is not None)
-    yield from (((*placed.path, "with", name), value) for name, value in (step.with_ or {}).items() if isinstance(value, str))
-
-
-def _is_foreign(reference: template.Reference, reader: Placed, order: Order) -> bool:
-    path = reference.path
-    if path[0] == "args":
-        return len(path) > 1 and bool(_FOREIGN_ARGUMENT.search(path[1]))
-    if path[0] != "steps" or len(path) < 3:
-        return False
-    source = order.names(reader)[path[1]].last_inside().step
-    command = source.run if isinstance(source.run, str) else " ".join(source.run or ())
-    return bool(_FOREIGN_COMMAND.search(command)) and (path[2] in _TEXT_FIELDS or path[2] in (source.output_vars or {}))
+def _warn_of_tokens(placed: Placed, order: Order, findings: Findings) -> None:
+    """A token that may write, in the hands of an agent that may act and reads what strangers have written."""
+    named = [(number, name) for number, name in enumerate(placed.step.secrets or ()) if is_write_token(name)]
+    if named and reads_foreign_text(placed, order):
+        for number, name in named:
+            message = f"step `{placed.name}` hands `{name}` to an agent that may change files and reads text from outside"
+            help = "let a `run` step of its own do what needs the token, with what the agent has answered"
+            findings.error((*placed.path, "secrets", number), message, help=help, warning=True)

@@ -57,7 +57,7 @@ class Lookup:
 
     def capabilities(self, config: AgentConfig) -> Capabilities:
         """What the agent of these settings can do."""
-        return agents.adapter(config.agent or "claude").capabilities
+        return agents.adapter_of(config.agent or "claude", self.pool().pool.agents).capabilities
 
     def workflow(self, name: str, pool: SlotPool | None, wishes: Wishes) -> Checked:
         """A sub-workflow, valid in the pool of the run. Raises InvalidInput: missing, broken, in a circle, too deep."""

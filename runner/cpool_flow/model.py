@@ -34,14 +34,12 @@ DEFAULT_AGENT_RETRIES = 2
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 KINDS = ("run", "prompt", "skill", "workflow", "steps", "approve", "end")
-AGENTS = ("claude", "codex", "gemini", "opencode", "command", "scripted")
-LATER_AGENTS = ("replay",)
+AGENTS = ("claude", "codex", "gemini", "opencode", "command", "scripted", "replay")
 
 # What `format.md` names and this version does not do yet. Refused by name, never ignored.
 LATER_KEYS: dict[str, frozenset[str]] = {
     "workflow": frozenset(),
     "step": frozenset({"merge", "setup", "isolation"}),
-    "config": frozenset({"recording"}),
 }
 
 if TYPE_CHECKING:
@@ -148,7 +146,12 @@ class Model(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, populate_by_name=False)
 
 
-AgentName = Literal["claude", "codex", "gemini", "opencode", "command", "scripted"]
+# One of ours, or one that `agents` of `cpool.yaml` describes: whether it exists is asked elsewhere.
+AgentName = Annotated[
+    str,
+    StringConstraints(pattern=STEP_NAME, max_length=64),
+    WithJsonSchema({"anyOf": [{"enum": list(AGENTS)}, {"type": "string", "pattern": STEP_NAME, "maxLength": 64}]}),
+]
 Dollars = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
@@ -156,7 +159,9 @@ class AgentConfig(Model):
     """Settings of an agent step. Every field unset means: what the layer below says."""
 
     agent: Maybe[AgentName] = Field(
-        None, description="Which agent: `claude` (default), `codex`, `gemini`, `opencode`, `command`, `scripted`."
+        None,
+        description="Which agent: `claude` (default), `codex`, `gemini`, `opencode`, `command`, `scripted`, `replay`, or one of `agents` in"
+        " `cpool.yaml`.",
     )
     fallback: Maybe[ListOf[AgentName]] = Field(
         None, description="Agents that take over, in this order, while the step's own is at its usage limit."
@@ -182,6 +187,7 @@ class AgentConfig(Model):
         None, description="For `agent: command`: the program and its arguments; the prompt comes on its stdin."
     )
     script: Maybe[NonEmpty] = Field(None, description="For `agent: scripted`: a YAML file of answers, relative to this file.")
+    recording: Maybe[NonEmpty] = Field(None, description="For `agent: replay`: what `run --record` has kept, relative to this file.")
 
 
 MOST_SLOTS = 1000

@@ -27,11 +27,14 @@ class Task(Protocol):
     def mark(self) -> str: ...
     @property
     def running(self) -> bool: ...
+    @property
+    def idle(self) -> bool: ...
     def outputs(self) -> set[str]: ...
 
 
 class Orphans:
-    """One per coordinator process. An orphan whose task cannot be told is laid to every task that ran when it was first seen."""
+    """One per coordinator process. An orphan whose task cannot be told is laid to every task that ran, and was not idle, when it was
+    first seen."""
 
     def __init__(self) -> None:
         self.waited: set[int] = set()  # children whose exit status somebody is waiting for
@@ -134,7 +137,9 @@ class Orphans:
         if task is None:
             held = outputs(process.pid)
             task = next((task for task in self._tasks.values() if held & task.outputs()), None)
-        return {task} if task is not None else set(self._tasks.values())
+        if task is not None:
+            return {task}
+        return {task for task in self._tasks.values() if not task.idle} or set(self._tasks.values())
 
     def _read_children(self) -> set[int]:
         if self._children < 0:

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from cpool_flow import project_pool
+from cpool_flow import project_pool, recording
+from cpool_flow.errors import InvalidInput
 from cpool_flow.inputs import PoolCopy, WorkflowCopy
 from cpool_flow.lookup import Lookup, Searched
 from cpool_flow.model import AgentConfig, Step, Workflow
@@ -52,17 +54,23 @@ class Owned:
         return self._keys[path]
 
     def _scripts(self, flow: Workflow, lookup: Lookup) -> dict[str, str]:
-        """The files that steps name (scripts of the scripted agent), and the names of their copies."""
-        return self._named(_configs(flow), lookup.file)
+        """The files that steps name (scripts of the scripted agent, recordings), and the names of their copies."""
+        return self._named(_configs(flow), lookup.file, lookup.path)
 
     def _pool(self, checked: CheckedPool, project: Path) -> PoolCopy:
         if checked.document is None:
             return PoolCopy()
-        files = self._named([config for _, config in configs(checked.pool)], partial(project_pool.read_beside, project))
+        held = [config for _, config in configs(checked.pool)]
+        files = self._named(held, partial(project_pool.read_beside, project), partial(project_pool.file_beside, project))
         return PoolCopy(_mapping(checked.document.data), checked.document.text, files)
 
-    def _named(self, settings: Iterable[AgentConfig], read: Callable[[str], bytes]) -> dict[str, str]:
+    def _named(self, settings: Iterable[AgentConfig], read: Callable[[str], bytes], find: Callable[[str], Path]) -> dict[str, str]:
         named: dict[str, str] = {}
+        settings = list(settings)
+        for name in dict.fromkeys(config.recording for config in settings if config.recording):
+            with suppress(InvalidInput):  # who needs one that is not there is told so when the agents are asked
+                self.files[f"{len(self.files)}-recording.json"] = recording.read(find(name)).to_bytes()
+                named[name] = next(reversed(self.files))
         for script in dict.fromkeys(config.script for config in settings if config.script):
             named[script] = f"{len(self.files)}-{Path(script).name}"
             self.files[named[script]] = read(script)

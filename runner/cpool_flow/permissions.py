@@ -5,6 +5,7 @@ Knows modes, and the tools of the agents that have them. Others may do anything,
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from cpool_flow import model, settings
@@ -12,6 +13,8 @@ from cpool_flow.slots import NO_POOL, SlotPool
 
 # The agents that have modes.
 _MODAL = frozenset({"claude", "codex", "gemini", "opencode"})
+# It does again what another agent did: where the settings of that one are known, they say what.
+_REPLAY = "replay"
 _WRITING_MODES = frozenset({"acceptEdits", "bypassPermissions", "auto"})
 # Every other tool counts as one that writes: `Bash(git diff *)` can be made to write a file.
 _READING_TOOLS = frozenset(
@@ -36,11 +39,11 @@ def may_write(
 
     `skill`: the settings of the step's skill, where it is known. `instead`: the agent that stands in for every other.
     """
-    agents = agents_of(step, workflow, skill, instead, pool)
-    if any(agent not in _MODAL for agent in agents) and step.effects != "none":
+    agents = agents_of(step, workflow, skill, None if instead == _REPLAY else instead, pool)
+    possible = settings.possible(step, "", workflow, pool, skill) if agents else []
+    modal = [agent for agent in agents if _has_modes(agent, pool, possible)]
+    if len(modal) < len(agents) and step.effects != "none":
         return True
-    modal = [agent for agent in agents if agent in _MODAL]
-    possible = settings.possible(step, "", workflow, pool, skill) if modal else ()
     return any(_modal_may_write(agent, merged.config) for agent in modal for merged in possible)
 
 
@@ -77,6 +80,14 @@ def cap_of(step: model.Step, workflow: model.Workflow, skill: model.AgentConfig 
     caps = [merged.config.max_budget_usd for merged in settings.possible(step, "", workflow, pool, skill)]
     known = [cap for cap in caps if cap is not None]
     return max(known) if len(known) == len(caps) else None
+
+
+def _has_modes(agent: str, pool: SlotPool, possible: Iterable[settings.Settings]) -> bool:
+    """Whether a mode says what the agent may do."""
+    own = pool.file.agents.get(agent)
+    if agent == _REPLAY:
+        return all(merged.config.permission_mode is not None for merged in possible)
+    return agent in _MODAL or (own is not None and "permission_mode" in own.options)
 
 
 def _modal_may_write(agent: str, config: model.AgentConfig) -> bool:

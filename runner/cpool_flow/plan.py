@@ -222,14 +222,10 @@ class _Builder:
             agent=agent,
             fallback=tuple(fallback),
             max_budget_usd=cap_of(step, workflow, skill, self.pool) if agent is not None else None,
-            slots=self._slots(step),
+            slots=self.pool.names_for(step),
             max_parallel=step.max_parallel,
             max_items=DEFAULT_MAX_ITEMS if step.max_items is None else step.max_items,
         )
-
-    def _slots(self, step: model.Step) -> tuple[str, ...] | None:
-        slots = self.pool.for_step(step)
-        return None if slots is None else tuple(slot.name for slot in slots)
 
 
 # What a loop over one step asks once, not in each round.

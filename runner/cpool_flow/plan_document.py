@@ -13,9 +13,10 @@ from typing import Any
 
 from cpool_flow import template
 from cpool_flow.inputs import Inputs
-from cpool_flow.plan import Plan, PlannedStep
+from cpool_flow.plan import PlannedStep
 from cpool_flow.settings import Settings
 from cpool_flow.values import Record, RenderError, wrap
+from cpool_flow.worst_case import worst_case_usd
 
 JsonObject = dict[str, Any]
 _EXPRESSION = re.compile(r"(\{\{.*?\}\})", re.DOTALL)
@@ -37,41 +38,10 @@ def plan_document(inputs: Inputs, place: str, base: str | None = None) -> JsonOb
         "place": place,
         "base": base,
         "secrets": list(inputs.secrets),
+        "budget_usd": inputs.budget_usd,
         "worst_case_usd": worst_case_usd(inputs),
         "steps": [preview.step(step) for step in inputs.plan],
     }
-
-
-def worst_case_usd(inputs: Inputs) -> float | None:
-    """What all attempts of all agent steps can spend by their own caps (`max_budget_usd`), in US dollars; None where there is no bound,
-    or where it hangs on items that are not known yet."""
-    return _worst_case(inputs, inputs.plan)
-
-
-def _worst_case(inputs: Inputs, plan: Plan) -> float | None:
-    total = 0.0
-    for step in plan:
-        each = _worst_case(inputs, step.inner) if step.inner is not None else _cap(inputs, step)
-        items = _item_count(step)
-        if each is None or (items is None and each):
-            return None
-        total += each * (items or 0) * (step.step.repeat.max if step.step.repeat is not None else 1)
-    return total
-
-
-def _cap(inputs: Inputs, step: PlannedStep) -> float | None:
-    if step.agent is None:
-        return 0.0
-    caps = [found.config.max_budget_usd for found in inputs.possible_settings(step)]
-    cap = None if None in caps else max(cap for cap in caps if cap is not None)
-    attempts = (1 + step.retries if step.step.is_agent else 0) + step.recoveries
-    return None if cap is None else cap * attempts
-
-
-def _item_count(step: PlannedStep) -> int | None:
-    if not step.fans_out:
-        return 1
-    return len(step.step.foreach) if isinstance(step.step.foreach, tuple) and step.step.filter is None else None
 
 
 class _Preview:

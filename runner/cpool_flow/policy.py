@@ -7,12 +7,13 @@ gives the same wishes. A wish becomes a fact only when the engine has recorded i
 from __future__ import annotations
 
 import zlib
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from cpool_flow import events
-from cpool_flow.budget import NOBODY, Empty, Grant, Others, Purse, Wait, used_share
+from cpool_flow import events, supervision
+from cpool_flow.budget import NOBODY, Empty, Grant, Others, Purse, Wait, out_for_good, used_share
 from cpool_flow.model import DEFAULT_AGENT_RETRIES, Retry, duration_text
 from cpool_flow.plan import AGENT_RETRIED, NEVER_RETRIED, PlannedStep
 from cpool_flow.state import State
@@ -106,7 +107,7 @@ def decide(state: State, now: float, others: Others = NOBODY) -> Decision:
         return Decision(tuple(map(Record, _out_of_budget(state, broke))))
     actions: list[Action] = [*_stops(state), *(each for each in starts if isinstance(each, Start))]
     leave = None if actions else _leave(state)
-    return Decision((leave,) if leave is not None else tuple(actions), _wake_at(state))
+    return Decision((leave,) if leave is not None else tuple(actions), _wake_at(state, now))
 
 
 # ---- facts --------------------------------------------------------------------------------------------------
@@ -114,7 +115,7 @@ def decide(state: State, now: float, others: Others = NOBODY) -> Decision:
 
 # Asked in this order; the first that has anything to say is recorded before the next is asked, for it may change it.
 def _facts(state: State, now: float) -> Iterator[Action]:
-    for rule in (_stopping, _failures, _fast_failures, _closings, _judgements, _openings, _beginnings):
+    for rule in (_stopping, _quarantines, _failures, _fast_failures, _closings, _judgements, _openings, _beginnings):
         found = False
         for action in rule(state, now):
             found = True
@@ -146,10 +147,16 @@ def _run_stopping(state: State, now: float) -> Iterator[Action]:
         yield Record(events.RunStopping("errored", f"setup failed: {state.setup.error}"))
 
 
+def _quarantines(state: State, now: float) -> Iterator[Action]:
+    if any(health.suspect for health in state.health.values()):
+        for event in supervision.quarantines(state.health, state.slot_groups, now):
+            yield Record(event)
+
+
 def _failures(state: State, now: float) -> Iterator[Action]:
     parked = dict(state.parked)
     for task in state.undecided.values():
-        for event in _limit(state, task, now, parked):
+        for event in (*_limit(state, task, now, parked), *_without_money(state, task)):
             yield Record(event)
         yield Record(after_failure(state, task, now, parked))
 
@@ -287,7 +294,7 @@ def after_failure(state: State, task: Task, now: float, parked: Mapping[str, flo
         return events.RetryScheduled(task.id, "normal", now, "recovered", free=True)
     if finished.error_kind == "rate_limited":
         return _after_limit(step.plan, task, attempt.started.kind, now, parked)
-    if used_share(state, task):
+    if used_share(state, task) and out_for_good(state, task) is None:
         return events.RetryScheduled(task.id, attempt.started.kind, now, SHARE_USED_UP, free=True)
     return _retry(state, step.plan, task, finished, now) or _recover(state, step.plan, task, now) or _failed(step.plan, task, finished)
 
@@ -314,6 +321,13 @@ def _limit(state: State, task: Task, now: float, parked: dict[str, float]) -> It
     if until > parked.get(agent, 0.0):
         parked[agent] = until
         yield events.AgentParked(agent, until, named=known is not None)
+
+
+def _without_money(state: State, task: Task) -> Iterator[events.Event]:
+    """An attempt that used up all that is left of a budget ends what that is the budget of."""
+    empty = out_for_good(state, task)
+    if empty is not None and empty.frame.stopping is None and not empty.frame.main_ended:
+        yield events.RunStopping("budget", empty.reason, frame=empty.frame.id)
 
 
 def _after_limit(plan: PlannedStep, task: Task, kind: events.AttemptKind, now: float, parked: Mapping[str, float]) -> events.Event:
@@ -445,7 +459,8 @@ def _starts(state: State, purse: Purse) -> Iterator[Start | _Broke]:
         return
     if any(is_exclusive(state, task, task.attempts[-1].started.kind) for task in state.running.values()):
         return
-    free = _FreeSlots(state)
+    resting = supervision.resting(state.health, purse.now)
+    free = _FreeSlots(state, resting)
     busy = bool(state.running)
     for _, name in state.ready_steps:
         step = state.steps[name]
@@ -455,15 +470,19 @@ def _starts(state: State, purse: Purse) -> Iterator[Start | _Broke]:
             continue
         for task, agent in _startable(state, step):
             needs_slot = step.plan.takes_slot or task.next_kind == "recovery"
-            slot = free.next_for(step.plan) if needs_slot else None
+            slot = free.next_for(step.plan, task, agent) if needs_slot else None
             if needs_slot and slot is None:
+                if free.has_for(step.plan, agent):
+                    continue  # this one waits for another slot, the next may take what is free
                 break
             alone = is_exclusive(state, task, task.next_kind)
             if alone and busy:
                 return
             paid = purse.grant(task, free.count) if agent is not None else Grant(None)
             if isinstance(paid, Wait):
-                continue
+                if used_share(state, task):
+                    continue  # it needs more than the next one
+                break
             if isinstance(paid, Empty):
                 yield _Broke(task, paid)
                 return
@@ -509,11 +528,13 @@ def is_exclusive(state: State, task: Task, kind: events.AttemptKind) -> bool:
 
 class _FreeSlots:
     """The slots that are free in one turn, as they are given away. A step that asks for slots never gets another, however many are free;
-    of those that answer it gets the first."""
+    of those that answer it gets the first, an agent none of those that rest."""
 
-    def __init__(self, state: State) -> None:
+    def __init__(self, state: State, resting: Mapping[str, float]) -> None:
+        self._all = state.slot_order
         self._free = {state.slot_order[rank]: None for rank in state.free_slots}
-        self._answering: dict[tuple[str, ...], list[str]] = {}
+        self._answering: dict[str | None, list[str]] = {}
+        self._resting = resting
 
     @property
     def any(self) -> bool:
@@ -523,19 +544,33 @@ class _FreeSlots:
     def count(self) -> int:
         return len(self._free)
 
-    def next_for(self, plan: PlannedStep) -> str | None:
-        """The slot that the next task of a step would get; None where it has to wait."""
+    def next_for(self, plan: PlannedStep, task: Task, agent: str | None) -> str | None:
+        """The slot that the task would get; None where it has to wait."""
+        if self._resting or any(attempt.finished and attempt.finished.fault for attempt in task.counted):
+            return self._chosen(plan, task, agent)
         if plan.slots is None:
             return next(iter(self._free), None)
-        answering = self._answering.get(plan.slots)
+        answering = self._answering.get(plan.step.slot)
         if answering is None:
-            answering = self._answering[plan.slots] = [name for name in reversed(plan.slots) if name in self._free]
+            answering = self._answering[plan.step.slot] = [name for name in reversed(plan.slots) if name in self._free]
         while answering and answering[-1] not in self._free:
             answering.pop()
         return answering[-1] if answering else None
 
+    def has_for(self, plan: PlannedStep, agent: str | None) -> bool:
+        """Whether there is a slot that another task of the step could take."""
+        return any(name in self._free and (agent is None or name not in self._resting) for name in plan.slots or self._all)
+
     def take(self, slot: str | None) -> None:
         self._free.pop(slot or "", None)
+
+    def _chosen(self, plan: PlannedStep, task: Task, agent: str | None) -> str | None:
+        slots = plan.slots or self._all
+        if agent is None:
+            free = [slot for slot in slots if slot in self._free]
+            return next((slot for slot in free if slot in self._resting), free[0] if free else None)
+        faults = Counter(attempt.started.slot or "" for attempt in task.counted if attempt.finished and attempt.finished.fault)
+        return supervision.choose(slots, self._free, self._resting, faults)
 
 
 # ---- time ---------------------------------------------------------------------------------------------------
@@ -550,8 +585,10 @@ def deadline(state: State) -> float | None:
     return state.started_at + _timeout(state) if _timeout(state) else None
 
 
-def _wake_at(state: State) -> float | None:
+def _wake_at(state: State, now: float) -> float | None:
     times = [state.wake_at()]
+    if state.ready_steps:
+        times += supervision.resting(state.health, now).values()
     if state.root.may_be_stopped:
         times.append(deadline(state))
     times += [frame.deadline for frame in state.timed_frames.values() if frame.may_be_stopped]

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from cpool_flow.model import AgentConfig, FilledListOf, ListOf, Model, Name, NonEmpty, Slots, Text
+from cpool_flow.model import AGENTS, AgentConfig, AgentName, FilledListOf, ListOf, Model, Name, NonEmpty, Slots, Text
+from cpool_flow.own_agent import OwnAgent
 
 if TYPE_CHECKING:
     from typing import Optional as Maybe
@@ -21,7 +22,6 @@ NAME = "cpool.yaml"
 ANY_MODEL = "*"
 PRICED_TOKENS = 1_000_000
 
-AgentName = Literal["claude", "codex", "gemini", "opencode", "command", "scripted", "replay"]
 Dollars = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Occasion = Literal["success", "failed", "cancelled", "waiting"]
 
@@ -69,6 +69,7 @@ class PoolFile(Model):
     profiles: dict[Name, AgentConfig] = Field(
         {}, description="Settings by name, for `profile` of a step; a workflow's own of that name wins."
     )
+    agents: dict[Name, OwnAgent] = Field({}, description="Agents of your own: any CLI, by the name that `agent` of `config` calls it.")
     prices: dict[AgentName, dict[NonEmpty, Price]] = Field(
         {}, description='Agent, then model (`"*"`: any other), then US dollars per million tokens, for agents that report no cost.'
     )
@@ -78,6 +79,11 @@ class PoolFile(Model):
         description="Folder in which the worktrees of runs are made: absolute, `~/…`, or relative to this file; outside of the repository.",
     )
     notify: ListOf[Notification] = Field((), description="Commands to execute when a run has ended or waits.")
+
+    @property
+    def agent_names(self) -> tuple[str, ...]:
+        """All that `agent` of `config` may name in this project."""
+        return (*AGENTS, *self.agents)
 
     def price(self, agent: str, model: str | None) -> Price | None:
         """What a model of an agent costs; None where the file does not say."""

@@ -14,6 +14,7 @@ from cpool_flow.document import load
 from cpool_flow.errors import InvalidInput, Problem
 from cpool_flow.findings import MOST, Enough, Findings
 from cpool_flow.nodes import Document, Path
+from cpool_flow.own_agent_rules import check_agent_name, check_agent_names, check_own_agent
 from cpool_flow.pool_file import PoolFile
 from cpool_flow.shape import read_whole
 from cpool_flow.slots import slot_problems
@@ -61,8 +62,13 @@ def configs(pool: PoolFile) -> Iterator[tuple[Path, model.AgentConfig]]:
 
 
 def _check(pool: PoolFile, findings: Findings, read: Callable[[str], bytes] | None) -> None:
+    for name, agent in pool.agents.items():
+        check_own_agent(name, agent, findings)
+    for name in pool.prices:
+        check_agent_name(("prices", name), name, pool, findings, key=True)
     for path, config in configs(pool):
         check_config(path, config, findings)
+        check_agent_names(path, config, pool, findings)
         place = (*path, "script")
         if config.script is not None and read is not None and check_path(place, config.script, findings):
             _check_file(place, config.script, read, findings)

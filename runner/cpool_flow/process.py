@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 
-from cpool_flow.descendants import MARK, kill, signal_all, table
+from cpool_flow.descendants import MARK, kill, resident_bytes, signal_all, table
 from cpool_flow.errors import OperationFailed, printable
 from cpool_flow.guardian import Guardian
 from cpool_flow.orphans import Orphans
@@ -85,6 +85,7 @@ class Process:
         self.pid = popen.pid
         self.mark = mark
         self.running = True  # the first process; what it started may live a moment longer
+        self.idle = False  # it waits for more standard input and does nothing: what appears meanwhile is laid to others
         self._popen = popen
         self._streams = streams
         self._over = over
@@ -155,6 +156,20 @@ class Process:
     def outputs(self) -> set[str]:
         """Its standard output and error as /proc names them."""
         return self._streams.links()
+
+    def started(self) -> set[int]:
+        """What lives of all that it has started, besides itself; a whole look at the machine. Always empty where that cannot be seen."""
+        processes = table()  # before the look at orphans: what leaves its parent in between is then seen as one
+        return {pid for pid in _orphans.members(self, processes) - {self.pid} if pid not in processes or not processes[pid].zombie}
+
+    def left_over(self) -> bool:
+        """Whether something has come to us that only it can have left. Cheap."""
+        return bool(self._left())
+
+    @property
+    def resident_bytes(self) -> int:
+        """The memory that the first process holds; 0 where that cannot be seen."""
+        return resident_bytes(self.pid) if self.running else 0
 
     # For `Processes` only, from here on.
 
@@ -302,6 +317,11 @@ class Processes:
         if self._looking is None:
             self._looking = loop.call_later(_LOOK_SECONDS, self._look, loop)
         return process
+
+    @property
+    def sees_descendants(self) -> bool:
+        """Whether it can be told here what a process has started, while that process lives on."""
+        return _orphans.seen
 
     def close(self) -> None:
         """KILL all that still runs and wait for its end. Safe to call twice, and after the loop has gone."""

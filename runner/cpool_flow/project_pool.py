@@ -18,7 +18,9 @@ def read_pool(project: Path) -> CheckedPool:
 
 
 def read_file(path: Path) -> CheckedPool:
-    """What a pool file says. Raises InvalidInput with all that is wrong with it, also where it cannot be read."""
+    """What a pool file says. Raises InvalidInput with all that is wrong with it, also where it cannot be read, or is a link that leads
+    elsewhere: whoever gave us the project must not have lines of other files shown."""
+    library.inside(path.parent, path.name, path.parent)
     shown = library.shown_path(path)
     return check_pool(library.read_bytes(path, shown=shown), shown, partial(read_beside, path.parent))
 

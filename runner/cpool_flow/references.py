@@ -20,7 +20,7 @@ Parse = Callable[[str], "Parsed"]
 Found = tuple[Path, "template.Reference", Placed]
 
 # Texts of the agent's settings that are read before any template has a value.
-_NO_TEMPLATES = ("agent", "script")
+_NO_TEMPLATES = ("agent", "script", "recording")
 
 
 def check_references(workflow: model.Workflow, order: Order, findings: Findings, outputs_of: Mapping[str, Iterable[str]]) -> frozenset[str]:

@@ -7,15 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-import time
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cpool_flow import events, faults, history, inputs, run_folder, takeover
 from cpool_flow.disclosed import Disclosed
 from cpool_flow.errors import InvalidInput, OperationFailed, Problem
-from cpool_flow.family import parent_directory
 from cpool_flow.git import Git
 from cpool_flow.journal import is_alive
 from cpool_flow.run_folder import RunFolder, file_name
@@ -35,7 +33,6 @@ class Repeated:
     isolation: Isolation
     place: events.PlaceOpened
     run_id: str
-    parent: str = ""
 
 
 def prepare(
@@ -62,34 +59,42 @@ def prepare(
     if missing:
         raise InvalidInput(missing)
     git = our_git(environment, old.inputs.secrets)
+    folder = RunFolder(run_folder.runs_directory(project) / new)
     root = worktree_root(environment, old.inputs.pool.file.worktrees, project)
-    isolation, place = asyncio.run(_place(git, old, found, new, root, _where(old, step, failed, found)))
-    return Repeated(old, found, isolation, place, new, parent_directory(environment))
+    isolation, place = asyncio.run(_place(git, old, found, folder, root, _where(old, step, failed, found)))
+    return Repeated(old, found, isolation, place, new)
 
 
-def create(repeated: Repeated, project: Path) -> RunFolder:
+def create(repeated: Repeated, project: Path, environment: Mapping[str, str]) -> RunFolder:
     """Make the run: its folder, copies of what it takes over, its first events. Raises InvalidInput where the id is taken."""
     faults.point("before-create")
     old, found = repeated.old, repeated.found
     folder = run_folder.create(project, repeated.run_id)
     try:
-        shutil.copytree(old.folder.inputs, folder.inputs, dirs_exist_ok=True)
-        for name in _files(old.folder, found):
-            target = folder.path / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(old.folder.path / name, target)
+        _copy(old, found, folder)
     except OSError as error:
         raise OperationFailed(f"cannot write `{folder.path}`: {error.strerror or error}") from error
-    before = old.state.created
-    tags, only, group = (before.tags, before.only, before.group) if before is not None else ((), "", "")
-    now = time.time()
-    first = created(folder, old.inputs, tags, rerun_of=old.folder.run_id, only=only, group=group, parent=repeated.parent)
-    facts: list[takeover.Fact] = [(first, now), (repeated.place, now)]
+    before = old.state.created or created(old.folder, old.inputs, (), environment)
+    first = created(folder, old.inputs, before.tags, environment, rerun_of=old.folder.run_id, only=before.only, group=before.group)
+    facts: list[events.Event | takeover.Fact] = [replace(first, trusted=before.trusted), repeated.place]
     if found.facts:
-        facts += [*found.facts, (events.ResultsTaken(old.folder.run_id, found.steps, found.partly), now)]
-    begin_journal(folder, facts)
+        facts += [*found.facts, events.ResultsTaken(old.folder.run_id, found.steps, found.partly)]
+    begin_journal(folder, facts, environment)
     faults.point("after-create")
     return folder
+
+
+def _copy(old: history.Run, found: Takeover, folder: RunFolder) -> None:
+    """What the old run owns, and what it has done that is taken over. What it recorded is its own."""
+    files = old.folder.inputs / "files"
+    copies = {path.name: path.read_bytes() for path in sorted(files.iterdir())} if files.is_dir() else {}
+    inputs.save(folder, replace(old.inputs, record=None), copies)
+    if old.folder.trusted.is_dir():
+        shutil.copytree(old.folder.trusted, folder.trusted)
+    for name in _files(old.folder, found):
+        target = folder.path / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(old.folder.path / name, target)
 
 
 def _takeover(old: history.Run, step: str | None, failed: bool) -> Takeover:
@@ -114,13 +119,16 @@ def _where(old: history.Run, step: str | None, failed: bool, found: Takeover) ->
 
 
 def _missing_agents(old: history.Run, found: Takeover, environment: Mapping[str, str]) -> Iterable[Problem]:
-    def find_script(copy: inputs.WorkflowCopy, named: str, pooled: bool) -> Path:
+    def find_file(copy: inputs.WorkflowCopy, named: str, pooled: bool) -> Path:
         return inputs.copy_path(old.folder, old.inputs.pool if pooled else copy, named)
 
-    return missing_agents(old.inputs, find_script, environment, done=found.steps)
+    recording = str(old.folder.inputs / "files" / old.inputs.recording) if old.inputs.recording else None
+    return missing_agents(old.inputs, find_file, environment, recording=recording, done=found.steps)
 
 
-async def _place(git: Git, old: history.Run, found: Takeover, run_id: str, root: Root, where: str) -> tuple[Isolation, events.PlaceOpened]:
+async def _place(
+    git: Git, old: history.Run, found: Takeover, new: RunFolder, root: Root, where: str
+) -> tuple[Isolation, events.PlaceOpened]:
     directory = Path(old.inputs.directory)
     if not directory.is_dir():
         raise InvalidInput(f"the directory in which run `{old.folder.run_id}` was started is gone: {directory}")
@@ -132,7 +140,8 @@ async def _place(git: Git, old: history.Run, found: Takeover, run_id: str, root:
     await _check_files(git, old, record, found)
     start = (found.commit or record.base) if found.commit or found.tree else ""
     name, tree = old.inputs.main.name, found.tree or ""
-    again = await plan_again(git, isolation.repository, record, run_id, name, root, start=start, tree=tree)
+    trusted = str(new.trusted) if record.trusted else ""
+    again = await plan_again(git, isolation.repository, record, new.run_id, name, root, start=start, tree=tree, trusted=trusted)
     place = str(again.top_level / again.folder)
     note = f"{isolation.text}; {where}"
     return isolation, events.PlaceOpened(place, branch=again.branch, base=again.base, place=again.to_json(), note=note)

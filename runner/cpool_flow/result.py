@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 from cpool_flow.events import AttemptFinished, Stored
@@ -20,13 +21,25 @@ JsonObject = dict[str, Any]
 
 
 class Result:
-    """Makes the document of one run. `find`: the absolute path of a file of the run, by its path there; None if there is none."""
+    """Makes the document of one run. `find`: the absolute path of a file of the run, by its path there; None if there is none.
+    For a report: `log_ends` gives the ends of an attempt's logs, and `all_rounds` also shows the rounds before the latest."""
 
-    def __init__(self, state: State, load: Load, args: Mapping[str, Any], find: Find) -> None:
+    def __init__(
+        self,
+        state: State,
+        load: Load,
+        args: Mapping[str, Any],
+        find: Find,
+        log_ends: Callable[[Attempt], list[JsonObject]] | None = None,
+        *,
+        all_rounds: bool = False,
+    ) -> None:
         self._state = state
         self._load = load
         self._args = args
         self._find = find
+        self._log_ends = log_ends
+        self._all_rounds = all_rounds
 
     def document(self) -> JsonObject:
         state = self._state
@@ -52,7 +65,16 @@ class Result:
             "limits": [{"agent": agent, "resumes_at": iso_time(until)} for agent, until in state.parked.items() if not state.finished],
             **({"rerun_of": created.rerun_of} if created and created.rerun_of else {}),
             "steps": [self._step(step) for step in state.root.steps.values()],
-        }
+        } | self._quarantined()
+
+    def _quarantined(self) -> JsonObject:
+        """The slots on which agents have not worked since they had to rest."""
+        found = [
+            {"slot": slot, "until": iso_time(health.until), "reason": health.reason}
+            for slot, health in sorted(self._state.health.items())
+            if health.rests
+        ]
+        return {"quarantined": found} if found else {}
 
     def _directory(self) -> str | None:
         closed = self._state.place_closed
@@ -81,7 +103,7 @@ class Result:
             "status": step.status,
             "reason": step.reason or None,
             **self._output(alone),
-            "items": [self._item(step, task, item) for task, item in zip(step.tasks, self._items(step), strict=False)],
+            "items": self._item_documents(step),
             "attempts": [self._attempt(attempt) for attempt in alone.attempts] if alone else [],
             **_cost(attempt for task in step.tasks for attempt in task.all_attempts()),
             "branch": branch(self._state),
@@ -97,11 +119,15 @@ class Result:
     def _items(self, step: StepState) -> list[Any]:
         return json.loads(self._load(step.items)) if step.plan.fans_out and step.items else []
 
-    def _item(self, step: StepState, task: Task, item: Any) -> JsonObject:
+    def _item_documents(self, step: StepState) -> list[JsonObject]:
+        kind_of_all = kind(step) if step.plan.fans_out else ""
+        return [self._item(step, task, item, kind_of_all) for task, item in zip(step.tasks, self._items(step), strict=False)]
+
+    def _item(self, step: StepState, task: Task, item: Any, kind: str) -> JsonObject:
         document: JsonObject = {
             "item": item,
             "name": task.id,
-            "kind": kind(step),
+            "kind": kind,
             "status": task.status,
             "reason": task.reason or None,
             **self._output(task),
@@ -132,7 +158,11 @@ class Result:
         frame = task.frame if task else None
         steps = [self._step(inside) for inside in frame.steps.values()] if frame else []
         rounds = {"rounds": len(task.rounds) if task else 0} if step.plan.step.repeat is not None else {}
-        return {"steps": steps, **rounds}
+        return {"steps": steps, **rounds, **self._earlier_rounds(task)}
+
+    def _earlier_rounds(self, task: Task | None) -> JsonObject:
+        earlier = task.rounds[:-1] if task is not None and self._all_rounds else []
+        return {"earlier_rounds": [[self._step(inside) for inside in frame.steps.values()] for frame in earlier]} if earlier else {}
 
     def _output(self, task: Task | None) -> JsonObject:
         """The output of the attempt that counts; one above 64 kB is named by its file."""
@@ -149,7 +179,7 @@ class Result:
 
     def _attempt(self, attempt: Attempt) -> JsonObject:
         started, finished = attempt.started, attempt.finished
-        return {
+        document: JsonObject = {
             "number": started.number,
             "kind": started.kind,
             "status": attempt_status(attempt),
@@ -160,7 +190,7 @@ class Result:
             "agent": started.agent,
             "model": (finished.model if finished else None) or started.model,
             "session_id": (finished.session_id if finished else None) or started.session_id,
-            "cost_usd": finished.cost_usd if finished else None,
+            "cost_usd": _whole_cost(attempt),
             "cost_at_least_usd": _known_cost(finished) if finished else None,
             "budget_usd": started.budget_usd,
             "turns": finished.turns if finished else None,
@@ -168,6 +198,9 @@ class Result:
             "ended_at": iso_time(attempt.ended_at),
             "log": self._find(f"logs/{started.log}") if finished else None,  # none where it printed nothing
         }
+        if self._log_ends is not None:
+            document["log_ends"] = self._log_ends(attempt)
+        return document
 
 
 def kind(step: StepState) -> str:
@@ -194,7 +227,14 @@ def iso_time(at: float | None) -> str | None:
     """Seconds since the epoch as ISO 8601 in UTC, to the millisecond."""
     if at is None:
         return None
-    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    minute, rest = divmod(round(at * 1_000_000) // 1000, 60_000)
+    return f"{_minute(minute)}:{rest // 1000:02}.{rest % 1000:03}Z"
+
+
+@lru_cache(maxsize=64)
+def _minute(number: int) -> str:
+    """A minute since the epoch, without its seconds: those next to each other are asked for again and again."""
+    return f"{datetime.fromtimestamp(number * 60, UTC):%Y-%m-%dT%H:%M}"
 
 
 def _seconds(start: float, end: float | None) -> float | None:
@@ -213,5 +253,13 @@ def _cost(attempts: Iterable[Attempt]) -> JsonObject:
     return {"cost_usd": known if complete else None, "cost_at_least_usd": known}
 
 
+def _whole_cost(attempt: Attempt) -> float | None:
+    """What an attempt has cost with the runs inside of it; null where that is unknown."""
+    finished = attempt.finished
+    known = finished is not None and (finished.cost_usd is not None or attempt.started.agent is None)
+    return _known_cost(finished) if finished is not None and known else None
+
+
 def _known_cost(finished: AttemptFinished) -> float | None:
-    return finished.cost_usd if finished.cost_usd is not None else finished.cost_at_least_usd
+    own = finished.cost_usd if finished.cost_usd is not None else finished.cost_at_least_usd
+    return own if finished.nested_usd is None else (own or 0.0) + finished.nested_usd

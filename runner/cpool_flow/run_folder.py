@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -174,6 +174,7 @@ class RunFolder:
         self.logs = path / "logs"
         self.outputs = path / "outputs"
         self.files = path / "files"
+        self.trusted = path / "trusted"
 
     @property
     def run_id(self) -> str:
@@ -187,6 +188,21 @@ class RunFolder:
         """The absolute path of a file of the run, by its path in the folder; None where there is none."""
         path = self.path / name
         return str(path) if path.exists() else None
+
+    def finder(self) -> Callable[[str], str | None]:
+        """The same for very many files: which logs there are is looked up once."""
+        try:
+            logs = frozenset(os.listdir(self.logs))
+        except OSError:
+            logs = frozenset()
+        folder = str(self.logs)
+
+        def find(name: str) -> str | None:
+            if not name.startswith("logs/"):
+                return self.find(name)
+            return f"{folder}/{name[5:]}" if name[5:] in logs else None
+
+        return find
 
     def keep(self, text: str, name: str) -> Stored:
         """`text` for the journal: inline up to 64 kB, above that in a file called `name`. Raises OperationFailed."""

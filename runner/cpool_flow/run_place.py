@@ -21,6 +21,7 @@ from cpool_flow.pool_file import NAME as POOL_NAME
 from cpool_flow.process import Command, Completed, run_to_end
 from cpool_flow.secrets import Masker
 from cpool_flow.state import State
+from cpool_flow.trusted import Trusted
 from cpool_flow.workspace import (
     Keep,
     Place,
@@ -29,6 +30,7 @@ from cpool_flow.workspace import (
     WorktreeRecord,
     open_plain,
     open_worktree,
+    other_agent_files,
     plan_worktree,
     reattach_worktree,
     survey,
@@ -62,12 +64,18 @@ class Isolation:
     warning: str = ""
 
 
-async def choose_isolation(git: Git, directory: Path, asked: str | None, include_changes: bool, plan: Plan) -> Isolation:
-    """What `isolation` comes to here. Raises InvalidInput where what was asked for cannot be had."""
+async def choose_isolation(
+    git: Git, directory: Path, asked: str | None, include_changes: bool, plan: Plan, trusted: Trusted | None = None
+) -> Isolation:
+    """What `isolation` comes to here. With `trusted` files an agent needs a place in which they can stand. Raises InvalidInput where what
+    was asked for cannot be had."""
     repository = await survey(git, directory)
     writes = any(step.may_write and (step.step.is_agent or step.recoveries) for step in plan.everything())
-    kind = asked or ("worktree" if writes and repository is not None and not repository.bare else "none")
+    guarded = trusted is not None and any(step.agent is not None for step in plan.everything())
+    kind = asked or ("worktree" if (writes or guarded) and repository is not None and not repository.bare else "none")
     if kind == "none":
+        if trusted is not None and guarded:
+            await _refuse_other_agent_files(git, repository, trusted)
         warning = "an agent may change files, and works in this directory" if writes else ""
         return Isolation(kind, repository, f"works in {directory}", warning)
     if repository is None and shutil.which("git", path=git.environment.get("PATH", os.defpath)) is None:
@@ -86,6 +94,17 @@ async def choose_isolation(git: Git, directory: Path, asked: str | None, include
             help="make a first commit, or set `isolation: none`",
         )
     return Isolation(kind, repository, f"works in a git worktree of its own{_unseen(repository, include_changes)}")
+
+
+async def _refuse_other_agent_files(git: Git, repository: Repository | None, trusted: Trusted) -> None:
+    """In place nothing is exchanged. Raises InvalidInput where the checkout would tell agents something else than the trusted files."""
+    others = await other_agent_files(git, repository, trusted.agent_files) if repository is not None and not repository.bare else []
+    if others:
+        shown = ", ".join(f"`{path}`" for path in others[:5]) + (f" and {len(others) - 5} more" if len(others) > 5 else "")
+        raise InvalidInput(
+            f"`isolation: none` cannot be had: in the checkout {shown} is not what is trusted ({trusted.text}), and agents would read it",
+            help="`--isolation worktree` gives them a place with the trusted files",
+        )
 
 
 def _unseen(repository: Repository, include_changes: bool) -> str:
@@ -121,11 +140,21 @@ def _state_home(environment: Mapping[str, str]) -> Path:
 
 
 async def plan_place(
-    git: Git, isolation: Isolation, workflow: model.Workflow, name: str, run_id: str, directory: Path, root: Root
+    git: Git,
+    isolation: Isolation,
+    workflow: model.Workflow,
+    name: str,
+    run_id: str,
+    directory: Path,
+    root: Root,
+    trusted_folder: str = "",
+    trusted: Trusted | None = None,
 ) -> events.PlaceOpened:
-    """Where the run will work, as the fact that is recorded before anything of it exists. Raises InvalidInput."""
+    """Where the run will work, as the fact that is recorded before anything of it exists. `trusted_folder` will hold the `trusted` files.
+    Raises InvalidInput."""
+    note = isolation.text if trusted is None else f"{isolation.text} · {trusted.text}"
     if isolation.kind == "none" or isolation.repository is None:
-        return events.PlaceOpened(str(directory), note=isolation.text)
+        return events.PlaceOpened(str(directory), note=note)
     record = await plan_worktree(
         git,
         isolation.repository,
@@ -135,17 +164,38 @@ async def plan_place(
         root_setting=root.setting,
         base=workflow.base or "HEAD",
         include_changes=workflow.include_changes,
+        trusted=trusted_folder,
+        include_text=trusted.include_text if trusted is not None else None,
     )
     place = str(record.top_level / record.folder)
-    return events.PlaceOpened(place, branch=record.branch, base=record.base, place=record.to_json(), note=isolation.text)
+    return events.PlaceOpened(place, branch=record.branch, base=record.base, place=record.to_json(), note=note)
 
 
 async def plan_again(
-    git: Git, repository: Repository, old: WorktreeRecord, run_id: str, name: str, root: Root, *, start: str, tree: str
+    git: Git,
+    repository: Repository,
+    old: WorktreeRecord,
+    run_id: str,
+    name: str,
+    root: Root,
+    *,
+    start: str,
+    tree: str,
+    trusted: str,
 ) -> WorktreeRecord:
     """A worktree for a run that repeats another: at the same base, with a branch that begins at `start` with the files of `tree`.
-    Raises InvalidInput."""
-    record = await plan_worktree(git, repository, run_id=run_id, workflow=name, root=root.folder, root_setting=root.setting, base=old.base)
+    `trusted`: the folder that will hold the trusted files of the old run. Raises InvalidInput."""
+    record = await plan_worktree(
+        git,
+        repository,
+        run_id=run_id,
+        workflow=name,
+        root=root.folder,
+        root_setting=root.setting,
+        base=old.base,
+        trusted=trusted,
+        include_text=old.include_file.read_bytes() if old.trusted else None,
+    )
     return replace(record, target=old.target, start=start, tree=tree)
 
 

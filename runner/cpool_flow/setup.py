@@ -27,7 +27,7 @@ async def set_up(engine: Engine, context: RunContext) -> str:
     commands = context.workflow.setup or ()
     if commands and engine.state.stopping is not None:
         return f"not run: {engine.state.stopping.reason}"
-    work = Work(context.processes, _time_left(engine))
+    work = Work(context.processes, _time_left(engine), context.grace_seconds)
     attending = asyncio.get_running_loop().create_task(_attend(engine, work))
     try:
         for number, text in enumerate((commands,) if isinstance(commands, str) else commands, 1):

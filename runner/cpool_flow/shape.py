@@ -142,7 +142,7 @@ def _explain(path: Path, found: list[Complaint], data: Any, findings: Findings) 
         _missing(path, str(context["loc"][-1]), value, findings)
     elif value is None and _is_type(kind):
         findings.error(path, f"{name} has no value", key=True, help="give it one, or remove the key")
-    elif (findings.root is model.Workflow and path == ("slots",) and isinstance(value, list)) or _is_later(path, value):
+    elif _is_later(path, value):
         key = next(key for key in reversed(path) if isinstance(key, str))
         findings.error(path, f"`{key}: {value if isinstance(value, str) else '[…]'}` is not supported by this version")
     elif path[-1:] == ("session",):
@@ -240,8 +240,7 @@ def _check_kind(step: Mapping[str, Any], path: Path, findings: Findings) -> None
 
 def _is_later(path: Path, value: object) -> bool:
     key = path[-1] if path else None
-    later = {"isolation": value == "clone", "agent": value in model.LATER_AGENTS} if isinstance(value, str) else {}
-    return bool(later.get(str(key)) or (path[-2:-1] == ("fallback",) and value in model.LATER_AGENTS))
+    return key == "isolation" and value == "clone"
 
 
 # Keys on which no name and no order hangs: without them, the references of all others can still be read.

@@ -17,7 +17,7 @@ from cpool_flow.arguments import Declared
 from cpool_flow.document import Document, Path, load
 from cpool_flow.errors import InvalidInput, Location, Problem, did_you_mean
 from cpool_flow.json_value import JsonValue
-from cpool_flow.model import LATER_KEYS, VARIABLE_NAME, AgentConfig
+from cpool_flow.model import VARIABLE_NAME, AgentConfig
 from cpool_flow.skill_text import Skill
 
 __all__ = ["Skill", "parse_skill"]
@@ -105,10 +105,11 @@ class _Front:
             for wrong in error.errors(include_url=False, include_input=False, include_context=False):
                 self._refused(wrong["type"], wrong["msg"], wrong["loc"])
             return AgentConfig()
-        if config.script is not None:
-            message = "a skill cannot name a `script`: its path is relative to a workflow file"
-            place = self._document.location(("metadata", "config", "script"), key=True)
-            self.problems.append(Problem(message, place, help="set it in the workflow: `config: {agent: scripted, script: …}`"))
+        for key, agent in (("script", "scripted"), ("recording", "replay")):
+            if getattr(config, key) is not None:
+                message = f"a skill cannot name a `{key}`: its path is relative to a workflow file"
+                place = self._document.location(("metadata", "config", key), key=True)
+                self.problems.append(Problem(message, place, help=f"set it in the workflow: `config: {{agent: {agent}, {key}: …}}`"))
         tools = tuple(dict.fromkeys([*(config.allowed_tools or ()), *self._tools()]))
         return config.model_copy(update={"allowed_tools": tools}) if tools else config
 
@@ -143,9 +144,8 @@ class _Front:
     def _refused(self, kind: str, message: str, place: tuple[int | str, ...]) -> None:
         name, hint = str(place[-1]), None
         if kind == "extra_forbidden":
-            later = name in LATER_KEYS["config"]
-            message = f"`{name}` is not in this version" if later else f"unknown key `{name}`"
-            hint = None if later else did_you_mean(name, AgentConfig.model_fields)
+            message = f"unknown key `{name}`"
+            hint = did_you_mean(name, AgentConfig.model_fields)
         self._wrong(message if kind == "extra_forbidden" else f"`{name}`: {message}", ("metadata", "config", *place), hint=hint)
 
     def _wrong(self, message: str, path: Path, *, key: bool = False, hint: str | None = None) -> None:

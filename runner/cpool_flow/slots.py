@@ -54,6 +54,10 @@ class SlotPool:
         """The slots that a step may take; None where any will do."""
         return None if step.slot in (None, NO_SLOT) else self.answering(step.slot)
 
+    def names_for(self, step: model.Step) -> tuple[str, ...] | None:
+        """What those slots are called: the same tuple for the same word."""
+        return None if step.slot in (None, NO_SLOT) else self._names_by_word.get(step.slot, ())
+
     def kinds_for(self, step: model.Step) -> list[NamedSlot | None]:
         """One slot of each kind that a step may get, or None where any will do."""
         slots: Sequence[NamedSlot | None] = self.for_step(step) or (None,)
@@ -71,6 +75,10 @@ class SlotPool:
             for word in slot.words:
                 found.setdefault(word, []).append(slot)
         return {word: tuple(slots) for word, slots in found.items()}
+
+    @cached_property
+    def _names_by_word(self) -> dict[str, tuple[str, ...]]:
+        return {word: tuple(slot.name for slot in slots) for word, slots in self._by_word.items()}
 
 
 NO_POOL = SlotPool(PoolFile(), ())

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from cpool_flow import events
 
 DAY_SECONDS = 86_400
+# The agent that does again what was recorded, and spends nothing.
+REPLAY = "replay"
 # Attempts that did not come to the point at which an agent says what it has spent: stopped, or refused by the server.
 CUT_SHORT = frozenset({"lost", "cancelled", "timeout", "rate_limited", "overloaded", "auth", "invalid"})
 
@@ -69,9 +71,13 @@ class Spending:
         known = finished.cost_usd if finished.cost_usd is not None else finished.cost_at_least_usd or 0.0
         unknown = finished.cost_usd is None and started.agent is not None
         spent = max(known, started.budget_usd or 0.0) if unknown and not self._is_excused(finished) else known
+        if started.agent == REPLAY:  # what it reports was spent when it was recorded
+            spent = 0.0
         self.complete = self.complete and not unknown
-        self.known_usd += known
-        self.spent_usd += spent
+        # Runs inside of this one count in a day by their own journals.
+        inside = finished.nested_usd or 0.0
+        self.known_usd += known + inside
+        self.spent_usd += spent + inside
         day = int(at // DAY_SECONDS)
         self.by_day[day] = self.by_day.get(day, 0.0) + spent
 

@@ -11,34 +11,42 @@ import sys
 import time
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
-from cpool_flow import __version__, agents, events, faults, inputs, library, model, project_pool, run_folder
+from cpool_flow import __version__, events, faults, inputs, library, model, other_runs, project_pool, recording, run_folder
 from cpool_flow.arguments import read_arguments
 from cpool_flow.disclosed import Disclosed
 from cpool_flow.document import load
-from cpool_flow.errors import InvalidInput, Problem
+from cpool_flow.errors import InvalidInput, OperationFailed, Problem, did_you_mean, listed
 from cpool_flow.executor.context import NoValue, concurrency_group, declared_values
-from cpool_flow.family import parent_directory
 from cpool_flow.inputs import Inputs, WorkflowCopy
 from cpool_flow.journal import Journal
 from cpool_flow.json_value import BadJson, JsonValue, read_json
+from cpool_flow.keys import shown_name
 from cpool_flow.lookup import Lookup, Searched, check_file
 from cpool_flow.only import check_only, leave_out
 from cpool_flow.owned import Owned
 from cpool_flow.run_folder import RunFolder
 from cpool_flow.run_place import Isolation, Root, choose_isolation, our_git, plan_place, worktree_root
 from cpool_flow.secrets import check_secrets, present_secrets
+from cpool_flow.spending import Spending
+from cpool_flow.trust import Event, Trust, by_hand, is_write_token
+from cpool_flow.trusted import INCLUDE, Trusted, read_trusted, refuse_committed, refuse_foreign, unpacked
 from cpool_flow.validate import Checked, Wishes
 from cpool_flow.values import Record, wrap
+from cpool_flow.workspace import save_agent_files, survey
+
+# A recording that the command line names, among the run's own files.
+_RECORDING = "recording.json"
 
 
 @dataclass(frozen=True)
 class Options:
     """What the command line says of a run; None is "as the file says". `worktrees`: where they are made, in place of what `cpool.yaml`
-    says. `home`: the project that keeps the run, where it is another one."""
+    says."""
 
     arguments: tuple[str, ...] = ()
     args_file: str | None = None
@@ -51,13 +59,29 @@ class Options:
     run_id: str | None = None
     tags: tuple[str, ...] = ()
     only: str | None = None
+    # The project that keeps the run, where it is another one.
     home: Path | None = None
+    # Whether the project was given by hand, and the folders in which names are looked up in another one.
+    project_named: bool = False
+    places_of: Callable[[Path], Searched] | None = None
+    trust: str | None = None
+    allow_untrusted_checkout: bool = False
+    # The event of GitHub Actions for which this is done.
+    event: Event | None = None
     worktrees: str | None = None
+    record: str | None = None
+    recording: str | None = None
+
+    @property
+    def stand_in(self) -> str | None:
+        """The agent that stands in for every other."""
+        return self.agent or ("replay" if self.recording is not None else None)
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A run that could start: nothing of it exists yet. `copies`: files that it will own, by their name in its folder."""
+    """A run that could start: nothing of it exists yet. `copies`: files that it will own, by their name in its folder. `trusted`: what
+    it takes from a trusted commit. `sources`: texts of files that `warnings` name, where they do not stand in the files themselves."""
 
     inputs: Inputs
     copies: Mapping[str, bytes]
@@ -68,7 +92,8 @@ class Prepared:
     warnings: tuple[Problem, ...] = ()
     only: str | None = None
     group: str = ""
-    parent: str = ""
+    trusted: Trusted | None = None
+    sources: Mapping[str, str] = field(default_factory=dict)
 
 
 def prepare(
@@ -84,16 +109,43 @@ def prepare(
 
     Not `starting`, as for a plan: secrets and agents that are missing here are warnings.
     """
-    home = options.home or project
+    trust, foreign = _trust_of(options)
+    if trust is None and foreign is None:
+        return _prepare(workflow, project, places, options, environment, None, starting=starting)
+    with unpacked() as tree:
+        trusted = asyncio.run(_trusted(trust, foreign, environment, tree, fetch=starting))
+        try:
+            return _prepare(workflow, project, places, options, environment, trusted, starting=starting)
+        except InvalidInput as error:
+            raise (error if trusted is None else trusted.told(error)) from None
+
+
+def _prepare(
+    workflow: str,
+    project: Path,
+    places: Searched,
+    options: Options,
+    environment: Mapping[str, str],
+    trusted: Trusted | None,
+    *,
+    starting: bool,
+) -> Prepared:
+    runs = options.home or project
+    if trusted is not None:
+        project = trusted.project(project, Path.cwd(), named=options.project_named)
+        places = trusted.places(options.places_of(project) if options.places_of is not None else places)
+        if "/" in workflow or "." in workflow:
+            workflow = str(trusted.at(Path.cwd() / workflow))
     found = library.find_workflow(workflow, Path.cwd(), places("workflow", project))
-    checked = check_file(found.path, project, places, Wishes(options.slots, options.agent))
+    _check_stand_in(options.stand_in, project)
+    checked = check_file(found.path, project, places, _wishes(options, environment, starting))
     flow = checked.workflow
     owned = Owned(found.path, checked, project, places)
     declared = tuple(dict.fromkeys(name for copy in owned.copies.values() for name in copy.workflow.secrets))
     secret_values = present_secrets(declared, environment)
     values = _arguments(flow, options, secret_values)
     run_id = options.run_id or new_id()
-    run_folder.check_run_id(home, run_id)
+    run_folder.check_run_id(runs, run_id)
     given = Inputs(
         copies=owned.copies,
         args=values,
@@ -101,7 +153,9 @@ def prepare(
         isolation="",
         directory=str(Path.cwd()),
         timeout_seconds=options.timeout_seconds or flow.timeout,
-        agent=options.agent,
+        agent=options.stand_in,
+        record=str(Path(options.record).resolve() / run_id) if options.record else None,
+        recording=_RECORDING if options.recording else None,
         pool=owned.pool,
         budget_usd=options.budget_usd or flow.budget_usd,
         allow_unpriced=options.allow_unpriced,
@@ -110,36 +164,88 @@ def prepare(
     disclosed.check_run_id(run_id)
     taken = _undisclosed(given, disclosed)
     copies = owned.files
+    if options.recording:
+        copies[_RECORDING] = recording.read(Path(options.recording)).to_bytes()
 
-    def find_script(copy: WorkflowCopy, named: str, pooled: bool) -> Path:
+    def find_file(copy: WorkflowCopy, named: str, pooled: bool) -> Path:
         return project_pool.file_beside(project, named) if pooled else Lookup(Path(copy.file), project, places).path(named)
 
     left_out = check_only(options.only, checked) if options.only is not None else ()
-    missing = [*missing_secrets(given.secrets, environment), *missing_agents(taken, find_script, environment, left_out)]
+    missing = [*missing_secrets(given.secrets, environment)]
+    missing += missing_agents(taken, find_file, environment, recording=options.recording, done=left_out)
     if missing and starting:
         raise InvalidInput(missing)
     public = {name: value for name, value in environment.items() if name not in secret_values}
-    root = worktree_root(public, options.worktrees or taken.pool.file.worktrees, home)
-    isolation, place = asyncio.run(_place(taken, options, run_id, public, root))
+    folder = run_folder.RunFolder(run_folder.runs_directory(runs) / run_id)
+    beside = runs if trusted is None else Path(trusted.original(str(project)))
+    root = worktree_root(public, options.worktrees or taken.pool.file.worktrees, beside)
+    isolation, place = asyncio.run(_place(taken, options, run_id, public, root, folder, trusted))
     _check_expect(checked, taken, isolation)
-    group = _declared_group(checked, taken, place, run_folder.RunFolder(run_folder.runs_directory(home) / run_id))
+    group = _declared_group(checked, taken, place, folder)
     copies = {name: disclosed.script(content, name) for name, content in copies.items()}
     warnings = [*checked.warnings, *disclosed.warnings, *(replace(problem, warning=True) for problem in missing)]
+    warnings += _open_tokens(taken, environment)
     if isolation.warning and flow.isolation != "none":  # else `validate` has said it, with its place
         warnings.append(Problem(isolation.warning, warning=True, help="set `isolation: worktree` in a git repository"))
+    if options.record and isolation.repository is None:
+        message = f"the recording will hold no change of a file: {taken.directory} is in no git repository"
+        warnings.append(Problem(message, warning=True, help="run `git init`"))
     tags = disclosed.tags(options.tags)
-    return Prepared(
-        replace(taken, isolation=isolation.kind),
-        copies,
-        isolation,
-        place,
-        run_id,
-        tags,
-        tuple(warnings),
-        options.only,
-        group,
-        parent_directory(environment),
+    ready = Prepared(
+        replace(taken, isolation=isolation.kind), copies, isolation, place, run_id, tags, tuple(warnings), options.only, group, trusted
     )
+    return ready if trusted is None else _as_known(ready, trusted)
+
+
+def check_resumed(folder: RunFolder, event: Event | None, environment: Mapping[str, str]) -> None:
+    """Raises InvalidInput for a run that a pull request may have brought along."""
+    if event is not None and (event.trust is not None or event.foreign):
+        asyncio.run(refuse_committed(our_git(environment), folder.path))
+
+
+def _trust_of(options: Options) -> tuple[Trust | None, Event | None]:
+    """What is trusted, where that is not the checkout; and the event, where its checkout must be looked at."""
+    event = options.event
+    trust = by_hand(options.trust) if options.trust is not None else event.trust if event is not None else None
+    return trust, event if event is not None and event.foreign and not options.allow_untrusted_checkout else None
+
+
+async def _trusted(
+    trust: Trust | None, foreign: Event | None, environment: Mapping[str, str], tree: Path, *, fetch: bool
+) -> Trusted | None:
+    """The files of the commit that is trusted. Raises InvalidInput for a checkout that nobody trusts."""
+    git = our_git(environment)
+    directory = Path.cwd()
+    repository = await survey(git, directory)
+    if foreign is not None:
+        await refuse_foreign(git, repository, foreign)
+    return await read_trusted(git, repository, trust, tree, directory, fetch=fetch) if trust is not None else None
+
+
+def _as_known(prepared: Prepared, trusted: Trusted) -> Prepared:
+    """The same with the paths that people know, in place of those where it was read."""
+    copies = {key: replace(copy, file=trusted.original(copy.file)) for key, copy in prepared.inputs.copies.items()}
+    shown = tuple(trusted.shown(problem) for problem in prepared.warnings)
+    sources = trusted.sources(prepared.warnings)
+    return replace(prepared, inputs=replace(prepared.inputs, copies=copies), warnings=shown, sources=sources)
+
+
+def _wishes(options: Options, environment: Mapping[str, str], starting: bool) -> Wishes:
+    """What the command line says, and the run inside of which we are called: its budget is ours as well."""
+    around = other_runs.run_around(environment)
+    money = other_runs.account_of(around) if around is not None else Spending()
+    limited = options.budget_usd is not None or money.limit_usd is not None
+    return Wishes(options.slots, options.stand_in, limited, options.allow_unpriced or money.allow_unpriced or not starting)
+
+
+def _check_stand_in(agent: str | None, project: Path) -> None:
+    """Raises InvalidInput for an agent of the command line that nobody knows."""
+    if agent is None or agent in model.AGENTS:
+        return
+    known = project_pool.read_pool(project).pool.agent_names
+    if agent not in known:
+        near = did_you_mean(agent, known)
+        raise InvalidInput(f"no agent {shown_name(agent)}{f', {near}' if near else ''}", help=None if near else f"there is {listed(known)}")
 
 
 def _check_expect(checked: Checked, taken: Inputs, isolation: Isolation) -> None:
@@ -184,33 +290,65 @@ class _Trial:
         return "0"
 
 
-def create(prepared: Prepared, project: Path) -> RunFolder:
-    """Make the run: its folder, its copies, its first events. Raises InvalidInput where the id is taken or the folder read-only."""
+def create(prepared: Prepared, project: Path, environment: Mapping[str, str]) -> RunFolder:
+    """Make the run: its folder, its copies, its first events. Raises InvalidInput where the id is taken or the folder read-only.
+    `environment`: tells whether we are inside of another run."""
     faults.point("before-create")
+    if prepared.inputs.record is not None:
+        _begin_recording(prepared, Path(prepared.inputs.record))
     folder = run_folder.create(project, prepared.run_id)
     inputs.save(folder, prepared.inputs, prepared.copies)
-    now = time.time()
-    first = created(folder, prepared.inputs, prepared.tags, only=prepared.only or "", group=prepared.group, parent=prepared.parent)
+    if prepared.trusted is not None:
+        _save_trusted(folder, prepared.trusted)
+    first = created(folder, prepared.inputs, prepared.tags, environment, only=prepared.only or "", group=prepared.group)
+    if prepared.trusted is not None:
+        first = replace(first, trusted=prepared.trusted.commit)
     left_out = leave_out(prepared.inputs.plan, prepared.only) if prepared.only is not None else []
-    begin_journal(folder, [(event, now) for event in (first, prepared.place, *left_out)])
+    begin_journal(folder, [first, prepared.place, *left_out], environment)
     faults.point("after-create")
     return folder
 
 
-def begin_journal(folder: RunFolder, facts: Sequence[tuple[events.Event, float]]) -> None:
-    """From now on it is a run. Raises OperationFailed."""
+def _save_trusted(folder: RunFolder, trusted: Trusted) -> None:
+    try:
+        folder.trusted.mkdir()
+        save_agent_files(trusted.agent_files, folder.trusted / "agents")
+        (folder.trusted / INCLUDE).write_bytes(trusted.include_text)
+    except OSError as error:
+        raise OperationFailed(f"cannot write `{folder.trusted}`: {error.strerror}") from error
+
+
+def _begin_recording(prepared: Prepared, folder: Path) -> None:
+    """Raises InvalidInput where it cannot be made."""
+    taken = prepared.inputs
+    head = {"run_id": prepared.run_id, "workflow": taken.main.name, "file": taken.main.file, "cpool_flow": __version__}
+    recording.begin(folder, {**head, "args": dict(taken.args)})
+
+
+def begin_journal(folder: RunFolder, facts: Sequence[events.Event | tuple[events.Event, float]], environment: Mapping[str, str]) -> None:
+    """From now on it is a run; one that it may be inside of hears of it. A fact without a time is of now. Raises OperationFailed."""
     journal = Journal.create(folder.path)
     try:
-        journal.append(facts)
+        now = time.time()
+        journal.append([fact if isinstance(fact, tuple) else (fact, now) for fact in facts])
     finally:
         journal.close()
+    other_runs.register(folder, environment)
 
 
 def created(
-    folder: RunFolder, taken: Inputs, tags: tuple[str, ...], *, rerun_of: str = "", only: str = "", group: str = "", parent: str = ""
+    folder: RunFolder,
+    taken: Inputs,
+    tags: tuple[str, ...],
+    environment: Mapping[str, str],
+    *,
+    rerun_of: str = "",
+    only: str = "",
+    group: str = "",
 ) -> events.RunCreated:
     """The first fact of a run. `rerun_of`: the run that it repeats; `only`: the step that was chosen; `group`: of which one run at a
-    time is at work; `parent`: the folder of the run by whose step it is started."""
+    time is at work."""
+    around = other_runs.run_around(environment)
     return events.RunCreated(
         run_id=folder.run_id,
         name=run_folder.short_name(folder.run_id),
@@ -225,12 +363,12 @@ def created(
         tags=tags,
         version=__version__,
         secrets=taken.secrets,
+        budget_usd=taken.budget_usd,
+        allow_unpriced=taken.allow_unpriced,
         rerun_of=rerun_of,
         only=only,
         group=group,
-        parent=parent,
-        budget_usd=taken.budget_usd,
-        allow_unpriced=taken.allow_unpriced,
+        parent=str(around or ""),
     )
 
 
@@ -286,37 +424,60 @@ def missing_secrets(declared: Iterable[str], environment: Mapping[str, str]) -> 
     return ()
 
 
+def _open_tokens(taken: Inputs, environment: Mapping[str, str]) -> list[Problem]:
+    """In GitHub Actions, tokens that commands see which no step has named, where an agent may have written what they run."""
+    if environment.get("GITHUB_ACTIONS") != "true" or not any(step.may_write for step in taken.plan.everything()):
+        return []
+    found = [name for name in environment if is_write_token(name) and not name.startswith("ACTIONS_") and name not in taken.secrets]
+    help = "declare it, `secrets: [{0}]`, and name it in the steps that need it"
+    return [
+        Problem(f"every command of the run sees `{name}`, also code that an agent has written", help=help.format(name), warning=True)
+        for name in sorted(found)
+    ]
+
+
 def missing_agents(
-    taken: Inputs, find_script: Callable[[WorkflowCopy, str, bool], Path], environment: Mapping[str, str], done: Container[str] = ()
+    taken: Inputs,
+    find_file: Callable[[WorkflowCopy, str, bool], Path],
+    environment: Mapping[str, str],
+    *,
+    recording: str | None = None,
+    done: Container[str] = (),
 ) -> Iterable[Problem]:
-    """What stands in the way of the agents that steps ask for, but for those that are `done`. `find_script`: the file of answers that a
-    workflow, or `cpool.yaml` (true), names."""
+    """What stands in the way of the agents that steps ask for, but for those steps that are `done`. `find_file`: the file that a
+    workflow, or `cpool.yaml` (true), names; `recording`: the one that stands in for every agent."""
     problems: list[Problem] = []
     seen = set()
     for step in (each for root in taken.plan if root.name not in done for each in root.everything()):
         if step.agent is None:
             continue
         copy = taken.copies[step.source]
-        for found in taken.possible_settings(step):
-            config = found.config.model_copy(update={"agent": step.agent})
-            key = (step.source, step.agent, config.script, config.command, "script" in found.pooled)
+        for agent, found in product((step.agent, *step.fallback), taken.possible_settings(step)):
+            config = found.config.model_copy(update={"agent": agent})
+            pooled = found.pooled & {"script", "recording"}
+            key = (step.source, agent, config.script, config.recording, config.command, pooled)
             if key in seen:
                 continue
             seen.add(key)
-            if config.script is not None:
-                config = config.model_copy(update={"script": str(find_script(copy, config.script, "script" in found.pooled))})
+            for name in ("script", "recording"):
+                named = getattr(config, name)
+                if named is not None:
+                    config = config.model_copy(update={name: str(find_file(copy, named, name in pooled))})
+            if recording:
+                config = config.model_copy(update={"recording": recording})
             try:
-                agents.adapter(step.agent).check(config, environment)
+                taken.adapter(agent).check(config, environment)
             except InvalidInput as error:
                 problems += error.problems
     return dict.fromkeys(problems)
 
 
 async def _place(
-    taken: Inputs, options: Options, run_id: str, environment: Mapping[str, str], root: Root
+    taken: Inputs, options: Options, run_id: str, environment: Mapping[str, str], root: Root, folder: RunFolder, trusted: Trusted | None
 ) -> tuple[Isolation, events.PlaceOpened]:
     git = our_git(environment)
     flow = taken.workflow
     directory = Path(taken.directory)
-    isolation = await choose_isolation(git, directory, options.isolation or flow.isolation, flow.include_changes, taken.plan)
-    return isolation, await plan_place(git, isolation, flow, taken.main.name, run_id, directory, root)
+    isolation = await choose_isolation(git, directory, options.isolation or flow.isolation, flow.include_changes, taken.plan, trusted)
+    where = str(folder.trusted) if trusted is not None else ""
+    return isolation, await plan_place(git, isolation, flow, taken.main.name, run_id, directory, root, where, trusted)

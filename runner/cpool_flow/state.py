@@ -18,6 +18,7 @@ from cpool_flow import events
 from cpool_flow.plan import Plan
 from cpool_flow.slots import UNNAMED
 from cpool_flow.spending import Spending
+from cpool_flow.supervision import Health
 from cpool_flow.tasks import (
     ENDED,
     NOT_CHOSEN,
@@ -87,6 +88,9 @@ class State:
         # Agents at their usage limit, and until when; what is known of limits that no success has ended yet.
         self.parked: dict[str, float] = {}
         self.limits: dict[str, Limit] = {}
+        # How the agents fare on the slots; and the slots that can do each other's work: all, and those that a step asks for.
+        self.slot_groups: tuple[tuple[str, ...], ...] = ()
+        self.health: dict[str, Health] = {}
         # Tasks that ended since the place was last committed.
         self.uncommitted: dict[str, None] = {}
         # Steps whose needs are met and which are not opened, and those where an item failed under `fail_fast`.
@@ -185,6 +189,7 @@ class State:
         self.created = event
         self.spending.apply(event, at)
         self.slot_order = _slot_order(event, self.plan)
+        self.slot_groups = tuple(dict.fromkeys([self.slot_order, *(step.slots for step in self.plan.everything() if step.slots)]))
         self._slot_ranks = {name: rank for rank, name in enumerate(self.slot_order)}
         self.free_slots = list(range(len(self.slot_order)))
         self.mark = event.mark
@@ -255,6 +260,8 @@ class State:
         for frame in accounts(task.within):
             frame.spending.apply(event, at)
         self._count_limits(attempt, event)
+        if attempt.started.agent and attempt.started.slot:
+            self.health.setdefault(attempt.started.slot, Health()).take(event)
         if event.changed_files is not None or event.commit:
             task.changed_files, task.commit = event.changed_files, event.commit
         self.uncommitted[task.id] = None
@@ -264,6 +271,9 @@ class State:
         else:
             self._set_status(task, "waiting")
             self.undecided[task.id] = task
+
+    def _slot_quarantined(self, event: events.SlotQuarantined, at: float) -> None:
+        self.health.setdefault(event.slot, Health()).rest(event)
 
     def _retry_scheduled(self, event: events.RetryScheduled, at: float) -> None:
         task = self.tasks[event.task]
@@ -410,6 +420,7 @@ class State:
         self.mark = event.mark or self.mark
         self.status, self.reason, self.ended_at = "running", "", None
         self.spending.apply(event, at)
+        self.health.clear()
         if event.reopen:
             self.outputs = None
             if self.setup and self.setup.error:
@@ -677,7 +688,8 @@ class State:
 def _slot_order(created: events.RunCreated, plan: Plan) -> tuple[str, ...]:
     """The slots of a run in the order in which tasks get them that may have any: those without a name of their own, those for which no
     step asks, and last those that are left to others as long as it can be."""
-    wanted = {name for step in plan.everything() for name in step.slots or ()}
+    asked = {step.step.slot: step.slots for step in plan.everything() if step.slots}
+    wanted = {name for names in asked.values() for name in names}
     names = created.slot_names or tuple(f"slot-{number}" for number in range(1, created.slots + 1))
     return tuple(sorted(names, key=lambda name: (name in wanted, not name.startswith(UNNAMED))))
 
@@ -727,6 +739,7 @@ _HANDLERS: dict[type[events.Event], Callable[[State, Any, float], None]] = {
     events.StepClosed: State._step_closed,
     events.AttemptStarted: State._attempt_started,
     events.AttemptFinished: State._attempt_finished,
+    events.SlotQuarantined: State._slot_quarantined,
     events.AgentParked: State._agent_parked,
     events.RetryScheduled: State._retry_scheduled,
     events.TaskClosed: State._task_closed,

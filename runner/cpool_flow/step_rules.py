@@ -223,5 +223,7 @@ class _Rules:
 def check_config(path: Path, config: model.AgentConfig, findings: Findings) -> None:
     """Note what cannot be meant in the settings of an agent."""
     check_env((*path, "env"), config.env, findings)
-    if config.script is not None:
-        check_path((*path, "script"), config.script, findings)
+    for key in ("script", "recording"):
+        named = getattr(config, key)
+        if named is not None:
+            check_path((*path, key), named, findings)

@@ -57,7 +57,7 @@ def try_case(case: Case, workflow: Path, project: Path, places: Searched, enviro
         home = scratch if inside is not None else project
         prepared = start.prepare(str(inside or workflow.resolve()), home, places, options, own, starting=False)
         prepared = _with_answers(prepared, case, Path(folder) / "printed.json")
-        run_folder = start.create(prepared, scratch)
+        run_folder = start.create(prepared, scratch, {})
         person = _Person(case)
         state = coordinator.coordinate(
             run_folder, prepared.inputs, own, person.follow, coordinator.Wishes(starting=True, listen=person.listen)
@@ -151,7 +151,8 @@ def _with_answers(prepared: start.Prepared, case: Case, answers: Path) -> start.
     answers.write_text(json.dumps(printed), encoding="utf-8")
     stand_ins = {step.name for name, step in meant.items() if step is not None and name in commands}
     copies = {key: _answered(copy, stand_ins, answers) for key, copy in prepared.inputs.copies.items()}
-    return replace(prepared, inputs=replace(prepared.inputs, copies=copies), copies={**prepared.copies, _SCRIPT: script})
+    pool = replace(prepared.inputs.pool, data=_without_agents(prepared.inputs.pool.data))
+    return replace(prepared, inputs=replace(prepared.inputs, copies=copies, pool=pool), copies={**prepared.copies, _SCRIPT: script})
 
 
 def _executing(plan: Plan, path: str = "") -> Iterator[tuple[str, PlannedStep]]:
@@ -165,7 +166,7 @@ def _executing(plan: Plan, path: str = "") -> Iterator[tuple[str, PlannedStep]]:
 
 
 def _answered(copy: WorkflowCopy, commands: set[str], answers: Path) -> WorkflowCopy:
-    data = dict(copy.data)
+    data = _without_agents(copy.data)
     data["config"] = {**data.get("config", {}), "agent": "scripted", "script": _SCRIPT}
     for key in ("steps", "finally"):
         if key in data:
@@ -174,9 +175,7 @@ def _answered(copy: WorkflowCopy, commands: set[str], answers: Path) -> Workflow
 
 
 def _answered_step(step: dict[str, Any], commands: set[str], answers: Path, number: int) -> dict[str, Any]:
-    changed = {key: value for key, value in step.items() if key != "config"}
-    if "config" in step:
-        changed["config"] = {key: value for key, value in step["config"].items() if key not in ("agent", "script", "command")}
+    changed = _without_agent(step)
     if "steps" in step:
         changed["steps"] = [_answered_step(inside, commands, answers, each) for each, inside in enumerate(step["steps"], 1)]
     name = step.get("name", f"step_{number}")
@@ -187,6 +186,22 @@ def _answered_step(step: dict[str, Any], commands: set[str], answers: Path, numb
         changed["run"] = [*program, "{{ attempt }}", shown, "{{ iteration | default(1) }}"]
         changed.pop("shell", None)
     return changed
+
+
+def _without_agents(data: Mapping[str, Any]) -> dict[str, Any]:
+    """A workflow or a pool file whose profiles and slots name no agent: the scripted one stands in for all."""
+    changed = dict(data)
+    if "profiles" in data:
+        changed["profiles"] = {name: _without_agent({"config": profile})["config"] for name, profile in data["profiles"].items()}
+    if isinstance(data.get("slots"), list):
+        changed["slots"] = [_without_agent(slot) for slot in data["slots"]]
+    return changed
+
+
+def _without_agent(holder: Mapping[str, Any]) -> dict[str, Any]:
+    """A step or a slot, without what its settings say of the agent."""
+    config = {key: value for key, value in holder.get("config", {}).items() if key not in ("agent", "script", "command", "recording")}
+    return {**holder, "config": config} if "config" in holder else dict(holder)
 
 
 class _Person:

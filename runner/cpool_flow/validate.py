@@ -21,7 +21,9 @@ from cpool_flow.keys import shown_name
 from cpool_flow.lints import warn
 from cpool_flow.nodes import Document, Path
 from cpool_flow.order import Order, read_order
+from cpool_flow.own_agent_rules import check_agent_name, check_agent_names
 from cpool_flow.pool_rules import CheckedPool
+from cpool_flow.price_rules import check_prices
 from cpool_flow.references import check_references
 from cpool_flow.requires import BadSpecifier, is_met
 from cpool_flow.schema import InvalidSchema, compile_schema
@@ -72,10 +74,13 @@ class Checked:
 
 @dataclass(frozen=True, slots=True)
 class Wishes:
-    """What the command line says in place of the file: how many slots, and the agent that stands in for every other."""
+    """What the command line says in place of the file: how many slots, and the agent that stands in for every other. `limited`: there is
+    a budget to keep to, whatever the file says; `allow_unpriced`: also with agents whose cost nobody knows."""
 
     slots: int | None = None
     agent: str | None = None
+    limited: bool = False
+    allow_unpriced: bool = False
 
 
 AS_WRITTEN = Wishes()
@@ -124,6 +129,8 @@ class _Check:
             return
         self._check_top(workflow)
         self._pool = self._slot_pool(workflow)
+        if workflow.budget_usd is not None or self.pool_file.pool.budgets.day is not None:
+            self._wishes = replace(self._wishes, limited=True)
         order = read_order(workflow, self.findings)
         check_rules(workflow, order, self.findings)
         self._check_skills(order)
@@ -131,9 +138,12 @@ class _Check:
         self._check_workflows(order)
         self._check_scripts(workflow, order)
         skills = {name: skill.config for name, (_, skill) in self.skills.items()}
-        if self._pool is not None:
+        if self._pool is not None and self._check_agent_names(workflow, order, self._pool):
             can = self._lookup.capabilities if self._lookup is not None else None
-            check_agents(workflow, order, Surroundings(self._pool, skills, self._slot_help(), self._wishes.agent, can), self.findings)
+            around = Surroundings(self._pool, skills, self._slot_help(), self._wishes.agent, can)
+            check_agents(workflow, order, around, self.findings)
+            if self._wishes.limited:
+                check_prices(workflow, order, around, self.findings, allow_unpriced=self._wishes.allow_unpriced)
         outputs = {name: tuple(child.workflow.outputs) for name, child in self.children.items()}
         used_arguments = check_references(workflow, order, self.findings, outputs)
         if not self.findings.errors and self._pool is not None:
@@ -259,16 +269,21 @@ class _Check:
                 return None
         return self.children[name]
 
+    def _check_agent_names(self, workflow: model.Workflow, order: Order, pool: SlotPool) -> bool:
+        """Note the agents that nobody knows; whether there is none."""
+        before = len(self.findings.errors)
+        for path, config in _configs(workflow, order):
+            check_agent_names(path, config, pool.file, self.findings)
+        for placed in order.all:
+            skill = self.skills.get(placed.step.skill or "")
+            if skill is not None:
+                check_agent_name((*placed.path, "skill"), skill[1].config.agent, pool.file, self.findings)
+        return len(self.findings.errors) == before
+
     def _check_scripts(self, workflow: model.Workflow, order: Order) -> None:
         """Note the files of the scripted agent that are not there."""
-        named: list[tuple[Path, model.AgentConfig | None]] = [(("config",), workflow.config)]
-        named += [(("profiles", name), profile) for name, profile in workflow.profiles.items()]
-        named += [
-            (("slots", at, "config"), slot.config) for at, slot in enumerate(workflow.slots if isinstance(workflow.slots, tuple) else ())
-        ]
-        named += [((*placed.path, "config"), placed.step.config) for placed in order.all]
-        for path, config in named:
-            if config is None or config.script is None or self._lookup is None:
+        for path, config in _configs(workflow, order):
+            if config.script is None or self._lookup is None:
                 continue
             if check_path((*path, "script"), config.script, self.findings):
                 try:
@@ -336,3 +351,15 @@ def _holds_template(value: JsonValue) -> bool:
         return is_template(value)
     inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     return any(map(_holds_template, inner))
+
+
+def _configs(workflow: model.Workflow, order: Order) -> Iterator[tuple[Path, model.AgentConfig]]:
+    """All agent settings in the file, each with its place."""
+    yield ("config",), workflow.config
+    yield from ((("profiles", name), profile) for name, profile in workflow.profiles.items())
+    for at, slot in enumerate(workflow.slots if isinstance(workflow.slots, tuple) else ()):
+        if slot.config is not None:
+            yield ("slots", at, "config"), slot.config
+    for placed in order.all:
+        if placed.step.config is not None:
+            yield (*placed.path, "config"), placed.step.config

@@ -198,6 +198,19 @@ def test_turns_of_opencode_are_counted_and_capped() -> None:
     assert (found.kind, found.cost_usd, found.input_tokens, found.cached_tokens) == ("max_turns", 0.5, 6, 3)
 
 
+def test_opencode_is_ended_where_it_may_spend_no_more() -> None:
+    step = b'{"type":"step_finish","part":{"reason":"%s","cost":0.5,"tokens":{"input":1,"output":1}}}'
+    reader = OpencodeReader(budget_usd=1.0)
+    reader.feed(step % b"tool-calls")
+    assert not reader.futile
+    reader.feed(step % b"tool-calls")
+    assert reader.futile
+    found = reader.finish(END)
+    assert (found.kind, found.error, found.cost_usd) == ("budget", "the agent has spent $1, and may spend $1", 1.0)
+    done = OpencodeReader(budget_usd=0.5)
+    assert fed(done, b'{"type":"text","part":{"text":"done"}}', step % b"stop").kind is None
+
+
 def test_a_cost_of_nothing_for_tokens_that_were_spent_is_unknown() -> None:
     step = b'{"type":"step_finish","part":{"reason":"stop","cost":0,"tokens":{"input":1,"output":1}}}'
     assert fed(OpencodeReader(), b'{"type":"text","part":{"text":"done"}}', step).cost_usd is None
@@ -220,6 +233,30 @@ def test_a_loop_that_gemini_has_found_is_no_success() -> None:
     )
     found = fed(GeminiReader(), *lines)
     assert (found.kind, found.error) == ("failed", "Loop detected, stopping execution")
+
+
+MEGABYTE = "x" * (1 << 20)
+
+
+@pytest.mark.parametrize(
+    ("reader", "line"),
+    [
+        (GeminiReader(), {"type": "message", "role": "assistant", "content": MEGABYTE}),
+        (OpencodeReader(), {"type": "text", "part": {"text": MEGABYTE}}),
+    ],
+)
+def test_an_answer_without_end_is_not_kept(reader: Reader, line: dict[str, Any]) -> None:
+    for _ in range(40):
+        reader.feed(json.dumps(line).encode())
+    reader.feed(b'{"type":"result","status":"success","stats":{"input_tokens":1,"output_tokens":1}}')
+    reader.feed(b'{"type":"step_finish","part":{"reason":"stop","cost":1,"tokens":{"input":1,"output":1}}}')
+    found = reader.finish(END)
+    assert (found.kind, found.error) == ("failed", "the answer is longer than 16 MB")
+    assert len(found.answer) <= 16 << 20
+
+
+def test_a_line_of_stderr_that_would_take_for_ever_to_look_at_is_cut() -> None:
+    OpencodeReader().warn(b'message="stream error"' + b" small=false " * 1_000_000)
 
 
 @pytest.mark.parametrize("name", READERS)

@@ -95,6 +95,24 @@ def test_steps_that_could_run_at_once_share_what_is_left():
     assert caps(run) == {"a[0]": [3.0], "a[1]": [3.0], "a[2]": [6.0]}
 
 
+@pytest.mark.parametrize("slots", [2, 3, 7, 8, 30])
+def test_under_a_budget_no_slot_is_left_idle_for_want_of_a_share(slots):
+    run = Simulation(workflow({**A, "foreach": [1]}), costs({}), items={"a": 200}, budget_usd=1e6 / 3, slots=slots).run()
+    assert run.most_running == slots
+    assert run.now == -(-200 // slots)
+
+
+def test_a_budget_that_is_large_enough_slows_nothing_down():
+    names = [f"a[{number}]" for number in range(100)]
+    wanted = {name: 0.01 + number % 3 / 100 for number, name in enumerate(names)}
+    seconds = {name: 1.0 + number % 7 for number, name in enumerate(names)}
+    flow = workflow({**A, "foreach": [1]})
+    free = Simulation(flow, costs(wanted, seconds), items={"a": 100}, slots=8).run()
+    run = Simulation(flow, costs(wanted, seconds), items={"a": 100}, slots=8, budget_usd=8.0).run()
+    assert run.now == free.now
+    assert run.state.status == "success"
+
+
 def test_a_step_leaves_a_share_for_one_that_may_start_beside_it_later():
     flow = workflow({**A, "needs": []}, {"name": "first", "run": "x", "needs": []}, {**B, "needs": "first"}, {**C, "needs": "b"})
     run = Simulation(flow, costs({}, {"a": 9.0, "first": 2.0}), budget_usd=6.0, slots=4).run()

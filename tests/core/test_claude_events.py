@@ -55,6 +55,42 @@ def tool_result(identity: str) -> bytes:
 INIT = event(type="system", subtype="init", session_id="s", model="fake-model")
 
 
+def retry(attempt: int, status: int | None, word: str) -> bytes:
+    return event(type="system", subtype="api_retry", attempt=attempt, max_retries=10, error_status=status, error=word)
+
+
+@pytest.mark.parametrize(
+    ("status", "word", "kind"),
+    [(401, "authentication_failed", "auth"), (429, "rate_limit", "rate_limited"), (None, "authentication_failed", "auth")],
+)
+def test_a_server_that_refuses_is_not_asked_for_minutes(status: int | None, word: str, kind: str) -> None:
+    reader = ClaudeReader()
+    for line in (INIT, retry(1, status, word), retry(2, status, word)):
+        reader.feed(line)
+        assert not reader.futile
+    reader.feed(retry(3, status, word))
+    assert reader.futile
+    found = reader.finish(ending(None, signal=2))
+    assert (found.kind, found.error.startswith("the API refuses again and again (")) == (kind, True)
+    reader.feed(result(subtype="error_during_execution", is_error=True, terminal_reason="aborted_streaming"))
+    assert reader.finish(ending(0, ended_by_us=True)).kind == kind
+
+
+def test_an_answer_after_retries_is_an_answer() -> None:
+    reader = ClaudeReader()
+    for line in (INIT, *(retry(number, 429, "rate_limit") for number in range(1, 5)), tool_use("a"), tool_result("a")):
+        reader.feed(line)
+    assert not reader.futile
+    assert reader.finish(ending(1)).kind == "lost"
+
+
+def test_an_overloaded_server_may_be_asked_again() -> None:
+    reader = ClaudeReader()
+    for number in range(1, 9):
+        reader.feed(retry(number, 529, "overloaded"))
+    assert not reader.futile
+
+
 # ---- recorded runs ----
 
 
@@ -168,7 +204,7 @@ def test_our_count_of_turns_is_not_above_that_of_the_cli(case: dict[str, Any]) -
         reader = ClaudeReader()
         for line in turn:
             reader.feed(line)
-        seen = reader._transcript
+        seen = reader.transcript
         assert seen.result is None or seen.messages <= seen.reported_turns
 
 

@@ -14,17 +14,19 @@ PACKAGE = Path(__file__).resolve().parents[2] / "runner" / "cpool_flow"
 
 # A module imports only from its own layer and those above it. A package stands for all its modules.
 LAYERS = {
-    "vocabulary": "errors model pool_file events capabilities",
+    "vocabulary": "errors model own_agent pool_file events capabilities",
     "core": """positions scalars yaml_complaints nodes document json_value json_answer pattern schema_bundle
         schema_errors schema_keywords schema values template shell placeholders arguments slots settings permissions
-        findings keys shape order visible references requires step_rules kind_rules asked agent_rules lints skill_text
-        skill plan validate spending tasks state takeover only budget policy fan_out outputs scope result secrets disclosed cases
-        drawing event_schema workflow_schema pool_rules pool_schema""",
+        findings keys shape order visible references requires step_rules kind_rules asked agent_rules price_rules
+        foreign_text lints skill_text skill plan validate spending tasks supervision state takeover only budget policy fan_out
+        outputs scope result secrets disclosed cases drawing workflow_commands annotations step_summary trust report
+        event_schema workflow_schema own_agent_rules pool_rules pool_schema""",
     "edges": """faults descendants streams orphans guardian process git workspace library catalog project_pool lookup
-        inputs owned run_folder journal history family turn shared_slots agents""",
-    "run": """run_place cleaning approval run_values executor engine setup waiting_room coordinator start plan_document
-        explain stand_in trial rerun recorded_case""",
-    "faces": "cli __main__",
+        inputs owned run_folder written_file recording journal history other_runs family turn shared_slots agents github_event trusted""",
+    "run": """run_place cleaning approval run_values executor engine setup waiting_room coordinator start worst_case
+        plan_document explain
+        stand_in trial rerun recorded_case attempt_logs reported""",
+    "faces": "live cli __main__",
 }
 ONLY_IN = {
     "subprocess": {"process"},
@@ -34,6 +36,8 @@ ONLY_IN = {
     "jsonschema": {"schema", "schema_keywords", "schema_errors"},
     "sqlite3": {"journal"},
     "click": {"cli"},
+    "markupsafe": {"report"},
+    "rich": {"live"},
 }
 # Clock, disk, chance, environment, processes: the core gets as values what they say.
 OUTSIDE = {"asyncio", "glob", "io", "multiprocessing", "os", "random", "secrets", "shutil", "signal", "socket", "subprocess"}

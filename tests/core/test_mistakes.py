@@ -42,7 +42,7 @@ WORKFLOWS = {
     "routed.yaml": "slots: [{name: reviewer}]\nsteps:\n  - run: echo hi\n    slot: reviewer\n",
     "wrong.yaml": "steps:\n  - runn: echo hi\n",
 }
-POOL = b"profiles: {thorough: {effort: high}}\n"
+POOL = b"profiles: {thorough: {effort: high}}\nprices: {codex: {gpt-5: {input: 1.25, output: 10}}, gemini: {'*': {input: 1, output: 4}}}\n"
 
 
 class Project:

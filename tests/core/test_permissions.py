@@ -61,6 +61,15 @@ def test_an_agent_with_a_way_to_write_may_change_files(config: dict[str, Any]) -
     assert writes({"run": "true", "recovery_prompt": "x", "config": config})
 
 
+def test_a_recording_does_what_the_agents_of_the_file_may_do() -> None:
+    assert not writes({"prompt": "x"}, agent="replay")
+    assert writes({"prompt": "x", "config": {"permission_mode": "acceptEdits"}}, agent="replay")
+    assert writes({"prompt": "x", "config": {"agent": "command", "command": ["cat"]}}, agent="replay")
+    named = {"agent": "replay", "recording": "rec"}
+    assert writes({"prompt": "x", "config": named})
+    assert not writes({"prompt": "x", "config": {**named, "permission_mode": "plan"}})
+
+
 def test_a_command_without_recovery_has_no_agent_that_could() -> None:
     assert not writes({"run": "true"}, config={"permission_mode": "acceptEdits"})
 

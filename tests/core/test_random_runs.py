@@ -88,7 +88,8 @@ def outcomes(seed: int, run: Simulation) -> Callable[[events.AttemptStarted], tu
         number = sum(not each.interrupted and each.error_kind != "cancelled" for each in ended)
         found = chance(seed, started.task, started.kind, number)
         kind = KINDS[found % len(KINDS)] if found % 3 == 0 else None
-        return 0.5 + found % 7, finished(started.task, started.number, kind, state=f"state {found % 5}" if kind else "")
+        fault = "died" if kind == "lost" and started.agent else ""
+        return 0.5 + found % 7, finished(started.task, started.number, kind, state=f"state {found % 5}" if kind else "", fault=fault)
 
     return outcome
 

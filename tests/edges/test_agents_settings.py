@@ -239,6 +239,15 @@ def test_programs_that_the_place_names_are_not_run_by_gemini_unless_allowed(gemi
     assert gemini(config={"strict_mcp_config": False})
 
 
+@pytest.mark.parametrize("line", ["HTTPS_PROXY=http://x", "export CODE_ASSIST_ENDPOINT = x", "A=1\nNODE_OPTIONS=--require=x"])
+def test_a_file_that_leads_gemini_to_somebody_else_is_refused(gemini: Prepared, line: str) -> None:
+    (gemini.place / ".env").write_text(line)
+    with pytest.raises(InvalidInput, match="would talk to somebody else"):
+        gemini()
+    (gemini.place / ".env").write_text("DATABASE_URL=x\n# HTTPS_PROXY=y\n")
+    assert gemini()
+
+
 def test_other_settings_of_the_place_are_no_matter_for_gemini(gemini: Prepared) -> None:
     (gemini.place / ".gemini").mkdir()
     for text in ("{}", "[]", "no json", '{"mcpServers": {"x": {"command": "y"}}}'):

@@ -278,6 +278,42 @@ def test_a_process_that_closes_its_output_is_not_over_before_it_has_ended(tmp_pa
 
 
 @linux
+def test_a_daemon_that_hides_whose_it_is_is_laid_to_the_task_that_ran_and_to_no_process_that_was_idle(tmp_path: Path) -> None:
+    file = tmp_path / "pid"
+    script = f'"$@"; until [ -s {file} ]; do sleep 0.01; done'
+
+    async def story(processes: Processes) -> None:
+        waiting = processes.spawn(command("cat", keep_stdin=True), stdout=len)
+        waiting.idle = True
+        await processes.spawn(command("bash", "-c", script, "-", sys.executable, "-c", DAEMON, "yes", "no", str(file)), stdout=len).wait()
+        assert not alive(pid_in(file))
+        assert waiting.running
+        assert not waiting.left_over()
+        waiting.close_stdin()
+        assert await waiting.wait() == Exit(0, None)
+
+    with_processes(story)
+
+
+@linux
+@pytest.mark.parametrize("left", ["sleep 1000 &", "setsid sleep 1000 & sleep 0.05;", "(setsid sleep 1000 &) & sleep 0.05;"])
+def test_what_a_process_has_started_can_be_told_while_it_lives(left: str) -> None:
+    async def story(processes: Processes) -> None:
+        said: list[bytes] = []
+        process = processes.spawn(shell(f"echo up; read -r; {left} echo did; read -r", keep_stdin=True), stdout=said.append)
+        for step, (line, found) in enumerate([(b"up\n", 0), (b"did\n", 1)]):
+            while not b"".join(said).endswith(line):
+                await asyncio.sleep(0.005)
+            assert len(process.started()) == found
+            assert process.resident_bytes > 0
+            if step == 0:
+                process.write(b"\n")
+        await process.stop(KILL_LADDER)
+
+    with_processes(story)
+
+
+@linux
 @pytest.mark.parametrize(("wipe", "hold"), [("no", "no"), ("yes", "yes")])
 def test_the_daemon_of_a_task_that_runs_on_is_spared_when_another_task_ends(tmp_path: Path, wipe: str, hold: str) -> None:
     async def story(processes: Processes) -> None:

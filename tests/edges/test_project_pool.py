@@ -57,6 +57,9 @@ def test_one_that_cannot_be_read_is_a_problem_and_not_an_empty_pool(tmp_path: Pa
     (tmp_path / "cpool.yaml").symlink_to("nowhere.yaml")
     assert "cannot read" in problems(tmp_path)[0]
     (tmp_path / "cpool.yaml").unlink()
+    (tmp_path / "cpool.yaml").symlink_to("/proc/self/environ")
+    assert problems(tmp_path) == ["`cpool.yaml` is outside of the project"]
+    (tmp_path / "cpool.yaml").unlink()
     os.mkfifo(tmp_path / "cpool.yaml")
     assert "no regular file" in problems(tmp_path)[0]
 

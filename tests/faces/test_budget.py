@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from session import Session
 
+from survivors import eventually
+
 ANSWERS = """
     steps:
       cheap: {answer: done, cost_usd: 0.4}
@@ -129,3 +131,61 @@ def test_what_an_agent_has_cost_is_known_although_the_check_after_it_could_not_b
     ended = project.flow("run", "flow.yaml", "--json")
     assert ended.json()["steps"][0]["attempts"][0]["error_kind"] == "invalid"
     assert ended.json()["cost_usd"] == pytest.approx(0.4)
+
+
+UNPRICED = "  - {name: ask, prompt: hello, config: {agent: command, command: [cat]}}\n  - {name: next, prompt: x}"
+
+
+def test_an_agent_whose_cost_nobody_knows_is_refused_where_there_is_a_budget(project: Session) -> None:
+    flow(project, UNPRICED)
+    assert project.flow("validate", "flow.yaml").code == 0
+    assert project.flow("run", "flow.yaml", "--run-id", "free").code == 0
+    refused = project.flow("run", "flow.yaml", "--budget", "5")
+    assert refused.code == 2
+    assert "nobody knows what agent `command` of step `ask` costs" in refused.err
+    assert "--allow-unpriced" in refused.err
+    flow(project, UNPRICED, "budget_usd: 5")
+    assert project.flow("validate", "flow.yaml").code == 2
+    assert project.flow("validate", "flow.yaml", "--allow-unpriced").code == 0
+    assert project.flow("plan", "flow.yaml").code == 0
+    assert [path.name for path in (project.path / ".cpool" / "runs").iterdir()] == ["free"]
+
+
+def test_where_an_unknown_cost_is_allowed_it_counts_as_nothing_and_the_totals_say_so(project: Session) -> None:
+    flow(project, UNPRICED, "budget_usd: 1")
+    ended = project.flow("run", "flow.yaml", "--allow-unpriced")
+    assert ended.code == 0
+    assert "at least $0.40 of $1.00" in ended.err
+    assert project.status()["steps"][1]["attempts"][0]["budget_usd"] == pytest.approx(1)
+
+
+def test_an_agent_that_does_not_say_its_cost_counts_with_all_that_it_might_spend(project: Session) -> None:
+    flow(project, "  - {name: secret, prompt: x, config: {max_budget_usd: 0.7}}\n  - {name: dear, prompt: x}", "budget_usd: 1")
+    ended = project.flow("run", "flow.yaml", "--json")
+    assert ended.code == 3
+    result = ended.json()
+    assert result["error"] == ("the run's budget of $1.00 is used up: $1.00 spent, $0.70 of it for agents that did not say what they cost")
+    assert (result["cost_usd"], result["cost_at_least_usd"]) == (None, pytest.approx(0.3))
+
+
+def test_tokens_have_the_price_that_the_project_gives_them(project: Session) -> None:
+    project.file("cpool.yaml", "prices: {scripted: {m: {input: 1000000, output: 0}}}")
+    project.file("answers.yaml", "default: {answer: x, cost_usd: null}")
+    flow(project, '  - {name: ask, prompt: "12345678", config: {model: m}}', "budget_usd: 5")
+    ended = project.flow("run", "flow.yaml", "--json")
+    assert ended.code == 0
+    assert ended.json()["cost_usd"] == 3  # of the scripted agent, four letters are a token, and one more
+
+
+def test_after_a_crash_the_run_goes_on_within_its_budget(project: Session) -> None:
+    project.file("answers.yaml", "steps: {slow: [{hang: true, edits: {started: x}}, {answer: x, cost_usd: 0.3}]}\ndefault: {cost_usd: 0.5}")
+    flow(project, "  - {name: first, prompt: x}\n  - {name: slow, prompt: x}", "budget_usd: 1")
+    running = project.start("run", "flow.yaml")
+    assert eventually((project.path / "started").exists)
+    running.kill()
+    running.wait(30)
+    ended = project.flow("resume", "last", "--json")
+    assert ended.code == 0
+    result = ended.json()
+    assert (result["cost_usd"], result["cost_at_least_usd"]) == (None, pytest.approx(0.8))
+    assert [attempt["budget_usd"] for attempt in result["steps"][1]["attempts"]] == [pytest.approx(0.5), pytest.approx(0.5)]

@@ -19,7 +19,7 @@ import yaml
 from session import ROOT, Session
 
 from cpool_flow.cli.main import COMMANDS, LATER_COMMANDS
-from cpool_flow.model import KINDS, LATER_AGENTS, LATER_KEYS, Workflow
+from cpool_flow.model import KINDS, LATER_KEYS, Workflow
 from cpool_flow.template.filters import FILTERS
 from documents import CTRL_C, Shown, blocks, same, session
 from reference import tables, with_tables
@@ -28,8 +28,9 @@ from survivors import eventually
 DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
 SCHEMA = json.loads((ROOT / "schemas" / "workflow.schema.json").read_text(encoding="utf-8"))
 POOL_SCHEMA = json.loads((ROOT / "schemas" / "pool.schema.json").read_text(encoding="utf-8"))
-# Besides `console` and `yaml`, which are executed: `sh` is the installation (`test_package.py` does it), `text` a picture.
-LANGUAGES = {"console", "yaml", "sh", "text"}
+# Besides `console` and `yaml`, which are executed: `sh` is the installation (`test_package.py` does it), `text` a picture, `yml` a file
+# of GitHub (`test_github_files.py` reads it).
+LANGUAGES = {"console", "yaml", "sh", "text", "yml"}
 
 
 class Reader:
@@ -175,7 +176,7 @@ def test_every_key_of_a_workflow_file_is_listed() -> None:
 
 
 def test_every_key_of_a_pool_file_is_listed() -> None:
-    listed = tables((ROOT / "docs" / "configuration.md").read_text(encoding="utf-8"))
+    listed = [key for name in ("configuration.md", "own-agents.md") for key in tables((ROOT / "docs" / name).read_text(encoding="utf-8"))]
     assert sorted(listed) == sorted({"PoolFile", *POOL_SCHEMA["$defs"]} - set(SCHEMA["$defs"]))
 
 
@@ -214,7 +215,7 @@ def test_every_document_of_docs_is_linked_from_the_readme() -> None:
 def test_what_this_version_does_not_do_is_listed_where_the_keys_are() -> None:
     later = (ROOT / "docs" / "workflow-file.md").read_text(encoding="utf-8").partition("## Not yet\n")[2]
     listed = set(re.findall(r"`(\w+)`", later))
-    assert {key for keys in LATER_KEYS.values() for key in keys} | set(LATER_AGENTS) <= listed
+    assert {key for keys in LATER_KEYS.values() for key in keys} <= listed
 
 
 @pytest.mark.parametrize("command", LATER_COMMANDS)

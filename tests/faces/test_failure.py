@@ -325,6 +325,26 @@ def test_a_usage_limit_is_waited_for_and_costs_no_attempt(session: Session) -> N
     assert steps["ask"]["output"] == "fine"
 
 
+def test_a_usage_limit_that_lasts_longer_than_wait_max_ends_the_coordinator_and_a_resume_goes_on(session: Session) -> None:
+    agent(session, "steps: {ask: [{error: rate_limited, resets_in_seconds: 5000}, {answer: fine}]}\n")
+    flow = """
+        isolation: none
+        config: {agent: scripted, script: answers.yaml}
+        steps:
+          - {name: ask, prompt: go, retries: 0}
+          - {name: other, run: sleep 0.1, needs: []}
+    """
+    session.file("flow.yaml", flow)
+    ended = session.flow("run", "flow.yaml", "--run-id", "r1", "--wait-max", "1h")
+    assert ended.code == 4, ended.err
+    result = session.status("r1")
+    assert (result["status"], [step["status"] for step in result["steps"]]) == ("waiting", ["waiting", "success"])
+    assert session.flow("status", "r1", "--exit-status").code == 4
+    assert session.flow("resume", "r1", "--wait-max", "1h").code == 4
+    agent(session, "steps: {ask: [{error: rate_limited, resets_in_seconds: 0.4}, {answer: fine}]}\n")
+    assert session.flow("run", "flow.yaml", "--wait-max", "1h").code == 0
+
+
 def test_an_agent_is_tried_again_by_default_when_it_is_overloaded_or_lost(session: Session) -> None:
     agent(
         session,

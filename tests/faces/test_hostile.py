@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import select
 import subprocess
 from pathlib import Path
@@ -261,13 +262,13 @@ def test_odd_json_of_an_agent_is_data_or_a_clear_failure(session: Session, name:
 # ---- the terminal -------------------------------------------------------------------------------------------
 
 
-def on_a_terminal(session: Session, *arguments: str) -> tuple[int, str]:
+def on_a_terminal(session: Session, *arguments: str, **environment: str) -> tuple[int, str]:
     """The exit code, and everything that a terminal is sent."""
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
         session.command(*arguments),
         cwd=session.path,
-        env={**session.environment, "TERM": "xterm"},
+        env={**session.environment, "TERM": "xterm", **environment},
         stdin=theirs,
         stdout=theirs,
         stderr=theirs,
@@ -303,6 +304,10 @@ def test_nothing_is_parsed_as_json_that_is_no_json_we_can_keep(session: Session)
         )
 
 
+# What the live view itself sends: colours, and moves to draw its lines anew.
+VIEW = re.compile(r"\x1b\[(?:\?7[lh]|K|J|[0-9]+A|[0-9;]*m)|\r(?!\n)")
+
+
 def assert_only_text(screen: str) -> None:
     bad = {character for character in screen.replace("\r\n", "").replace("\t", "") if not character.isprintable()}
     assert not bad, screen
@@ -332,11 +337,15 @@ def test_on_a_terminal_no_hostile_text_is_anything_but_text(session: Session) ->
         outputs: {all: "{{ args.values | join('\\n') }}", list: "{{ args.values }}"}
         """,
     )
-    code, screen = on_a_terminal(session, "run", "flow.yaml", "--args-file", "values.json", "--tag", "\x1b[31mtag", "--run-id", "one")
+    arguments = ("run", "flow.yaml", "--args-file", "values.json", "--tag", "\x1b[31mtag", "--run-id")
+    code, screen = on_a_terminal(session, *arguments, "one", NO_COLOR="1")
     assert code == 0, screen[-2000:]
     assert_only_text(screen)
+    code, drawn = on_a_terminal(session, *arguments, "two")
+    assert code == 0, drawn[-2000:]
+    assert_only_text(VIEW.sub("", drawn))
     for command in (["status"], ["logs"], ["runs"], ["plan", "flow.yaml", "--args-file", "values.json"], ["events"], ["status", "--json"]):
-        code, more = on_a_terminal(session, *command)
+        code, more = on_a_terminal(session, *command, NO_COLOR="1")
         assert code == 0, more
         assert_only_text(more)
 

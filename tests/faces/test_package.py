@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from session import ROOT
 
-BUNDLED = ("schemas", "workflows", "skills", "examples")
+BUNDLED = ("schemas", "workflows", "skills", "examples", "assets")
 
 
 def ran(*command: str, directory: Path, **environment: str) -> str:

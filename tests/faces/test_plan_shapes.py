@@ -111,6 +111,34 @@ def test_the_worst_case_is_the_caps_of_all_attempts(session: Session) -> None:
     assert session.flow("plan", "flow.yaml", "--json").json()["worst_case_usd"] == 0.5 * (2 + 3 + 2)
 
 
+@pytest.mark.parametrize(
+    ("top", "steps", "worst", "line"),
+    [
+        ("budget_usd: 5", "{name: a, prompt: x}", 5, "  spends at most $5.00 (the budget)"),
+        (
+            "budget_usd: 5",
+            "{name: a, prompt: x, config: {max_budget_usd: 1}, retries: 1}",
+            2,
+            "  spends at most $2.00 (`max_budget_usd` of all",
+        ),
+        (
+            "budget_usd: 5",
+            "{name: a, prompt: x, config: {agent: codex}}",
+            None,
+            "  budget $5.00; not every agent can be told where to stop",
+        ),
+        ("", "{name: a, prompt: x}", None, "1. a (prompt)"),
+        ("budget_usd: 5", "{name: a, workflow: sub.yaml, foreach: [1, 2]}", 3, "  spends at most $3.00"),
+        ("", "{name: a, run: x}", 0, "1. a (run)"),
+    ],
+)
+def test_a_plan_says_what_a_run_can_spend_at_most(session: Session, top: str, steps: str, worst: float | None, line: str) -> None:
+    session.file("sub.yaml", "budget_usd: 1.5\nsteps:\n  - {name: b, prompt: x}\n")
+    session.file("flow.yaml", f"{top}\nsteps:\n  - {steps}\n")
+    assert session.flow("plan", "flow.yaml", "--json").json()["worst_case_usd"] == worst
+    assert f"\n{line}" in session.flow("plan", "flow.yaml").out
+
+
 def test_texts_are_rendered_as_far_as_their_values_are_known(session: Session) -> None:
     session.file(
         "flow.yaml",

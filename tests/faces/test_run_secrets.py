@@ -123,7 +123,7 @@ def test_a_secret_that_a_command_uses_is_in_no_process_arguments_and_not_in_the_
     verify: test "${TOKEN%_*}" = tok
 """
     workflow(session, case, rest)
-    ended = session.flow("run", "flow.yaml", TOKEN=secret)
+    ended = session.program(*session.command("run", "flow.yaml"), TOKEN=secret)  # whose own arguments are looked at as well
     assert ended.code == 0, ended.err
     arguments = (session.home / "arguments").read_text()
     assert "cpool_flow run flow.yaml" in arguments

@@ -228,3 +228,32 @@ def test_a_command_that_is_answered_with_a_failure_is_told_as_such(plain: Sessio
     assert ended.code == 1
     assert "build, attempt 1: its answer ended with exit code 2" in ended.out + ended.err
     assert "stand_in" not in ended.out + ended.err
+
+
+def test_no_agent_of_the_pool_of_a_profile_or_of_a_slot_answers_in_the_place_of_a_case(session: Session) -> None:
+    session.repository()
+    session.file("mine.yaml", "default: from the script\n")
+    session.file(
+        "cpool.yaml",
+        """
+        config: {agent: scripted, script: mine.yaml}
+        profiles: {deep: {agent: command, command: ['false']}}
+        slots: [{name: reviewer, config: {agent: scripted, script: mine.yaml}}]
+        worktrees: ../elsewhere
+        """,
+    )
+    session.file(
+        "flow.yaml",
+        """
+        isolation: worktree
+        steps:
+          - {name: a, prompt: hi}
+          - {name: b, prompt: hi, slot: reviewer}
+          - {name: c, prompt: hi, profile: deep}
+        outputs: {all: "{{ steps.a.output }} {{ steps.b.output }} {{ steps.c.output }}"}
+        """,
+    )
+    session.file("flow.test.yaml", "cases: [{name: all, answers: {a: A, b: B, c: C}, expect: {outputs: {all: A B C}}}]\n")
+    ended = session.flow("test", "flow.yaml")
+    assert ended.code == 0, ended.err + ended.out
+    assert not (session.path.parent / "elsewhere").exists()

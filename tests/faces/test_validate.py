@@ -92,9 +92,9 @@ def test_annotations_of_github_are_escaped_and_read_by_its_runner(session: Sessi
     ended = session.flow("validate", "warned.yaml", "100%,a:b.yaml", "--format", "github")
     assert (ended.code, ended.err) == (2, "")
     assert ended.out.splitlines() == [
-        "::error file=100%25%2Ca%3Ab.yaml,line=4,col=5,endColumn=32::unknown key `x%0D%0A::error::y # #[group]` in a step; "
+        "::error file=100%25%2Ca%3Ab.yaml,line=4,col=5::unknown key `x%0D%0A::error::y ## [group]` in a step; "
         "`cpool-flow schema` lists the keys of a workflow and its steps",
-        "::warning file=warned.yaml,line=2,col=8,endColumn=14::argument `unused` is not used",
+        "::warning file=warned.yaml,line=2,col=8::argument `unused` is not used",
     ]
 
 
@@ -158,5 +158,8 @@ def test_the_pool_file_of_a_project_is_validated_as_well(session: Session) -> No
     assert "--> cpool.yaml:1:10\n" in ended.err
     assert "did you mean `model`?" in ended.err
     assert "`day` must be greater than 0" in ended.err
+    for name in ("a.yaml", "b.yaml"):
+        session.file(name, "steps: [{run: echo hi}]\n")
+    assert session.flow("validate", "a.yaml", "b.yaml", "cpool.yaml").err.endswith("\n2 errors\n")
     session.file("cpool.yaml", "config: {model: sonnet}\n")
     assert session.flow("validate", "cpool.yaml").code == 0

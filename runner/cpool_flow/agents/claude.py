@@ -1,8 +1,8 @@
 """Claude Code: the command line, the environment and the message of one attempt.
 
 Knows the flags of the CLI; what it prints is read in `claude_reader.py`. Flags, environment and folder belong to the
-process and hold for its life (`process_arguments`); session and message belong to one task, so that a process may
-later serve many. Each attempt is a process of its own today.
+process and hold for its life (`process_arguments`); session and message belong to one task. `claude_warm.py` has one
+process do many.
 """
 
 from __future__ import annotations
@@ -79,8 +79,9 @@ class Claude:
             Invocation((path, *arguments, *session_arguments(request)), request.directory, environment, message(request.prompt), files)
         )
 
-    def reader(self, request: AgentRequest) -> ClaudeReader:
+    def reader(self, request: AgentRequest, dollars_before: float = 0.0) -> ClaudeReader:
         return ClaudeReader(
+            dollars_before=dollars_before,
             max_turns=request.config.max_turns,
             schema_asked=request.schema is not None,
             allow_denials=request.allow_denials,
@@ -103,9 +104,8 @@ def process_arguments(request: AgentRequest) -> tuple[list[str], tuple[PrivateFi
     arguments += [f"{flag}={value}" for key, flag in _LISTS.items() for value in getattr(config, key) or ()]
     if config.strict_mcp_config is not False:
         arguments.append("--strict-mcp-config")
-    caps = [cap for cap in (config.max_budget_usd, request.budget_usd) if cap is not None]
-    if caps:
-        arguments.append(f"--max-budget-usd={max(min(caps), 1e-6):.6f}")
+    if request.cap_usd is not None:
+        arguments.append(f"--max-budget-usd={max(request.cap_usd, 1e-6):.6f}")
     schema = enforceable(request.schema)
     if schema is not None:
         arguments.append(f"--json-schema={schema}")

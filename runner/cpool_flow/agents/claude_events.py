@@ -11,7 +11,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from cpool_flow.model import ErrorKind
+
 _ENDED_TASKS = frozenset({"completed", "failed", "killed", "stopped"})
+# So many times the CLI may ask a server again that refuses it; more is waiting in vain, which holds the slot.
+_MOST_RETRIES = 2
+_REFUSALS: Mapping[object, ErrorKind] = {
+    **dict.fromkeys((401, 403, "authentication_failed"), "auth"),
+    **dict.fromkeys((429, "rate_limit"), "rate_limited"),
+}
 _INPUT_TOKENS = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
 _MAX_DOLLARS = 1e9
 
@@ -38,6 +46,11 @@ class Transcript:
     open_tools: set[str] = field(default_factory=set)
     open_tasks: set[str] = field(default_factory=set)
     in_turn: bool = True
+    # Why the server refuses, while the CLI asks it again and again: the kind of failure, and what to say of it.
+    refused: tuple[ErrorKind, str] | None = None
+    init: Mapping[str, Any] | None = None  # the last one
+    used_tools: set[str] = field(default_factory=set)  # by name, those of subagents too
+    marked: bool = False  # a background task began, or the model was changed: a process keeps that beyond the turn
     _message_id: str = ""
     _message_tokens: tuple[int, int] = (0, 0)
     _word: str = ""
@@ -65,6 +78,7 @@ class Transcript:
             case "init":
                 return self._init(event)
             case "task_started":
+                self.marked = True
                 self.open_tasks.add(_text(event.get("task_id")))
             case "task_updated" if _text(_mapping(event.get("patch")).get("status")) in _ENDED_TASKS:
                 self.open_tasks.discard(_text(event.get("task_id")))
@@ -73,15 +87,25 @@ class Transcript:
             case "background_tasks_changed":
                 self.open_tasks = {_text(_mapping(task).get("task_id")) for task in _list(event.get("tasks"))}
             case "api_retry":
+                self._retry(event)
                 return f"the API asks to wait: {_text(event.get('error')) or 'unknown'}"
             case "model_fallback":
+                self.marked = True
                 return f"falls back to {_text(event.get('fallback_model')) or 'another model'}"
             case "permission_denied":
                 return f"refused: {_text(event.get('tool_name'))}"
         return None
 
+    def _retry(self, event: Mapping[str, Any]) -> None:
+        status, word = event.get("error_status"), _text(event.get("error"))
+        kind = (_REFUSALS.get(status) if isinstance(status, int) else None) or _REFUSALS.get(word)
+        if kind is not None and _count(event.get("attempt")) > _MOST_RETRIES:
+            named = ", ".join(str(part) for part in (status, word) if part)
+            self.refused = kind, f"the API refuses again and again ({named})"
+
     def _init(self, event: Mapping[str, Any]) -> str | None:
         self.in_turn = True
+        self.init = event
         self.open_tools.clear()
         self.session_id = _text(event.get("session_id")) or self.session_id
         self.model = _text(event.get("model")) or self.model
@@ -92,6 +116,7 @@ class Transcript:
 
     def _assistant(self, event: Mapping[str, Any]) -> str | None:
         message = _mapping(event.get("message"))
+        self.refused = None
         self._word = _text(event.get("error"))
         identity = _text(message.get("id"))
         # One message comes as an event a block. What the CLI made up itself, and what a subagent says, is no turn.
@@ -104,6 +129,7 @@ class Transcript:
             match block.get("type"):
                 case "tool_use":
                     self.open_tools.add(_text(block.get("id")))
+                    self.used_tools.add(_text(block.get("name")))
                     shown = _tool(block)
                 case "text":
                     shown = _line(_text(block.get("text"))) or shown
@@ -124,6 +150,7 @@ class Transcript:
     def _result(self, event: Mapping[str, Any]) -> str | None:
         self.cost_usd = _plus(self.cost_usd, self._dollars(event))
         self.result = event
+        self.refused = None
         self.error_word, self._word = self._word, ""
         self.in_turn = False
         self.open_tools.clear()

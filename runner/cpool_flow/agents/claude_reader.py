@@ -10,15 +10,13 @@ from dataclasses import replace
 from datetime import UTC, tzinfo
 
 from cpool_flow.agents.claude_events import Transcript
-from cpool_flow.agents.claude_verdict import Outcome, verdict
+from cpool_flow.agents.claude_verdict import Outcome, Verdict, verdict
 from cpool_flow.agents.limits import reset_time
 from cpool_flow.agents.protocol import AgentResult, Ending, StopReason
 
 
 class ClaudeReader:
     """`zone` is that of the agent's process. `dollars_before` is what a warm process had spent before this turn."""
-
-    futile = False
 
     def __init__(
         self,
@@ -29,25 +27,34 @@ class ClaudeReader:
         zone: tzinfo = UTC,
         dollars_before: float = 0.0,
     ) -> None:
-        self._transcript = Transcript(dollars_before)
+        self.transcript = Transcript(dollars_before)
         self._max_turns = max_turns
         self._schema_asked = schema_asked
         self._allow_denials = allow_denials
         self._zone = zone
         self._stopped: StopReason | None = None
         self._left_over = False
+        self._refused: Verdict | None = None
 
     @property
     def tool_running(self) -> bool:
-        return bool(self._transcript.open_tools or self._transcript.open_tasks)
+        return bool(self.transcript.open_tools or self.transcript.open_tasks)
 
     @property
     def turn_over(self) -> bool:
-        seen = self._transcript
+        seen = self.transcript
         return seen.result is not None and not seen.in_turn and not seen.open_tasks
 
+    @property
+    def futile(self) -> bool:
+        return self.transcript.refused is not None
+
     def feed(self, line: bytes) -> str | None:
-        return self._transcript.feed(line)
+        refused, result = self.transcript.refused, self.transcript.result
+        shown = self.transcript.feed(line)
+        if self.transcript.result is not result:
+            self._refused = refused
+        return shown
 
     def warn(self, line: bytes) -> None:
         """Of stderr only the end is asked, when all is over."""
@@ -59,9 +66,12 @@ class ClaudeReader:
             self._stopped = reason
 
     def finish(self, ending: Ending) -> AgentResult:
-        seen = self._transcript
+        seen = self.transcript
         outcome = self._outcome(ending)
         kind, error = verdict(outcome) or (None, "")
+        refused = self._refused or seen.refused
+        if refused is not None and kind in ("lost", "cancelled") and not self._stopped:
+            kind, error = refused  # it was ended for that
         limited = kind == "rate_limited"
         input_tokens, output_tokens = seen.tokens
         return AgentResult(
@@ -81,7 +91,7 @@ class ClaudeReader:
         )
 
     def _outcome(self, ending: Ending) -> Outcome:
-        seen = self._transcript
+        seen = self.transcript
         structured = seen.result is not None and seen.result.get("structured_output") is not None
         if self._left_over and not ending.ended_by_us:
             ending = replace(ending, ended_by_us=True)
@@ -102,13 +112,13 @@ class ClaudeReader:
 
     def _answer(self) -> str:
         """The structured answer as JSON text where there is one, else the text of the last result."""
-        result = self._transcript.result or {}
+        result = self.transcript.result or {}
         structured, text = result.get("structured_output"), result.get("result")
         answer = json.dumps(structured, ensure_ascii=False) if structured is not None else text if isinstance(text, str) else ""
         return answer.encode("utf-8", "replace").decode()  # half of a surrogate pair is no text
 
     def _cost(self, never_asked: bool) -> float | None:
         """Unknown without a result: tokens may have been spent."""
-        if self._transcript.result is None:
+        if self.transcript.result is None:
             return 0.0 if never_asked else None
-        return self._transcript.cost_usd
+        return self.transcript.cost_usd

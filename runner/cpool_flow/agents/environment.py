@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 
 from cpool_flow.agents.protocol import AgentRequest, Invocation
 from cpool_flow.errors import InvalidInput
+from cpool_flow.trust import is_write_token
 
 NEEDED = ("PATH", "HOME", "LANG", "LC_*", "TERM", "TMPDIR", "TZ")
 # How a CLI reaches its server from here.
@@ -26,11 +27,13 @@ MAX_BYTES = 128 * 1024 - 1
 
 def agent_environment(request: AgentRequest, needs: Iterable[str] = (), fixed: Mapping[str, str] | None = None) -> dict[str, str]:
     """What every process needs and what this agent needs of the caller's environment, then `fixed`, then what the
-    configuration says, then what the step says; the later wins. `needs` are names, or beginnings that end with `*`."""
+    configuration says, then what the step says; the later wins. `needs` are names, or beginnings that end with `*`. A token
+    that can write to the repository comes only from the step, which names it."""
     wanted = (*NEEDED, *needs)
     names = {name for name in wanted if not name.endswith("*")}
     beginnings = tuple(name[:-1] for name in wanted if name.endswith("*"))
-    picked = {name: value for name, value in request.environment.items() if name in names or name.startswith(beginnings)}
+    wanted_here = (name for name in request.environment if name in names or name.startswith(beginnings))
+    picked = {name: request.environment[name] for name in wanted_here if not is_write_token(name)}
     return {**picked, **(fixed or {}), **(request.config.env or {}), **request.step_environment}
 
 

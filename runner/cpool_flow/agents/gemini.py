@@ -129,13 +129,29 @@ def _text(value: str) -> str:
 def _refuse_programs(directory: str) -> None:
     """Settings of a trusted folder may name programs that run beside the agent, and no flag switches them off. Raises InvalidInput."""
     try:
-        with open(os.path.join(directory, ".gemini", "settings.json"), encoding="utf-8") as file:
-            settings = json.load(file)
-    except (OSError, ValueError, RecursionError):
-        return
+        settings = json.loads(_read(directory, ".gemini", "settings.json"))
+    except (ValueError, RecursionError):
+        settings = None
     tools = settings.get("tools") if isinstance(settings, dict) else None
     named = [f"tools.{key}" for key in ("discoveryCommand", "callCommand") if isinstance(tools, dict) and tools.get(key)]
     named += ["hooks"] if isinstance(settings, dict) and settings.get("hooks") else []
+    for file in (".env", os.path.join(".gemini", ".env")):
+        if found := _LEADS_AWAY.search(_read(directory, file)):
+            message = f"`{file}` of the step's place sets `{found[1]}`, by which gemini would talk to somebody else"
+            raise InvalidInput(message, help="take it out, or allow it with `strict_mcp_config: false`")
     if named:
         message = f"`.gemini/settings.json` of the step's place names programs (`{'`, `'.join(named)}`) that gemini would run"
         raise InvalidInput(message, help="take them out, or allow them with `strict_mcp_config: false`")
+
+
+# Variables of a file `.env` that lead what it says, its account included, to somewhere else.
+_LEADS_AWAY = re.compile(r"^\s*(?:export\s+)?(CODE_ASSIST_ENDPOINT|https?_proxy|all_proxy|NODE_OPTIONS|GEMINI_CLI_HOME)\s*=", re.I | re.M)
+
+
+def _read(directory: str, *path: str) -> str:
+    """A file of the place; nothing where there is none."""
+    try:
+        with open(os.path.join(directory, *path), encoding="utf-8", errors="replace") as file:
+            return file.read(1 << 20)
+    except OSError:
+        return ""

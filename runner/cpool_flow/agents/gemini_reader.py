@@ -11,10 +11,10 @@ from collections.abc import Mapping
 from datetime import UTC, tzinfo
 from typing import Any
 
-from cpool_flow.agents.json_lines import count, event, first_line, mapping, plain, text
+from cpool_flow.agents.json_lines import Joined, count, event, first_line, mapping, notice, plain, text
 from cpool_flow.agents.limits import names_limit, reset_time
 from cpool_flow.agents.protocol import AgentResult, Ending, StopReason
-from cpool_flow.agents.verdict import Verdict, bad_end, empty, refused, stopped
+from cpool_flow.agents.verdict import Verdict, bad_end, empty, refused, stopped, too_long
 from cpool_flow.model import ErrorKind
 
 # A tool that would have to ask is not offered; a rule that refuses one says so.
@@ -46,7 +46,7 @@ class GeminiReader:
         self._events = 0
         self._session: str | None = None
         self._model: str | None = None
-        self._answer: list[str] = []
+        self._answer = Joined()
         self._complaint = ""
         self._halted = ""
         self._retries = 0
@@ -78,8 +78,8 @@ class GeminiReader:
                 self._model = text(found.get("model")) or self._model
             case "message" if found.get("role") == "assistant":
                 self._retries = 0
-                self._answer.append(text(found.get("content")))
-                return first_line(self._answer[-1])
+                self._answer.add(text(found.get("content")))
+                return first_line(text(found.get("content")))
             case "tool_use":
                 self._retries = 0
                 self._open[text(found.get("tool_id"))] = text(found.get("tool_name"))
@@ -98,7 +98,7 @@ class GeminiReader:
         return None
 
     def warn(self, line: bytes) -> None:
-        words = line.decode("utf-8", "replace")
+        words = notice(line)
         if found := _ATTEMPT.search(words):
             self._retries, self._retry = int(found[1]), words
         elif self._retries and words.strip().startswith("status:"):
@@ -115,7 +115,7 @@ class GeminiReader:
         return AgentResult(
             kind=kind,
             error=error,
-            answer=plain("".join(self._answer)).strip(),
+            answer=plain(self._answer.text).strip(),
             cost_usd=0.0 if kind == "invalid" and not self._events else None,
             input_tokens=count(stats.get("input_tokens")) if known else None,
             output_tokens=count(stats.get("output_tokens")) if known else None,
@@ -139,7 +139,8 @@ class GeminiReader:
         stats = mapping(self._result.get("stats"))
         spent = count(stats.get("input_tokens")) + count(stats.get("output_tokens"))
         denials = () if self._allow_denials else self._denials
-        return refused(denials) or empty("".join(self._answer), spent, self._schema_asked) or bad_end(ending, self._left_over)
+        said = too_long(self._answer) or empty(self._answer.text, spent, self._schema_asked)
+        return refused(denials) or said or bad_end(ending, self._left_over)
 
     def _told(self) -> str:
         """What it says of its failure: of an empty answer only an event before the result speaks."""

@@ -6,7 +6,11 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from cpool_flow.agents.protocol import MAX_LINE_BYTES
+
 _MAX_DOLLARS = 1e9
+# Of a line of stderr only so much is looked at.
+_NOTICED_BYTES = 4096
 
 
 def event(line: bytes) -> Mapping[str, Any] | None:
@@ -35,6 +39,11 @@ def dollars(value: object) -> float | None:
     return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= _MAX_DOLLARS else None
 
 
+def notice(line: bytes) -> str:
+    """The beginning of a line of stderr, in which a known word may stand."""
+    return line[:_NOTICED_BYTES].decode("utf-8", "replace")
+
+
 def plain(words: str) -> str:
     """Text that can be written as UTF-8: half of a surrogate pair is none."""
     return words.encode("utf-8", "replace").decode()
@@ -44,3 +53,28 @@ def first_line(words: str) -> str | None:
     """What the live view shows of a text."""
     first, _, _ = words.lstrip().partition("\n")
     return first[:200].rstrip() or None
+
+
+class Joined:
+    """Texts that come one after the other, up to MAX_LINE_BYTES in all: what an agent says has no end of its own."""
+
+    def __init__(self, between: str = "") -> None:
+        self._between = between
+        self._parts: list[str] = []
+        self._length = 0
+        self.too_long = False
+
+    def add(self, words: str) -> None:
+        self._length += len(words) + len(self._between)
+        self.too_long = self.too_long or self._length > MAX_LINE_BYTES
+        if not self.too_long:
+            self._parts.append(words)
+
+    def clear(self) -> None:
+        self._parts = []
+        self._length = 0
+        self.too_long = False
+
+    @property
+    def text(self) -> str:
+        return self._between.join(self._parts)

@@ -61,7 +61,7 @@ class Opencode:
     name = "opencode"
     capabilities = Capabilities(
         keys=frozenset(
-            {"model", "effort", "permission_mode", "max_turns", "system_prompt", "replace_system_prompt", "allowed_tools"}
+            {"model", "effort", "permission_mode", "max_turns", "max_budget_usd", "system_prompt", "replace_system_prompt", "allowed_tools"}
             | {"disallowed_tools", "mcp_servers", "settings"}
         ),
         resume=True,
@@ -94,7 +94,10 @@ class Opencode:
 
     def reader(self, request: AgentRequest) -> OpencodeReader:
         return OpencodeReader(
-            max_turns=request.config.max_turns, schema_asked=request.schema is not None, allow_denials=request.allow_denials
+            max_turns=request.config.max_turns,
+            budget_usd=request.cap_usd,
+            schema_asked=request.schema is not None,
+            allow_denials=request.allow_denials,
         )
 
 

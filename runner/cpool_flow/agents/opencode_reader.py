@@ -10,10 +10,10 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from cpool_flow.agents.json_lines import count, dollars, event, first_line, mapping, plain, text
+from cpool_flow.agents.json_lines import Joined, count, dollars, event, first_line, mapping, notice, plain, text
 from cpool_flow.agents.limits import names_limit, reset_time
 from cpool_flow.agents.protocol import AgentResult, Ending, StopReason
-from cpool_flow.agents.verdict import Verdict, bad_end, empty, refused, stopped
+from cpool_flow.agents.verdict import Verdict, bad_end, empty, refused, stopped, too_long
 from cpool_flow.model import ErrorKind
 
 _PATIENCE = 3  # requests that the server did not answer, one after the other
@@ -26,15 +26,18 @@ _LIMITED = re.compile(r"rate.?limit|too many requests|\b429\b|quota", re.IGNOREC
 
 
 class OpencodeReader:
-    def __init__(self, *, max_turns: int | None = None, schema_asked: bool = False, allow_denials: bool = False) -> None:
+    def __init__(
+        self, *, max_turns: int | None = None, budget_usd: float | None = None, schema_asked: bool = False, allow_denials: bool = False
+    ) -> None:
         self._max_turns = max_turns
+        self._budget_usd = budget_usd
         self._schema_asked = schema_asked
         self._allow_denials = allow_denials
         self._stopped: StopReason | None = None
         self._left_over = False
         self._events = 0
         self._session: str | None = None
-        self._answer: list[str] = []
+        self._answer = Joined("\n")
         self._turns = 0
         self._reason = ""
         self._cost: float | None = 0.0
@@ -55,7 +58,12 @@ class OpencodeReader:
 
     @property
     def futile(self) -> bool:
-        return not self.turn_over and (self._refusals >= _PATIENCE or self._over_turns)
+        return not self.turn_over and (self._refusals >= _PATIENCE or self._over_turns or self._over_budget)
+
+    @property
+    def _over_budget(self) -> bool:
+        """Whether it has spent what it may, and wants to go on."""
+        return self._budget_usd is not None and self._reason not in ("", "stop") and (self._cost or 0.0) >= self._budget_usd
 
     @property
     def _over_turns(self) -> bool:
@@ -71,8 +79,8 @@ class OpencodeReader:
         match found.get("type"):
             case "text":
                 self._refusals = 0
-                self._answer.append(text(part.get("text")))
-                return first_line(self._answer[-1])
+                self._answer.add(text(part.get("text")))
+                return first_line(text(part.get("text")))
             case "tool_use":
                 self._refusals = 0
                 self._answer.clear()
@@ -107,7 +115,7 @@ class OpencodeReader:
         self._cached += count(cache.get("read"))
 
     def warn(self, line: bytes) -> None:
-        words = line.decode("utf-8", "replace")
+        words = notice(line)
         self._unknown_model = self._unknown_model or bool(_UNKNOWN_MODEL.search(words))
         if found := _RETRY.search(words):
             self._refusals += 1
@@ -123,7 +131,7 @@ class OpencodeReader:
         return AgentResult(
             kind=kind,
             error=error,
-            answer=plain("\n".join(self._answer)).strip(),
+            answer=plain(self._answer.text).strip(),
             # It knows no price of many models, and says 0 then.
             cost_usd=None if (spent and not self._cost) or (not self._turns and kind in ("lost", "cancelled", "timeout")) else self._cost,
             turns=self._turns or None,
@@ -141,6 +149,8 @@ class OpencodeReader:
             return "rate_limited" if limited else "overloaded", f"the server was asked {self._refusals} times: {self._words}"
         if self._over_turns:
             return "max_turns", f"the agent took more than the {self._max_turns} turns allowed"
+        if self._over_budget:
+            return "budget", f"the agent has spent ${self._cost or 0:.4g}, and may spend ${self._budget_usd:.4g}"
         if self._stopped:
             # Of a server that does not answer it says nothing.
             waited = self._stopped == "timeout" and not self._reason
@@ -156,7 +166,8 @@ class OpencodeReader:
             return "lost", f"the agent ended ({ending.how}) without a result{ending.last_words}"
         if self._reason != "stop":
             return "failed", f"the agent's answer ended with `{self._reason}`"
-        return empty("".join(self._answer), self._input + self._output, self._schema_asked) or bad_end(ending, self._left_over)
+        said = too_long(self._answer) or empty(self._answer.text, self._input + self._output, self._schema_asked)
+        return said or bad_end(ending, self._left_over)
 
 
 def _failed(error: Mapping[str, Any], unknown_model: bool) -> Verdict:

@@ -69,6 +69,11 @@ class AgentRequest:
     round_number: int = 1
     resume: str | None = None
 
+    @property
+    def cap_usd(self) -> float | None:
+        """The most that the attempt may spend, in US dollars: by its settings, or by what is left of a budget."""
+        return min((cap for cap in (self.config.max_budget_usd, self.budget_usd) if cap is not None), default=None)
+
 
 @dataclass(frozen=True, slots=True)
 class PrivateFile:

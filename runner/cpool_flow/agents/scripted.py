@@ -40,7 +40,7 @@ class Scripted:
             "prompt": request.prompt,
             "session_id": request.session_id,
             "model": request.config.model or "scripted",
-            "budget_usd": min((cap for cap in (request.config.max_budget_usd, request.budget_usd) if cap is not None), default=None),
+            "budget_usd": request.cap_usd,
             "call": _call(request).model_dump(mode="json", exclude_unset=True, exclude={"item", "round", "when"}),
         }
         # Isolated and without site packages: it starts in a third of the time.

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from cpool_flow.agents.protocol import Ending, StopReason
+from cpool_flow.agents.json_lines import Joined
+from cpool_flow.agents.protocol import MAX_LINE_BYTES, Ending, StopReason
 from cpool_flow.model import ErrorKind
 
 Verdict = tuple[ErrorKind, str]
@@ -18,6 +19,10 @@ def stopped(reason: StopReason) -> Verdict:
 def refused(tools: Iterable[str]) -> Verdict | None:
     names = ", ".join(f"`{name}`" for name in dict.fromkeys(tools))
     return ("permission_denied", f"the agent was refused a tool that it asked for: {names}") if names else None
+
+
+def too_long(answer: Joined) -> Verdict | None:
+    return ("failed", f"the answer is longer than {MAX_LINE_BYTES // 2**20} MB") if answer.too_long else None
 
 
 def empty(answer: str, tokens: int, schema_asked: bool) -> Verdict | None:

@@ -70,7 +70,8 @@ def _clean_one(project: str | None, run: str, older: float | None, force: bool, 
     folder = find_run(project, run)
     refuse_from_inside(folder, "clean", "it is still at work", allowed=from_inside)
     outcome = asyncio.run(_clean(folder, None, force, dry_run, named=True))
-    assert outcome is not None
+    if outcome is None:
+        raise InvalidInput(f"run `{folder.run_id}` is gone: somebody else has deleted it")
     if not outcome.deleted and not dry_run:
         candidate = outcome.candidate
         raise InvalidInput(f"run `{folder.run_id}` is kept ({_size(candidate.bytes)}): {outcome.reason}", help=_way_out(candidate))
@@ -89,10 +90,12 @@ def _way_out(candidate: Any) -> str:
 
 
 async def _clean(folder: run_folder.RunFolder, older: float | None, force: bool, dry_run: bool, *, named: bool) -> Outcome | None:
-    """Delete a run where that is meant. None where it is not even looked at: too young."""
+    """Delete a run where that is meant. None where it is not even looked at: too young, or gone by now."""
     from cpool_flow import cleaning
 
     candidate = await cleaning.consider(folder, os.environ)
+    if candidate is None:
+        return None
     if older is not None and time.time() - candidate.ended_at < older:
         return None
     stays = list(candidate.blocks) or ([] if force and (named or older is not None) else _kept(candidate, older, force, named))

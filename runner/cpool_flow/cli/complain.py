@@ -6,7 +6,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from cpool_flow.cli.colour import with_labels
 from cpool_flow.cli.json_output import print_json
+from cpool_flow.cli.runner_stream import is_read_by_the_runner
 from cpool_flow.errors import FlowError, InvalidInput, Problem, printable, render_problems
 
 MAX_SOURCE_BYTES = 16 * 1024 * 1024
@@ -16,9 +18,13 @@ def complain(error: FlowError, *, as_json: bool) -> int:
     """Print the error and return its exit code. `as_json`: a document was promised on stdout, so this is it."""
     problems = error.problems if isinstance(error, InvalidInput) else (Problem(str(error)),)
     if isinstance(error, InvalidInput):
-        print(render_problems(problems, sources(problems)), file=sys.stderr)
+        print(with_labels(render_problems(problems, {**sources(problems), **error.sources})), file=sys.stderr)
     else:
-        print(f"error: {printable(str(error))}", file=sys.stderr)
+        print(with_labels(f"error: {printable(str(error))}"), file=sys.stderr)
+    if is_read_by_the_runner():
+        from cpool_flow.cli.actions import annotate
+
+        annotate(problems, sys.stderr)
     if as_json:
         print_json({"errors": [document(problem) for problem in problems]})
     return error.exit_code

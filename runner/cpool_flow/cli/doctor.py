@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @click.pass_obj
 def doctor_command(project: str | None, as_json: bool) -> int:
     """Say what is installed and what is missing. Exit code 0: workflows can run here; agents may still be missing."""
-    checks = [_python(), _platform(), _git(), _shell(), *_agents(), *_repository(project)]
+    checks = [_python(), _platform(), _git(), _shell(), *_agents(), *_own_agents(project), *_repository(project)]
     if as_json:
         print_json({"checks": checks})
     else:
@@ -94,6 +94,32 @@ def _agents() -> list[dict[str, Any]]:
             "can": _abilities(agent.can),
         }
         for agent in agents_present(os.environ)
+    ]
+
+
+def _own_agents(project: str | None) -> list[dict[str, Any]]:
+    """The agents that the project's `cpool.yaml` describes."""
+    from cpool_flow.cli.project import project_directory
+    from cpool_flow.errors import InvalidInput
+    from cpool_flow.project_pool import read_pool
+
+    try:
+        described = read_pool(project_directory(project)).pool.agents
+    except InvalidInput as error:
+        return [_check("cpool.yaml", False, "is not valid", error.problems[0].message, needed=False)]
+    found = {name: shutil.which(agent.command[0]) for name, agent in described.items()}
+    return [
+        {
+            **_check(
+                f"agent {name}",
+                found[name] is not None,
+                f"{found[name]}, from cpool.yaml" if found[name] else "not found",
+                agent.install or f"`agents.{name}.command` of cpool.yaml names `{agent.command[0]}`",
+                needed=False,
+            ),
+            "can": _abilities(agent.capabilities),
+        }
+        for name, agent in described.items()
     ]
 
 

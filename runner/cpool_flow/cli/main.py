@@ -33,15 +33,16 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "show": ("catalog", "Show one workflow or skill: its arguments, what it overrides."),
     "init": ("init", "Write a first workflow file that runs without a key."),
     "schema": ("schema", "Print the JSON Schema of files, events or results."),
-    "runs": ("history", "List the runs of this project."),
-    "status": ("history", "Show one run."),
-    "logs": ("history", "Print the output of a run's steps."),
-    "events": ("history", "Print what a run's journal has recorded."),
+    "runs": ("runs", "List the runs of this project."),
+    "status": ("status", "Show one run."),
+    "logs": ("logs", "Print the output of a run's steps."),
+    "events": ("events", "Print what a run's journal has recorded."),
+    "report": ("report", "Make a report of a run: Markdown, JSON or one HTML file."),
     "explain": ("explain", "Say why a step became what it is."),
     "doctor": ("doctor", "Say what is installed, what is missing, and how to get it."),
 }
 # Of the contract, and of later versions.
-LATER_COMMANDS = ("report", "ui", "completion")
+LATER_COMMANDS = ("ui", "completion")
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 SYSTEMS = ("linux", "darwin")
@@ -54,6 +55,10 @@ Exit codes:
   4    waits for a person, or for a usage limit past --wait-max: `cpool-flow resume` goes on
   5    our own error, or the disk failed: the run can be resumed
   130  cancelled by Ctrl-C or `cpool-flow cancel`; 143 by SIGTERM"""
+
+
+class _ReaderGone(Exception):
+    """Whoever read us has enough. Of a broken pipe click would make an exit code of its own."""
 
 
 class LazyGroup(click.Group):
@@ -83,6 +88,12 @@ class LazyGroup(click.Group):
             raise click.UsageError(f"no command `{name[:60]}`{f', {near}' if near else f'; {known}'}", ctx)
         _check_surroundings()  # before the command's module is imported
         return super().resolve_command(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            raise _ReaderGone from None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
@@ -158,6 +169,11 @@ def run_main(arguments: list[str]) -> int:
     from cpool_flow.errors import FlowError
 
     _open_what_is_closed()
+    if os.environ.get("GITHUB_ACTIONS") == "true":
+        from cpool_flow.cli.actions import in_actions, take_over_streams
+
+        if in_actions(os.environ):
+            take_over_streams()
     try:
         result: Any = main.main(arguments, prog_name="cpool-flow", standalone_mode=False)
         sys.stdout.flush()
@@ -172,8 +188,8 @@ def run_main(arguments: list[str]) -> int:
         return _usage(error, as_json="--json" in arguments)
     except click.Abort:
         return 130
-    except BrokenPipeError:
-        # Whoever read us has enough, as in `cpool-flow logs last | head`. What is still buffered goes nowhere.
+    except (BrokenPipeError, _ReaderGone):
+        # As in `cpool-flow logs last | head`. What is still buffered goes nowhere.
         _write_no_more()
         return 141
     except Exception as error:
@@ -203,10 +219,15 @@ def _bug(error: Exception) -> int:
     """Our own error: its type and place. No message, for a value could stand in it."""
     import traceback
 
-    if os.environ.get("CPOOL_DEBUG") == "1":
+    if "1" in (os.environ.get("CPOOL_DEBUG"), os.environ.get("RUNNER_DEBUG")):
         traceback.print_tb(error.__traceback__)
     frame = traceback.extract_tb(error.__traceback__)[-1]
     place = f"{os.path.basename(frame.filename)}:{frame.lineno}"
     print(f"error: internal error, this is a bug of cpool-flow: {type(error).__name__} at {place}", file=sys.stderr)
     print("help: run it again with CPOOL_DEBUG=1 for the whole trace; the run itself can be resumed", file=sys.stderr)
+    if "cpool_flow.cli.actions" in sys.modules:
+        from cpool_flow.cli.actions import annotate
+        from cpool_flow.errors import Problem
+
+        annotate([Problem(f"internal error of cpool-flow: {type(error).__name__} at {place}")], sys.stderr)
     return 5

@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Protocol
 
 from cpool_flow import approval
 from cpool_flow.coordinator import Say
@@ -23,10 +24,21 @@ from cpool_flow.tasks import StepState, Task
 HOW = "y [ANSWER] to approve, n [REASON] to reject"
 
 
+class Screen(Protocol):
+    """What is shown at the terminal meanwhile. Between `take` and `give` it leaves the terminal to the question."""
+
+    def take(self) -> None: ...
+
+    def give(self) -> None: ...
+
+    def say(self, text: str) -> None: ...
+
+
 class Person:
     """Asks one question at a time, the oldest first."""
 
-    def __init__(self, folder: RunFolder, inputs: Inputs) -> None:
+    def __init__(self, folder: RunFolder, inputs: Inputs, screen: Screen) -> None:
+        self._screen = screen
         self._folder = folder
         self._copies = inputs.copies
         self._steps: Mapping[str, StepState] = {}
@@ -34,6 +46,7 @@ class Person:
         self._open: dict[str, Task] = {}
         self._asked: str | None = None
         self._typed = b""
+        self._gone = False  # nothing more is read
 
     @contextmanager
     def listen(self, say: Say) -> Iterator[None]:
@@ -54,8 +67,10 @@ class Person:
             self._ask()
 
     def _ask(self) -> None:
-        if not self._open:
+        if not self._open or self._gone:
+            self._screen.give()
             return
+        self._screen.take()
         self._asked = next(iter(self._open))
         left = self._open[self._asked].asked
         question = self._folder.load(left) if left is not None else ""
@@ -66,7 +81,9 @@ class Person:
         data = os.read(sys.stdin.fileno(), 65536)
         if not data:
             loop.remove_reader(sys.stdin.fileno())
-            print(f"\nnothing more is read here: answer with cpool-flow approve {self._folder.run_id} STEP", file=sys.stderr, flush=True)
+            self._gone = True
+            self._screen.say(f"nothing more is read here: answer with cpool-flow approve {self._folder.run_id} STEP")
+            self._screen.give()
             return
         *lines, self._typed = (self._typed + data).split(b"\n")
         for line in lines:
@@ -75,7 +92,7 @@ class Person:
     def _answer(self, line: str) -> None:
         said = read_line(line)
         if self._asked is None or self._say is None:
-            print("nothing is asked", file=sys.stderr, flush=True)
+            self._screen.say("nothing is asked")
         elif said is None:
             print(f"{HOW}: ", end="", file=sys.stderr, flush=True)
         elif wrong := self._wrong(self._open[self._asked], said):

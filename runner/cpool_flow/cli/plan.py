@@ -20,6 +20,7 @@ from cpool_flow.errors import InvalidInput, Problem, printable
 from cpool_flow.executor.outcome import seconds_text
 from cpool_flow.plan_document import plan_document
 from cpool_flow.slots import UNNAMED
+from cpool_flow.spending import dollars
 
 JsonObject = dict[str, Any]
 SHOWN_LINES = 20
@@ -61,9 +62,12 @@ def _planned(
     workflow: str, arguments: tuple[str, ...], args_file: str | None, project: str | None
 ) -> tuple[JsonObject, tuple[Problem, ...]]:
     from cpool_flow import start
+    from cpool_flow.github_event import current_event
 
     directory = project_directory(project)
-    options = start.Options(arguments=arguments, args_file=args_file)
+    options = start.Options(
+        arguments=arguments, args_file=args_file, project_named=project is not None, places_of=places, event=current_event(os.environ)
+    )
     prepared = start.prepare(workflow, directory, places(directory), options, os.environ, starting=False)
     return plan_document(prepared.inputs, prepared.isolation.text, prepared.place.base), prepared.warnings
 
@@ -130,9 +134,15 @@ def text_lines(document: JsonObject) -> Iterator[str]:
         yield f"  timeout {seconds_text(document['timeout_seconds'])}"
     for name, argument in document["args"].items():
         yield f"  {name} = {json.dumps(argument['value'], ensure_ascii=False)[:200]} ({argument['source']})"
-    if document["worst_case_usd"]:
-        yield f"  spends at most ${document['worst_case_usd']:.2f} (`max_budget_usd` of all attempts)"
+    yield from _money_lines(document["worst_case_usd"], document["budget_usd"])
     yield from _steps_lines(document["steps"], "", "")
+
+
+def _money_lines(worst: float | None, budget: float | None) -> Iterator[str]:
+    if worst:
+        yield f"  spends at most {dollars(worst)} ({'the budget' if worst == budget else '`max_budget_usd` of all attempts'})"
+    elif budget is not None and worst is None:
+        yield f"  budget {dollars(budget)}; not every agent can be told where to stop"
 
 
 def _steps_lines(steps: list[JsonObject], numbers: str, indent: str) -> Iterator[str]:

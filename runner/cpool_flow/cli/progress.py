@@ -13,9 +13,11 @@ from contextlib import suppress
 from typing import TextIO
 
 from cpool_flow import events
+from cpool_flow.cli.colour import has_colour, with_status
 from cpool_flow.cli.summary import approve_command, clock_time, question_lines, summary_lines, took, totals
 from cpool_flow.errors import printable
 from cpool_flow.journal import Recorded
+from cpool_flow.model import duration_text
 from cpool_flow.spending import dollars
 from cpool_flow.state import State
 
@@ -28,22 +30,25 @@ UNTOLD = ("recovered", "lost when the coordinator died", "rerun by decision")
 class PlainProgress:
     """Prints lines. `quiet`: errors only. `clock` is in seconds."""
 
+    heartbeat_seconds = 5.0
+
     def __init__(self, stream: TextIO = sys.stderr, *, quiet: bool = False, clock: Callable[[], float] = time.monotonic) -> None:
         self._stream = stream
         self._quiet = quiet
         self._clock = clock
         self._last = clock()
+        self._paint = with_status if has_colour(stream) else str
 
     def follow(self, recorded: Sequence[Recorded], state: State) -> None:
         for entry in recorded:
-            line = self._line(entry.event, entry.at, state)
+            line = self.line(entry.event, entry.at, state)
             if line and not self._quiet:
-                self._say(line)
+                self.say(line)
 
     def heartbeat(self, state: State) -> None:
         """A line after a minute of silence, so that no log looks dead."""
         if not self._quiet and self._clock() - self._last >= HEARTBEAT_SECONDS:
-            self._say(
+            self.say(
                 f"  … {_shown(state.running)} · {totals(state, time.time())}" if state.running else f"  … {totals(state, time.time())}"
             )
 
@@ -56,26 +61,37 @@ class PlainProgress:
         parts = [f"run {created.run_id} ({created.name})", created.workflow, slots, *(["resumed"] if resumed else [])]
         if place is not None:
             parts += [place.note, *([f"branch {place.branch}"] if place.branch else [])]
-        self._say(" · ".join(parts))
+        self.say(" · ".join(parts))
 
     def summary(self, state: State) -> None:
         """The last lines: what failed with its last output, totals, and the command to look further."""
         for line in summary_lines(state, quiet=self._quiet):
-            self._say(line)
+            self.say(line)
 
-    def _say(self, text: str) -> None:
+    def take(self) -> None:
+        """Somebody else prints and reads at the terminal: lines go on coming."""
+
+    def give(self) -> None: ...
+
+    def close(self) -> None: ...
+
+    def say(self, text: str) -> None:
+        """Print lines."""
         # The run goes on where nobody reads any more: the terminal is gone, the pipe is closed.
         with suppress(OSError):
-            print("\n".join(printable(line) for line in text.split("\n")), file=self._stream, flush=True)
+            print("\n".join(self._paint(printable(line)) for line in text.split("\n")), file=self._stream, flush=True)
         self._last = self._clock()
 
-    def _line(self, event: events.Event, at: float, state: State) -> str | None:
+    def line(self, event: events.Event, at: float, state: State) -> str | None:
+        """What is said of a change of state, where anything is. A text of several lines where a person is asked."""
         match event:
             case events.AttemptStarted():
                 how = "recovery" if event.kind == "recovery" else f"attempt {event.number}" if event.number > 1 else ""
                 return _row(event.task, "started", event.slot or "", event.agent or "", how)
             case events.AttemptFinished():
                 return self._finished(event, state)
+            case events.SlotQuarantined():
+                return _quarantine(event, at)
             case events.AgentParked():
                 named = "" if event.named else "it does not say until when"
                 return _row(event.agent, "parked", "usage limit", f"resumes {clock_time(event.until, at)}", named)
@@ -101,6 +117,8 @@ class PlainProgress:
                 return _row(event.task, f"ends: {event.status}", event.reason)
             case events.DecisionNeeded():
                 return _row(event.task, "waiting", "for a decision: it may have happened before the crash")
+            case events.RunStopping() if event.cause == "budget":
+                return f"  out of budget: {event.reason}; what runs comes to its end"
             case events.RunStopping():
                 again = " · Ctrl-C again stops at once" if event.reason.endswith("Ctrl-C") else ""
                 return "  stopping at once" if event.at_once else f"  stopping in order: {event.reason}{again}"
@@ -128,6 +146,12 @@ class PlainProgress:
 
 def _more(ahead: Sequence[str]) -> str:
     return f", then {', '.join(ahead[1:])}" if len(ahead) > 1 else ""
+
+
+def _quarantine(event: events.SlotQuarantined, at: float) -> str:
+    if event.last:
+        return _row(event.slot, "suspect", event.reason, "no other slot is left, so it goes on")
+    return _row(event.slot, "quarantined", f"for {duration_text(event.until - at)}", event.reason)
 
 
 def _asked(event: events.ApprovalRequested, state: State) -> list[str]:

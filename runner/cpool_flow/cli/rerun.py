@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from cpool_flow.cli.project import find_run, project_of_runs
-from cpool_flow.cli.run import manner_of, output_options, work_on
+from cpool_flow.cli.run import check_taken_up, manner_of, meet_the_runner, output_options, work_on
 from cpool_flow.errors import InvalidInput
 
 
@@ -34,11 +34,14 @@ def rerun_command(project: str | None, /, run: str, step: str | None, failed: bo
     from cpool_flow import history, rerun
 
     manner = manner_of(options)
+    meet_the_runner(manner)
     if step is not None and failed:
         raise InvalidInput("`--from` and `--failed` both say where to begin", help="choose one")
     directory = project_of_runs(project)
-    repeated = rerun.prepare(history.read(find_run(project, run)), directory, os.environ, step=step, failed=failed, run_id=run_id)
-    folder = rerun.create(repeated, directory)
+    old = find_run(project, run)
+    check_taken_up(old)
+    repeated = rerun.prepare(history.read(old), directory, os.environ, step=step, failed=failed, run_id=run_id)
+    folder = rerun.create(repeated, directory, os.environ)
 
     def warn() -> None:
         steps = [*(f"`{name}`" for name in repeated.found.steps), *(f"`{name}` in part" for name in repeated.found.partly)]

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from math import inf
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -18,14 +18,21 @@ from cpool_flow.cli.detached import start_detached_run
 from cpool_flow.cli.json_output import print_json
 from cpool_flow.cli.outcome import exit_code
 from cpool_flow.cli.project import find_run, places, project_directory, project_of_runs
-from cpool_flow.errors import InvalidInput, OperationFailed, Problem, did_you_mean, printable
+from cpool_flow.cli.runner_stream import is_read_by_the_runner
+from cpool_flow.errors import InvalidInput, OperationFailed, Problem, printable, render_problem
 from cpool_flow.journal import Recorded
-from cpool_flow.model import AGENTS, LATER_AGENTS, parse_positive_duration
+from cpool_flow.model import parse_positive_duration
 from cpool_flow.run_folder import RunFolder
 from cpool_flow.spending import dollars
 from cpool_flow.state import State
 
-LATER_OPTIONS = ("pool", "record", "trust", "allow-untrusted-checkout")
+if TYPE_CHECKING:
+    from cpool_flow.cli.actions_run import ActionsRun
+    from cpool_flow.cli.follower import ProgressKind
+    from cpool_flow.history import Run
+    from cpool_flow.inputs import Inputs
+
+LATER_OPTIONS = ("pool",)
 
 
 class Duration(click.ParamType[float]):
@@ -52,38 +59,39 @@ class Dollars(click.ParamType[float]):
         return usd
 
 
-class Agent(click.ParamType[str]):
-    name = "agent"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        if value in LATER_AGENTS:
-            self.fail(f"agent `{value}` is not supported by this version", param, ctx)
-        if value not in AGENTS:
-            self.fail(
-                f"no agent `{value}`{f', {near}' if (near := did_you_mean(value, AGENTS)) else ''}; known are {', '.join(AGENTS)}",
-                param,
-                ctx,
-            )
-        return value
-
-
 @dataclass(frozen=True)
 class Manner:
     """How a run is followed: what is printed, whether it is left alone, how long it stays when only a person, or the end of a usage
     limit, can go on (seconds)."""
 
-    quiet: bool
+    progress: ProgressKind
     as_events: bool
     as_json: bool
     detach: bool
     wait_max: float | None
     auto_approve: bool
     stay: bool
+    left_alone: bool
+
+    @property
+    def quiet(self) -> bool:
+        """Whether nothing is printed for people but errors and outputs."""
+        return self.progress in ("quiet", "json")
 
     @property
     def has_person(self) -> bool:
         """Whether somebody sits at a terminal, and can be asked."""
         return sys.stdin.isatty() and sys.stderr.isatty() and not (self.as_json or self.as_events or self.quiet or os.environ.get("CI"))
+
+    @property
+    def has_document(self) -> bool:
+        """Whether stdout is for a program."""
+        return self.as_json or self.as_events or self.detach
+
+    @property
+    def in_actions(self) -> bool:
+        """Whether the runner of GitHub Actions reads what we print."""
+        return is_read_by_the_runner() and not self.left_alone
 
     @property
     def patience_seconds(self) -> float:
@@ -96,6 +104,10 @@ class Manner:
 
 def manner_of(options: dict[str, Any]) -> Manner:
     """Takes its options out of those of a command. Raises InvalidInput."""
+    if options.pop("quiet"):
+        if options["progress"] not in ("auto", "quiet"):
+            raise InvalidInput(f"`--quiet` and `--progress {options['progress']}` say different things", help="choose one")
+        options["progress"] = "quiet"
     manner = Manner(**{field.name: options.pop(field.name) for field in fields(Manner)})
     if manner.as_json and manner.as_events:
         raise InvalidInput("`--json` and `--events` both want stdout", help="choose one")
@@ -112,15 +124,21 @@ def _refuse_later(ctx: click.Context, param: click.Parameter, value: Any) -> Non
 def _later(command: Any) -> Any:
     """Options of later versions are refused by name, never unknown."""
     for name in LATER_OPTIONS:
-        flag = name == "allow-untrusted-checkout"
-        command = click.option(f"--{name}", hidden=True, is_flag=flag, callback=_refuse_later, expose_value=False, default=None)(command)
+        command = click.option(f"--{name}", hidden=True, callback=_refuse_later, expose_value=False, default=None)(command)
     return command
 
 
 def output_options(command: Any) -> Any:
     """The options of a command that follows a run."""
     for option in (
-        click.option("--quiet", "-q", is_flag=True, help="Errors and outputs only."),
+        click.option("--quiet", "-q", is_flag=True, help="Errors and outputs only: --progress quiet."),
+        click.option(
+            "--progress",
+            type=click.Choice(["auto", "plain", "json", "quiet"]),
+            default="auto",
+            show_default=True,
+            help="On stderr: a live view at a terminal, else lines; lines; events as JSON lines; errors only.",
+        ),
         click.option("--events", "as_events", is_flag=True, help="Events as JSON lines on stdout."),
         click.option("--json", "as_json", is_flag=True, help="The result as one JSON document on stdout."),
         click.option("--detach", is_flag=True, help="Start, print the run's id, and leave it running."),
@@ -129,6 +147,7 @@ def output_options(command: Any) -> Any:
         ),
         click.option("--auto-approve", is_flag=True, help="Say yes to every step that asks for approval."),
         click.option("--stay", is_flag=True, hidden=True),
+        click.option("--left-alone", is_flag=True, hidden=True),
     ):
         command = option(command)
     return command
@@ -142,11 +161,15 @@ def output_options(command: Any) -> Any:
 @click.option("--budget", type=Dollars(), metavar="USD", help="Most US dollars that the run may spend.")
 @click.option("--allow-unpriced", is_flag=True, help="With a budget: also agents whose cost nobody knows.")
 @click.option("--timeout", type=Duration(), metavar="T", help="Time of the whole run, such as 30m.")
-@click.option("--agent", type=Agent(), metavar="NAME", help="This agent in place of every other.")
+@click.option("--agent", metavar="NAME", help="This agent in place of every other.")
 @click.option("--isolation", type=click.Choice(["none", "worktree"]), help="Where steps work.")
 @click.option("--only", metavar="STEP", help="Only this step, and `finally`.")
+@click.option("--record", metavar="DIR", help="Keep what agents and commands say and do, in a folder of the run's own there.")
+@click.option("--recording", metavar="DIR", help="Run with the agent `replay`, which answers from this recording.")
 @click.option("--run-id", metavar="ID", help="An id of your own.")
 @click.option("--tag", "tags", multiple=True, metavar="T", help="Kept with the run; may be given again.")
+@click.option("--trust", metavar="REF", help="Read what runs, and what agents are told, from this branch, tag or commit.")
+@click.option("--allow-untrusted-checkout", is_flag=True, help="Work on the head of a fork although the job has secrets.")
 @output_options
 @_later
 @click.pass_obj
@@ -158,8 +181,10 @@ def run_command(project: str | None, /, workflow: str, **options: Any) -> int:
     cpool-flow run review.yaml --arg pr=42 --arg depth=deep
     """
     from cpool_flow import start
+    from cpool_flow.github_event import current_event
 
     manner = manner_of(options)
+    meet_the_runner(manner)
     directory = project_directory(project)
     settings = start.Options(
         arguments=options["arguments"],
@@ -172,12 +197,19 @@ def run_command(project: str | None, /, workflow: str, **options: Any) -> int:
         isolation=options["isolation"],
         run_id=options["run_id"],
         tags=options["tags"],
+        record=options["record"],
+        recording=options["recording"],
+        project_named=project is not None,
+        places_of=places,
+        trust=options["trust"],
+        allow_untrusted_checkout=options["allow_untrusted_checkout"],
+        event=current_event(os.environ),
         only=options["only"],
         home=project_of_runs(project),
     )
     prepared = start.prepare(workflow, directory, places(directory), settings, os.environ)
-    folder = start.create(prepared, settings.home or directory)
-    return work_on(folder, manner, starting=True, warn=partial(_warn, prepared.warnings, manner.quiet))
+    folder = start.create(prepared, settings.home or directory, os.environ)
+    return work_on(folder, manner, starting=True, warn=partial(_warn, prepared.warnings, manner.quiet, prepared.sources))
 
 
 @click.command("resume", short_help="Go on with a run after a crash, a cancel or a failure.")
@@ -195,15 +227,44 @@ def resume_command(
     A run that succeeded is left as it is. The arguments stay those that it was started with.
     """
     manner = manner_of(options)
-    return work_on(find_run(project, run), manner, starting=starting, decisions=decisions, budget_usd=budget)
+    meet_the_runner(manner)
+    folder = find_run(project, run)
+    if not starting:
+        check_taken_up(folder)
+    return work_on(folder, manner, starting=starting, decisions=decisions, budget_usd=budget)
 
 
-def _warn(warnings: Sequence[Problem], quiet: bool) -> None:
+def check_taken_up(folder: RunFolder) -> None:
+    """Raises InvalidInput in GitHub Actions for a run that a pull request may have brought along."""
+    if os.environ.get("GITHUB_ACTIONS") == "true":
+        from cpool_flow import start
+        from cpool_flow.github_event import current_event
+
+        start.check_resumed(folder, current_event(os.environ), os.environ)
+
+
+def meet_the_runner(manner: Manner) -> None:
+    """In GitHub Actions all goes to one stream, but what a program reads. Raises InvalidInput where outputs could not be handed on."""
+    if manner.in_actions:
+        from cpool_flow.cli import actions
+
+        if not manner.has_document:
+            actions.one_stream()
+        if not manner.detach:
+            actions.check_files(os.environ)
+
+
+def _warn(warnings: Sequence[Problem], quiet: bool, texts: Mapping[str, str] | None = None) -> None:
     if warnings and not quiet:
+        from cpool_flow.cli.colour import with_labels
         from cpool_flow.cli.complain import sources
         from cpool_flow.errors import render_problems
 
-        print(render_problems(warnings, sources(tuple(warnings))), file=sys.stderr)
+        print(with_labels(render_problems(warnings, {**sources(tuple(warnings)), **(texts or {})})), file=sys.stderr)
+        if is_read_by_the_runner():
+            from cpool_flow.cli.actions import annotate
+
+            annotate(warnings, sys.stderr)
 
 
 def work_on(
@@ -217,23 +278,24 @@ def work_on(
 ) -> int:
     """Work on a run, or leave it to a coordinator of its own; the exit code. `warn` says what there is to say before the first step."""
     from cpool_flow import coordinator, history
+    from cpool_flow.cli.follower import follower
     from cpool_flow.cli.person import Person, nobody
-    from cpool_flow.cli.progress import PlainProgress
 
     run = history.read(folder)
     if run.state.status == "success":
         # Where nothing is left to do, nothing is needed for it: no secret, no lock.
         if not manner.quiet:
             print(f"nothing to do: run {folder.run_id} has succeeded", file=sys.stderr)
-        _print_result(folder, run, manner)
-        return 0
+        return _finish(folder, run, manner, _told_to_the_runner(folder, run.inputs, manner))
     chosen = chosen_decisions(decisions, run.state)
     _check_budget(budget_usd, run.state)
     if manner.detach:
         warn()
         return start_detached_run(folder, starting, _handed_on(manner, decisions, budget_usd), manner.as_json)
-    progress = PlainProgress(quiet=manner.quiet)
-    person = Person(folder, run.inputs) if manner.has_person else None
+    told = _told_to_the_runner(folder, run.inputs, manner)
+    shares_terminal = manner.as_events and sys.stdout.isatty()
+    progress = follower(folder, manner.progress, asks=manner.has_person, shares_terminal=shares_terminal)
+    person = Person(folder, run.inputs, progress) if manner.has_person else None
 
     def began(state: State) -> None:
         progress.head(state, resumed=not starting)
@@ -245,6 +307,8 @@ def work_on(
         if manner.as_events:
             _print_events(recorded)
         progress.follow(recorded, state)
+        if told is not None:
+            told.follow(recorded, state)
         if person is not None:
             person.follow(state)
 
@@ -253,23 +317,56 @@ def work_on(
         decisions=chosen,
         began=began,
         heartbeat=progress.heartbeat,
+        heartbeat_seconds=progress.heartbeat_seconds,
         patience_seconds=manner.patience_seconds,
         limit_patience_seconds=manner.limit_patience_seconds,
         budget_usd=budget_usd,
         auto_approve=manner.auto_approve,
         listen=person.listen if person is not None else nobody,
     )
+    if told is not None:
+        wishes = replace(wishes, grace_seconds=told.grace_seconds)
     try:
         state = coordinator.coordinate(folder, run.inputs, os.environ, follow, wishes)
+        progress.summary(state)
     except OperationFailed as error:
-        print(f"error: {printable(str(error))}", file=sys.stderr)
-        print(
-            f"help: once that is mended, go on with `cpool-flow resume {folder.run_id}`; nothing that has finished is lost", file=sys.stderr
-        )
+        progress.close()
+        help = f"once that is mended, go on with `cpool-flow resume {folder.run_id}`; nothing that has finished is lost"
+        _complain([Problem(str(error), help=help)])
         return error.exit_code
-    progress.summary(state)
-    _print_result(folder, history.Run(folder, run.inputs, state), manner)
-    return exit_code(state)
+    finally:
+        progress.close()
+    return _finish(folder, history.Run(folder, run.inputs, state), manner, told)
+
+
+def _finish(folder: RunFolder, run: Run, manner: Manner, told: ActionsRun | None) -> int:
+    """The results of a run that has been left, to whom they are for. The exit code."""
+    problems = told.hand_on(run) if told is not None else []  # first: nobody may be left to print for
+    _print_result(folder, run, manner)
+    if told is not None:
+        told.annotate(run)
+    _complain(problems)
+    return exit_code(run.state) or (5 if any(not problem.warning for problem in problems) else 0)
+
+
+def _complain(problems: Sequence[Problem]) -> None:
+    for problem in problems:
+        print(render_problem(problem, {}), file=sys.stderr)
+    if problems and is_read_by_the_runner():
+        from cpool_flow.cli.actions import annotate
+
+        annotate(problems, sys.stderr)
+
+
+def _told_to_the_runner(folder: RunFolder, inputs: Inputs, manner: Manner) -> ActionsRun | None:
+    """In GitHub Actions, who tells its runner of the run; the secrets are covered from here on."""
+    if not manner.in_actions:
+        return None
+    from cpool_flow.cli.actions_run import ActionsRun
+
+    told = ActionsRun(folder, inputs, sys.stderr, os.environ, quiet=manner.quiet)
+    told.mask()
+    return told
 
 
 def _check_budget(budget_usd: float | None, state: State) -> None:
@@ -283,7 +380,7 @@ def _check_budget(budget_usd: float | None, state: State) -> None:
 
 def _print_events(recorded: Iterable[Recorded]) -> None:
     """Who reads them may go: the run goes on without."""
-    from cpool_flow.cli.history import event_document
+    from cpool_flow.cli.events import event_document
 
     try:
         for entry in recorded:
@@ -292,13 +389,20 @@ def _print_events(recorded: Iterable[Recorded]) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _print_result(folder: RunFolder, run: Any, manner: Manner) -> None:
+def _print_result(folder: RunFolder, run: Run, manner: Manner) -> None:
     if manner.as_json:
         print_json(run.document())
     elif not manner.as_events and run.state.outputs:
-        from cpool_flow.cli.output_text import print_output
+        from cpool_flow.cli.output_text import output_lines, print_output
 
-        for name, value in json.loads(folder.load(run.state.outputs)).items():
+        outputs = json.loads(folder.load(run.state.outputs))
+        if manner.in_actions:
+            from cpool_flow.cli.actions import quoted
+            from cpool_flow.cli.runner_stream import put
+
+            put(sys.stdout, quoted([line for name, value in outputs.items() for line in output_lines(name, value)]))
+            return
+        for name, value in outputs.items():
             print_output(name, value)
 
 
@@ -308,4 +412,5 @@ def _handed_on(manner: Manner, decisions: tuple[str, ...], budget_usd: float | N
     waits = [] if manner.wait_max is None else ["--wait-max", f"{manner.wait_max:.3f}s"]
     approves = ["--auto-approve"] if manner.auto_approve else []
     budget = [] if budget_usd is None else ["--budget", repr(budget_usd)]
-    return [*(waits or ["--stay"]), *approves, *budget, *(word for decision in decisions for word in ("--decide", decision))]
+    decided = [word for decision in decisions for word in ("--decide", decision)]
+    return ["--left-alone", *(waits or ["--stay"]), *approves, *budget, *decided]

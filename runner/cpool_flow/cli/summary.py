@@ -21,7 +21,7 @@ SHOWN_ITEMS = 3
 def summary_lines(state: State, *, quiet: bool = False, alive: bool = False, answered: frozenset[str] = frozenset()) -> list[str]:
     """The shortest answer first: failures, then totals, then commands. `alive`: somebody works on the run. `answered`: tasks whose
     answer the run has not heard yet."""
-    lines = [line for step in state.failed_steps() for line in _failure(step)]
+    lines = [line for step in state.failed_steps() for line in failure_lines(step)]
     if quiet and state.status == "success":
         return lines
     lines.append(f"{_verdict(state)} · {totals(state, state.ended_at)}")
@@ -31,13 +31,25 @@ def summary_lines(state: State, *, quiet: bool = False, alive: bool = False, ans
     lines += [line for task in asking for line in question_lines(task)]
     lines += [f"answered: {', '.join(f'`{name}`' for name in state.approvals if name in answered)}"] if answered else []
     run_id = state.created.run_id if state.created else ""
-    if alive:
-        lines.append(f"follow it: cpool-flow status {run_id} --watch · stop it: cpool-flow cancel {run_id}")
-    elif asking:
+    if asking and not alive:
         lines += [f"answer: {approve_command(state, task.id)} · then: cpool-flow resume {run_id}" for task in asking]
-    elif state.status != "success":
-        lines.append(f"look: cpool-flow logs {run_id} · go on: cpool-flow resume {run_id}{_decisions(state)}{_more_money(state)}")
-    return lines
+        return lines
+    commands = next_commands(state, alive=alive, answered=answered)
+    return [*lines, *([" · ".join(f"{what}: {command}" for what, command in commands)] if commands else [])]
+
+
+def next_commands(state: State, *, alive: bool = False, answered: frozenset[str] = frozenset()) -> list[tuple[str, str]]:
+    """What a person may do next, and the command for it."""
+    run_id = state.created.run_id if state.created else ""
+    asking = [task for name, task in state.approvals.items() if name not in answered]
+    answers = [("answer", approve_command(state, task.id)) for task in asking]
+    if alive:
+        return [*answers, ("follow it", f"cpool-flow status {run_id} --watch"), ("stop it", f"cpool-flow cancel {run_id}")]
+    if asking:
+        return [*answers, ("then", f"cpool-flow resume {run_id}")]
+    if state.status == "success":
+        return []
+    return [("look", f"cpool-flow logs {run_id}"), ("go on", f"cpool-flow resume {run_id}{_decisions(state)}{_more_money(state)}")]
 
 
 def question_lines(task: Task) -> list[str]:
@@ -98,7 +110,8 @@ def _verdict(state: State) -> str:
     return state.reason if state.reason.startswith((state.status, "waits")) else f"{state.status}: {state.reason}"
 
 
-def _failure(step: StepState) -> list[str]:
+def failure_lines(step: StepState) -> list[str]:
+    """Why a step has failed, with the end of what it printed."""
     if step.error:
         return [f"failed {step.id}: {step.error}"]
     failed = [task for task in step.tasks if task.status == "failed"]

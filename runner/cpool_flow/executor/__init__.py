@@ -3,7 +3,8 @@
 Protocol: `start` and `stop` are called from the coordinator's loop and return at once. For each started attempt
 `deliver` is called exactly once, whatever happens to it: with how it ended, or with the error for which nobody can go on
 (the disk is full). `stop` may be called again, and for an attempt that has
-just ended; `at_once` leaves out the grace. After `close` nothing that was started is alive.
+just ended; `at_once` leaves out the grace. `rest` says that nothing is to do for some time; what only waits for work may end.
+After `close` nothing that was started is alive; it may be called twice.
 """
 
 from __future__ import annotations
@@ -59,5 +60,7 @@ class Executor(Protocol):
     def start(self, assignment: Assignment, deliver: Deliver) -> None: ...
 
     def stop(self, task: str, reason: str, *, at_once: bool) -> None: ...
+
+    async def rest(self) -> None: ...
 
     async def close(self) -> None: ...

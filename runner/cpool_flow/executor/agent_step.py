@@ -8,42 +8,51 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 
-from cpool_flow import agents, settings
-from cpool_flow.agents.protocol import AgentRequest, AgentResult, Ending, private_files
+from cpool_flow import settings
+from cpool_flow.agents.protocol import AgentRequest, AgentResult, Ending
 from cpool_flow.executor import Assignment
-from cpool_flow.executor.agent_lines import AgentLines
+from cpool_flow.executor.agent_process import AgentProcess
 from cpool_flow.executor.context import RunContext
 from cpool_flow.executor.cost import priced
 from cpool_flow.executor.logs import TAIL_BYTES, Log, collect, spools, tail
 from cpool_flow.executor.outcome import Outcome, seconds_text, with_output
-from cpool_flow.executor.work import Ended, Watch, Work
-from cpool_flow.inputs import copy_path
-from cpool_flow.model import DEFAULT_AGENT_IDLE_TIMEOUT_SECONDS, AgentConfig
+from cpool_flow.executor.warm_slots import WarmSlots
+from cpool_flow.executor.work import Ended, How, Work
+from cpool_flow.inputs import copy_path, own_file
+from cpool_flow.model import DEFAULT_AGENT_IDLE_TIMEOUT_SECONDS, AgentConfig, ErrorKind
 from cpool_flow.outputs import BadOutput, read_output
-from cpool_flow.process import Command
+from cpool_flow.process import ProcessNotStarted
 from cpool_flow.values import unwrap
 
 NAME_CHARACTERS = 200
 REASON_CHARACTERS = 300
 
 
-async def run_agent(assignment: Assignment, context: RunContext, work: Work) -> Outcome:
-    """Give one task to the agent. Raises RenderError, InvalidInput, ProcessNotStarted, OperationFailed."""
+async def run_agent(assignment: Assignment, context: RunContext, work: Work, warm: WarmSlots) -> Outcome:
+    """Give one task to the agent. Raises RenderError, InvalidInput, OperationFailed."""
     request = _request(assignment, context)
-    adapter = agents.adapter(request.config.agent or "claude")
-    invocation = adapter.prepare(request)
-    reader = adapter.reader(request)
-    command = Command(invocation.argv, invocation.directory, invocation.environment, invocation.stdin)
-    watch = Watch(_idle_seconds(assignment), lambda: reader.tool_running, lambda: reader.turn_over, reader.stopping, lambda: reader.futile)
+    adapter = context.inputs.adapter(request.config.agent or "claude")
+    before = await context.recorder.look() if context.recorder else None
     spool_out, spool_err = spools(assignment.log, assignment.slot)
-    with private_files(invocation), Log(spool_out, context.masker) as log, Log(spool_err, context.masker) as errors:
-        lines, complaints = AgentLines(log, reader.feed), AgentLines(errors, reader.warn)
-        ended = await work.run(command, lines, complaints, ladder=adapter.ladder, watch=watch)
-        lines.end()
-        complaints.end()
-    result = _priced(reader.finish(_ending(ended, tail(spool_err))), assignment, context, request)
+    with Log(spool_out, context.masker) as log, Log(spool_err, context.masker) as errors:
+        process = AgentProcess(adapter, request, assignment.slot, _idle_seconds(assignment), work, log, errors)
+        try:
+            ran = await process.run(warm)
+        except ProcessNotStarted as error:
+            return Outcome("errored", str(error), fault="not started", cost_usd=None if work.began else 0.0)
+    result = _priced(ran.reader.finish(_ending(ran.ended, tail(spool_err))), assignment, context, request)
     collect(assignment.log, assignment.slot)
-    return _outcome(result, ended, assignment, context, work, request)
+    if context.recorder and before:
+        await context.recorder.exchange(assignment, request, _judged(result, ran.ended), before)
+    if ran.warm is not None and assignment.slot is not None:
+        await warm.give_back(assignment.slot, ran.warm, result.kind is None)
+    return _outcome(result, ran.ended, assignment, context, work, request)
+
+
+def _judged(result: AgentResult, ended: Ended) -> AgentResult:
+    """The result, where it was we who ended it before it was whole."""
+    kinds: dict[How, ErrorKind] = {"cancelled": "cancelled", "timeout": "timeout"}
+    return result if result.kind is None or ended.how not in kinds else replace(result, kind=kinds[ended.how])
 
 
 def _priced(result: AgentResult, assignment: Assignment, context: RunContext, request: AgentRequest) -> AgentResult:
@@ -79,8 +88,11 @@ def _outcome(result: AgentResult, ended: Ended, assignment: Assignment, context:
     if ended.how == "timeout":
         return outcome.failed("timeout", f"did not end within {seconds_text(assignment.timeout_seconds)}")
     if ended.how == "idle" and result.kind == "timeout":  # else the agent's adapter knows better what it waited for
-        return outcome.failed("timeout", f"was silent for {seconds_text(_idle_seconds(assignment))} (`idle_timeout`)")
+        hung = replace(outcome, fault="hung")
+        return hung.failed("timeout", f"was silent for {seconds_text(_idle_seconds(assignment))} (`idle_timeout`)")
     kept = replace(outcome, output=context.folder.keep(answer, f"{assignment.log.stem}.txt")) if answer else outcome
+    if result.kind == "lost":
+        kept = replace(kept, fault="died")
     reason, rest = _reason_and_tail(mask(result.error) or result.kind)
     return kept.failed(result.kind, reason, rest or _end_of(answer, reason))
 
@@ -171,8 +183,10 @@ def _config(assignment: Assignment, context: RunContext) -> AgentConfig:
     if agent != assignment.step.agent:
         config = config.model_copy(update=dict.fromkeys(settings.OF_ONE_AGENT))
     values = context.values(config.model_dump(exclude_none=True), assignment.scope)
-    script = values.get("script")
-    if script is not None:
-        copy = context.inputs.pool if "script" in merged.pooled else context.copy(assignment)
-        values["script"] = str(copy_path(context.folder, copy, script))
+    for key in ("script", "recording"):
+        copy = context.inputs.pool if key in merged.pooled else context.copy(assignment)
+        if values.get(key) in copy.files:
+            values[key] = str(copy_path(context.folder, copy, values[key]))
+    if context.inputs.recording is not None:
+        values["recording"] = str(own_file(context.folder, context.inputs.recording))
     return AgentConfig.model_validate({**values, "agent": agent})

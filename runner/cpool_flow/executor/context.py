@@ -1,4 +1,4 @@
-"""What all attempts of a run share: its inputs, its place, its processes, its secrets. Decides nothing."""
+"""What all attempts of a run share: its inputs, its place, its processes, its secrets, its recording. Decides nothing."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 from cpool_flow import model, template
 from cpool_flow.errors import InvalidInput
 from cpool_flow.executor import Assignment
+from cpool_flow.executor.recorder import Recorder
 from cpool_flow.git import POINTERS
 from cpool_flow.inputs import Inputs, WorkflowCopy
 from cpool_flow.json_value import JsonValue
@@ -26,7 +27,8 @@ from cpool_flow.workspace import Place
 
 @dataclass(frozen=True)
 class RunContext:
-    """One run, as its attempts see it. `environment` is the caller's, `secrets` the declared ones that are set."""
+    """One run, as its attempts see it. `environment` is the caller's, `secrets` the declared ones that are set. `grace_seconds`:
+    how long what is stopped has to end by itself."""
 
     folder: RunFolder
     inputs: Inputs
@@ -37,7 +39,9 @@ class RunContext:
     environment: Mapping[str, str]
     secrets: Mapping[str, str]
     default_shell: tuple[str, ...]
+    grace_seconds: float = 10.0
     env: Mapping[str, str] = field(default_factory=dict)
+    recorder: Recorder | None = None
     context: Mapping[str, Any] = field(default_factory=dict)
 
     def write_file(self, text: str) -> str:

@@ -35,7 +35,7 @@ def priced(result: AgentResult, agent: str, model: str | None, prices: PoolFile,
 
 def cost_in_log(log: Path, agent: str, model: str | None, prices: PoolFile) -> float | None:
     """What an attempt had spent that was lost with its coordinator, as far as its log tells; None where it does not."""
-    reader = agents.adapter(agent).reader(
+    reader = agents.adapter_of(agent, prices.agents).reader(
         AgentRequest(prompt="", config=AgentConfig(), directory="", files="", session_id="", environment={})
     )
     try:

@@ -19,6 +19,10 @@ from cpool_flow.executor.shell_step import run_command
 from cpool_flow.executor.work import Work
 from cpool_flow.values import RenderError
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cpool_flow.executor.warm_slots import WarmSlots
+
 # Below this a disk counts as full (bytes).
 LEAST_FREE_BYTES = 64 * 1024
 _DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS})
@@ -31,9 +35,10 @@ class LocalSlots:
         self._context = context
         self._works: dict[str, Work] = {}
         self._attempts: set[asyncio.Task[None]] = set()
+        self._warm: WarmSlots | None = None
 
     def start(self, assignment: Assignment, deliver: Deliver) -> None:
-        work = self._works[assignment.task] = Work(self._context.processes, assignment.timeout_seconds)
+        work = self._works[assignment.task] = Work(self._context.processes, assignment.timeout_seconds, self._context.grace_seconds)
         attempt = asyncio.get_running_loop().create_task(self._attempt(assignment, work, deliver))
         self._attempts.add(attempt)
         attempt.add_done_callback(self._attempts.discard)
@@ -43,11 +48,17 @@ class LocalSlots:
         if work is not None:
             work.stop(reason, at_once=at_once)
 
+    async def rest(self) -> None:
+        if self._warm is not None:
+            await self._warm.rest()
+
     async def close(self) -> None:
         for work in self._works.values():
             work.stop("the run ends", at_once=True)
         if self._attempts:
             await asyncio.wait(self._attempts)
+        if self._warm is not None:
+            await self._warm.close()
 
     async def _attempt(self, assignment: Assignment, work: Work, deliver: Deliver) -> None:
         try:
@@ -81,7 +92,7 @@ class LocalSlots:
         outcome = None
         try:
             head = await context.place.head() if assignment.step.step.expect else None
-            outcome = await _work(assignment, context, work)
+            outcome = await self._work(assignment, work)
             damage = context.place.damage() if outcome.error_kind is None else None
             if damage:
                 outcome = outcome.failed("failed", damage)
@@ -98,6 +109,17 @@ class LocalSlots:
             if _is_of_disk(error):
                 raise
             return (outcome or _unasked(assignment, work)).instead("errored", str(error))
+
+    async def _work(self, assignment: Assignment, work: Work) -> Outcome:
+        if not assignment.step.step.is_agent and assignment.kind == "normal":
+            return await run_command(assignment, self._context, work)
+        # Not loaded by a run without agents.
+        from cpool_flow.executor.agent_step import run_agent
+        from cpool_flow.executor.warm_slots import WarmSlots
+
+        if self._warm is None:
+            self._warm = WarmSlots(self._context.processes, self._context.environment)
+        return await run_agent(assignment, self._context, work, self._warm)
 
 
 def _unasked(assignment: Assignment, work: Work) -> Outcome:
@@ -116,11 +138,3 @@ def _free_bytes(folder: Path) -> int:
     except OSError:
         return LEAST_FREE_BYTES
     return found.f_bavail * found.f_frsize
-
-
-async def _work(assignment: Assignment, context: RunContext, work: Work) -> Outcome:
-    if assignment.step.step.is_agent or assignment.kind == "recovery":
-        from cpool_flow.executor.agent_step import run_agent
-
-        return await run_agent(assignment, context, work)
-    return await run_command(assignment, context, work)

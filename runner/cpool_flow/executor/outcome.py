@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from cpool_flow.events import AttemptFinished, Stored
+from cpool_flow.events import AttemptFinished, Fault, Stored
 from cpool_flow.executor import Assignment
 from cpool_flow.executor.context import RunContext
 from cpool_flow.executor.work import Ended
@@ -40,6 +40,7 @@ class Outcome:
     model: str | None = None
     resets_at: float | None = None
     artifacts: tuple[str, ...] = ()
+    fault: Fault = ""
     # What is known of a cost that is not known in full.
     cost_at_least_usd: float | None = None
 
@@ -87,6 +88,7 @@ class Outcome:
             state=state,
             resets_at=self.resets_at,
             artifacts=self.artifacts,
+            fault=self.fault,
             cost_at_least_usd=self.cost_at_least_usd,
         )
 

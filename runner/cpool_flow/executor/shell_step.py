@@ -6,6 +6,7 @@ or silence counts.
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -26,6 +27,19 @@ MAX_PARSED_BYTES = 256 * 1024 * 1024
 
 async def run_command(assignment: Assignment, context: RunContext, work: Work) -> Outcome:
     """Run the step's command once. Raises RenderError, InvalidInput, ProcessNotStarted, OperationFailed."""
+    outcome = await _ran(assignment, context, work)
+    if context.recorder:
+        ended = {"kind": outcome.error_kind, "error": outcome.reason, "exit_code": outcome.exit_code, "signal": outcome.signal}
+        context.recorder.command(assignment, _text(assignment.step.step.run or ""), ended)
+    return outcome
+
+
+def _text(command: str | tuple[str, ...]) -> str:
+    """A command as its author wrote it; no value is in it."""
+    return command if isinstance(command, str) else shlex.join(command)
+
+
+async def _ran(assignment: Assignment, context: RunContext, work: Work) -> Outcome:
     step = assignment.step.step
     idle = assignment.step.idle_timeout_seconds
     ran = await run_logged(_command(assignment, context), assignment.log, assignment.slot, context, work, idle)

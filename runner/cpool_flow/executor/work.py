@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 from cpool_flow import faults
 from cpool_flow.process import KILL_LADDER, TERM_LADDER, Command, Exit, Ladder, Process, Processes
@@ -19,6 +20,12 @@ from cpool_flow.streams import Sink
 RESULT_GRACE_SECONDS = 5.0
 
 How = Literal["ended", "cancelled", "timeout", "idle"]
+
+
+class Halt(Protocol):
+    """Begins to stop what runs: for the `first` time, or again `at_once`."""
+
+    def __call__(self, *, first: bool, at_once: bool) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,18 +55,24 @@ class Watch:
     futile: Callable[[], bool] = lambda: False
 
 
-class Work:
-    """What an attempt does, so that it can be stopped. `deadline` is by the loop's clock and covers all of it."""
+def within(ladder: Ladder, seconds: float) -> Ladder:
+    """The same signals in at most so much time together, each with its share."""
+    total = sum(each for _, each in ladder)
+    return ladder if total <= seconds else tuple((number, each * seconds / total) for number, each in ladder)
 
-    def __init__(self, processes: Processes, timeout_seconds: float) -> None:
+
+class Work:
+    """What an attempt does, so that it can be stopped. `deadline` is by the loop's clock and covers all of it; `grace_seconds` is how
+    long what is stopped has to end by itself."""
+
+    def __init__(self, processes: Processes, timeout_seconds: float, grace_seconds: float = 10.0) -> None:
         self._processes = processes
+        self.grace_seconds = grace_seconds
         self._loop = asyncio.get_running_loop()
         self.deadline = self._loop.time() + timeout_seconds
         self.stopped: str | None = None
-        self.began = False  # a process of it was started
-        self._ladder: Ladder = TERM_LADDER
-        self._process: Process | None = None
-        self._watch: Watch | None = None
+        self._halt: Halt | None = None  # stops what runs now
+        self.began = False  # a process has begun with it
 
     @property
     def remaining_seconds(self) -> float:
@@ -69,30 +82,50 @@ class Work:
         """Stop what runs, and start nothing more. May be called again, then more impatiently."""
         first = self.stopped is None
         self.stopped = self.stopped or reason
-        if self._process is not None and (first or at_once):
-            if first and self._watch:
-                self._watch.stopping("cancelled")
-            self._end(self._process, KILL_LADDER if at_once else self._ladder)
+        if self._halt is not None and (first or at_once):
+            self._halt(first=first, at_once=at_once)
+
+    @contextmanager
+    def halted_by(self, halt: Halt) -> Iterator[None]:
+        """While this holds, `stop` calls `halt`."""
+        self._halt = halt
+        try:
+            yield
+        finally:
+            self._halt = None
+
+    def not_begun(self) -> Ended | None:
+        """How what has not begun yet has ended already, if so."""
+        if self.stopped is not None:
+            return Ended(Exit(None, None), "cancelled")
+        return Ended(Exit(None, None), "timeout") if self.remaining_seconds <= 0 else None
 
     async def run(self, command: Command, stdout: Sink, stderr: Sink, *, ladder: Ladder = TERM_LADDER, watch: Watch | None = None) -> Ended:
         """Run one process to its end. Raises ProcessNotStarted, OperationFailed."""
-        if self.stopped is not None:
-            return Ended(Exit(None, None), "cancelled")
-        if self.remaining_seconds <= 0:
-            return Ended(Exit(None, None), "timeout")
+        ended = self.not_begun()
+        if ended is not None:
+            return ended
         faults.point("before-spawn")
-        self._ladder, self._watch = ladder, watch
         timeout = self.remaining_seconds if watch is None else None
-        process = self._process = self._processes.spawn(command, stdout=stdout, stderr=stderr, timeout_seconds=timeout, ladder=ladder)
+        process = self._processes.spawn(command, stdout=stdout, stderr=stderr, timeout_seconds=timeout, ladder=ladder)
         self.began = True
         faults.point("after-spawn")
+
         try:
-            if watch is None:
-                return self._judged(await process.wait())
-            return await self._watched(process, watch, ladder)
+            return await self.follow(process, watch, ladder)
         finally:
-            self._process = None
             faults.point("after-exit")
+
+    async def follow(self, process: Process, watch: Watch | None, ladder: Ladder) -> Ended:
+        """Wait for the end of a process that was started, or bring it about when it is time."""
+
+        def halt(*, first: bool, at_once: bool) -> None:
+            if first and watch:
+                watch.stopping("cancelled")
+            self._end(process, KILL_LADDER if at_once else within(ladder, self.grace_seconds))
+
+        with self.halted_by(halt):
+            return self._judged(await process.wait()) if watch is None else await self._watched(process, watch, ladder)
 
     def _judged(self, exit: Exit) -> Ended:
         return Ended(exit, "cancelled" if self.stopped is not None else "timeout" if exit.timed_out else "ended")

@@ -3,6 +3,8 @@
 Nobody's checkout is touched, and work is on a branch before its directory goes.
 """
 
+from .agent_files import AgentFile, is_agent_file, other_agent_files
+from .agent_files import save as save_agent_files
 from .changes import ChangedFile, changed, patch, table
 from .checkouts import branch_of
 from .inside import matching_files
@@ -18,6 +20,7 @@ from .tidying import look, tidy
 from .worktree import Worktree
 
 __all__ = [
+    "AgentFile",
     "ChangedFile",
     "Closed",
     "Commit",
@@ -31,16 +34,19 @@ __all__ = [
     "WorktreeRecord",
     "branch_of",
     "changed",
+    "is_agent_file",
     "look",
     "matching_files",
     "merge",
     "open_plain",
     "open_worktree",
+    "other_agent_files",
     "patch",
     "plan_worktree",
     "reattach_worktree",
     "remains",
     "remove_directory",
+    "save_agent_files",
     "survey",
     "table",
     "tidy",

@@ -16,6 +16,7 @@ from typing import Literal
 
 from ..errors import OperationFailed
 from ..git import Completed, Git, GitFailed, complaint
+from .agent_files import Exchange, entries_of, index_lines
 from .view import View
 
 Nested = Literal["files", "own files", "leave"]
@@ -38,7 +39,7 @@ class Checkout:
 
     `nested` says what of repositories inside the working tree is taken: all as plain files, only those that have their
     git folder inside (a linked one has its commits elsewhere), or nothing. `hidden` takes files, too, that the index
-    tells git to assume unchanged.
+    tells git to assume unchanged. Of an `exchange` the tree holds nothing.
     """
 
     view: View
@@ -48,6 +49,7 @@ class Checkout:
     start: Callable[[], Awaitable[str | None]]
     nested: Nested = "leave"
     hidden: bool = False
+    exchange: Exchange = field(default_factory=lambda: Exchange({}))
 
     @property
     def git(self) -> Git:
@@ -68,7 +70,17 @@ class Checkout:
             await self._show(found)
         await self._take_nested(found)
         complaints = await self._add(found.excluded)
+        await self._undo_exchange()
         return Snapshot(await self.own.line("write-tree"), complaints, tuple(found.repositories))
+
+    async def _undo_exchange(self) -> None:
+        """Where the place has trusted files instead of the branch's, and no step has changed them, our index has the branch's."""
+        standing = self.exchange.standing(self.top_level)
+        tip = await self.start() if standing else None
+        if tip is not None:
+            entries = await entries_of(self.own, tip)
+            await self.own.output("update-index", "-z", "--index-info", stdin=index_lines(standing, entries, len(tip)))
+            await hide(self.own, [name for name in standing if name in entries])
 
     async def repositories(self, found: Snapshot) -> set[Path]:
         """All repositories inside the working tree that git does not ignore, after `snapshot`: also those whose files were taken before."""
@@ -82,6 +94,16 @@ class Checkout:
         """Paths that differ between two commits or trees, from the top level, sorted."""
         names = await self.git.output("diff-tree", "-r", "-z", "--name-only", "--no-renames", before, after)
         return tuple(sorted(name.decode("utf-8", "backslashreplace") for name in names.split(b"\0") if name))
+
+    async def patch(self, before: str, after: str) -> bytes:
+        """What turns one commit or tree into another, in the form that `git apply` takes."""
+        flags = ("-r", "-p", "--binary", "--full-index", "--no-renames", "--no-ext-diff", "--no-textconv", "--no-color")
+        return await self.git.output("diff-tree", *flags, before, after)
+
+    async def messages(self, before: str, after: str) -> tuple[str, ...]:
+        """The messages of the commits that `after` has and `before` has not, the oldest first."""
+        listing = await self.git.output("log", "--reverse", "--format=%B%x00", f"{before}..{after}")
+        return tuple(text.decode("utf-8", "replace").strip() for text in listing.split(b"\0") if text.strip(b"\n"))
 
     @property
     def own(self) -> Git:
@@ -155,6 +177,13 @@ class Checkout:
 
     def _path(self, name: bytes) -> Path:
         return self.top_level / os.fsdecode(name)
+
+
+async def hide(git: Git, names: Iterable[str]) -> None:
+    """Let whoever uses this index not see that the files of these names are others than in it."""
+    listed = _lines(os.fsencode(name) for name in names)
+    if listed:
+        await git.output("update-index", "-z", "--skip-worktree", "--stdin", stdin=listed)
 
 
 @dataclass

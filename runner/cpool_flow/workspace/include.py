@@ -21,34 +21,34 @@ NAME = ".worktreeinclude"
 _NEVER = (".git", ".cpool/runs")
 
 
-def check_include_file(source: Path) -> None:
-    """Raises `InvalidInput` for lines of `.worktreeinclude` that name something outside of the repository."""
+def check_include_file(source: Path, trusted: bytes | None = None) -> None:
+    """Raises `InvalidInput` for lines of `.worktreeinclude` that name something outside of the repository. `trusted`: the text that
+    counts in place of the file."""
     path = source / NAME
-    if not path.is_file():
+    if trusted is None and not path.is_file():
         return
-    lines = path.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+    lines = (path.read_bytes() if trusted is None else trusted).decode("utf-8", "surrogateescape").splitlines()
     problems = [_problem(number, line) for number, line in enumerate(lines, 1) if _is_outside(source, line)]
     if problems:
         raise InvalidInput(problems)
 
 
-async def include_files(view: View, source: Checkout, place: Path) -> list[str]:
-    """Copy the named files of the checkout `source` into the worktree `place`. What is there already stays.
+async def include_files(view: View, source: Checkout, place: Path, patterns: Path) -> list[str]:
+    """Copy the files of the checkout `source` that the file `patterns` names into the worktree `place`. What is there already stays.
 
     Those that git would not ignore in the place are hidden from our own commits. Returns what could not be copied.
     """
-    if not (source.top_level / NAME).is_file():
+    if not patterns.is_file():
         return []
-    names = await _named(source)
+    names = await _named(source, patterns)
     skipped = await asyncio.to_thread(_copy_all, source.top_level, place, names)
     await _hide(view, place, names)
     return skipped
 
 
-async def _named(source: Checkout) -> list[str]:
+async def _named(source: Checkout, patterns: Path) -> list[str]:
     git = source.git.at(source.private, GIT_INDEX_FILE=source.real_index)
-    patterns = f"--exclude-from={source.top_level / NAME}"
-    listing = await git.output("ls-files", "-z", "--others", "--ignored", "--directory", patterns)
+    listing = await git.output("ls-files", "-z", "--others", "--ignored", "--directory", f"--exclude-from={patterns}")
     return [os.fsdecode(name) for name in listing.split(b"\0") if name]
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from ..errors import InvalidInput, OperationFailed
 from ..git import Git
+from .agent_files import Exchange, differing, entries_of, load
 from .branch import RunBranch
 from .checkout import Checkout
 from .include import check_include_file, include_files
@@ -34,16 +35,19 @@ async def plan_worktree(
     root_setting: str = "XDG_STATE_HOME",
     base: str = "HEAD",
     include_changes: bool = False,
+    trusted: str = "",
+    include_text: bytes | None = None,
 ) -> WorktreeRecord:
     """What the run's worktree will be; `base` is fixed here. Writes nothing.
 
-    `root` is where worktrees live, `root_setting` what says so. Raises `InvalidInput` where the repository cannot give one.
+    `root` is where worktrees live, `root_setting` what says so. `trusted`: the folder that will hold trusted files, `include_text` its
+    `.worktreeinclude`. Raises `InvalidInput` where the repository cannot give one.
     """
     commit = await resolve_base(git, repository, base)
     await refuse_submodules(git, repository, commit)
     if include_changes and commit != repository.head:
         raise InvalidInput("`include_changes: true` needs `base` to be the checkout's HEAD", help="leave `base` out")
-    check_include_file(repository.top_level)
+    check_include_file(repository.top_level, include_text)
     record = WorktreeRecord(
         run_id=run_id,
         branch=f"cpool/{workflow}/{run_id}",
@@ -55,6 +59,7 @@ async def plan_worktree(
         common_directory=repository.common_directory,
         include_changes=include_changes,
         target=await _target(git, repository, base),
+        trusted=trusted,
     )
     await _refuse_taken_names(git, record)
     return record
@@ -105,7 +110,8 @@ async def reattach_worktree(git: Git, record: WorktreeRecord, last_commit: str |
         branch.leave_at(await branch.tip() or last_commit or record.base)
     admin, damage = await repair_registration(view, record)
     lock(record, admin)
-    return Worktree(record, view, fresh=False, notes=[*([damage] if damage else []), *await branch.settle()])
+    notes = [*([damage] if damage else []), *await branch.settle()]
+    return Worktree(record, view, fresh=False, notes=notes, exchange=await _exchange(view, record, branch))
 
 
 async def _make_again(view: View, record: WorktreeRecord, last_commit: str | None) -> Worktree:
@@ -129,11 +135,20 @@ async def _make(view: View, record: WorktreeRecord, last_commit: str | None, not
     async with one_at_a_time(record.common_directory):
         admin = await add_worktree(view, record)
     await view.of(admin, record.top_level).output("read-tree", "--reset", "-u", record.reference)
-    skipped = await include_files(view, _source(view, record), record.top_level)
+    skipped = await include_files(view, _source(view, record), record.top_level, record.include_file)
     _make_folder(record)
     branch.leave_at(await branch.settled_tip())
+    worktree = Worktree(record, view, fresh=True, notes=[*(notes or ()), *skipped])
+    await worktree.exchange_agent_files()
     being_made(record).unlink()
-    return Worktree(record, view, fresh=True, notes=[*(notes or ()), *skipped])
+    return worktree
+
+
+async def _exchange(view: View, record: WorktreeRecord, branch: RunBranch) -> Exchange:
+    """The agent files that are trusted in place of those on the branch."""
+    if record.agent_files is None:
+        return Exchange({})
+    return Exchange(differing(load(record.agent_files), await entries_of(view.git, await branch.settled_tip())))
 
 
 async def _start(view: View, record: WorktreeRecord) -> str:

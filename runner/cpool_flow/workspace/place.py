@@ -54,6 +54,14 @@ class Place(Protocol):
         """Files that differ now from a tree or commit; None outside git."""
         ...
 
+    async def patch(self, since: str) -> bytes:
+        """What turns a tree, or a commit, into the files of now, for `git apply` at the top of the repository; nothing outside git."""
+        ...
+
+    async def messages(self, since: str) -> tuple[str, ...]:
+        """The messages of the commits made since one that `head` gave, the oldest first."""
+        ...
+
     def damage(self) -> str | None:
         """What a step took from the place that git needs, as a sentence: that step has failed."""
         ...

@@ -47,6 +47,14 @@ class PlainPlace:
         tree = await self.tree()
         return None if self.checkout is None or tree is None else await self.checkout.changed_files(since, tree)
 
+    async def patch(self, since: str) -> bytes:
+        tree = await self.tree()
+        return b"" if self.checkout is None or tree is None else await self.checkout.patch(since, tree)
+
+    async def messages(self, since: str) -> tuple[str, ...]:
+        head = await self.head()
+        return () if self.checkout is None or head is None else await self.checkout.messages(since, head)
+
     def damage(self) -> str | None:
         return None
 

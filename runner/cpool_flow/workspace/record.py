@@ -18,7 +18,8 @@ class WorktreeRecord:
     """A worktree of a run. All paths are absolute, but `folder`, which is where in the repository the run was started.
 
     `target`: the branch that `base` was the tip of, empty where it was none. `start`: the commit that the run's branch begins at,
-    where it is not `base`; `tree`: the files that it begins with, where they are not those of that commit.
+    where it is not `base`; `tree`: the files that it begins with, where they are not those of that commit. `trusted`: the folder with
+    the files that count in place of the repository's own (`agent_files.py`, `.worktreeinclude`), empty where none does.
     """
 
     run_id: str
@@ -33,10 +34,21 @@ class WorktreeRecord:
     target: str = ""
     start: str = ""
     tree: str = ""
+    trusted: str = ""
 
     @property
     def reference(self) -> str:
         return f"refs/heads/{self.branch}"
+
+    @property
+    def agent_files(self) -> Path | None:
+        """Where the trusted files of agents are."""
+        return Path(self.trusted) / "agents" if self.trusted else None
+
+    @property
+    def include_file(self) -> Path:
+        """The `.worktreeinclude` that counts."""
+        return (Path(self.trusted) if self.trusted else self.source) / ".worktreeinclude"
 
     @property
     def private(self) -> Path:
@@ -66,6 +78,7 @@ class WorktreeRecord:
             target=text.get("target", ""),
             start=text.get("start", ""),
             tree=text.get("tree", ""),
+            trusted=text.get("trusted", ""),
         )
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from .. import faults
 from ..git import Git, GitFailed
+from .agent_files import Exchange, differing, entries_of, load
 from .checkout import Checkout
 from .checkouts import branch_of, holder
 from .merged import is_ancestor, is_in, names_that_hold
@@ -88,7 +89,8 @@ async def _unsaved(left: Remains) -> list[str]:
         return start
 
     index = (admin or left.scratch) / "index"
-    checkout = Checkout(left.view, record.top_level, index, left.scratch, tip, nested="own files", hidden=True)
+    exchange = await _exchange(left, start)
+    checkout = Checkout(left.view, record.top_level, index, left.scratch, tip, nested="own files", hidden=True, exchange=exchange)
     snapshot = await checkout.snapshot()
     changed = await checkout.changed_files(start, snapshot.tree)
     if changed:
@@ -96,6 +98,14 @@ async def _unsaved(left: Remains) -> list[str]:
         found.append(f"{count} file{'s' if count > 1 else ''} in {record.top_level} {'are' if count > 1 else 'is'} not committed")
     reasons = reasons_to_stay(record, snapshot, await checkout.repositories(snapshot))
     return [*found, *(f"{record.top_level}: {reason}" for reason in reasons)]
+
+
+async def _exchange(left: Remains, tip: str) -> Exchange:
+    """The files that stand in the worktree in place of those on the branch."""
+    trusted = left.record.agent_files
+    if trusted is None or not trusted.is_dir():
+        return Exchange({})
+    return Exchange(differing(load(trusted), await entries_of(left.view.git, tip)))
 
 
 async def _where_merged(left: Remains, branch: Branch) -> str | None:

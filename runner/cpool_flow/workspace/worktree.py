@@ -14,8 +14,9 @@ from pathlib import Path
 
 from ..errors import OperationFailed
 from ..git import Git
+from .agent_files import Exchange, differing, entries_of, load
 from .branch import RunBranch
-from .checkout import Checkout, Snapshot
+from .checkout import Checkout, Snapshot, hide
 from .inside import folder_inside, unmatched_patterns
 from .place import Closed, Commit, Keep
 from .record import WorktreeRecord
@@ -27,8 +28,11 @@ from .view import View
 class Worktree:
     """A place of isolation `worktree`. `fresh` says that `setup` has not run here; `notes` what had to be repaired."""
 
-    def __init__(self, record: WorktreeRecord, view: View, *, fresh: bool, notes: Sequence[str] = ()) -> None:
+    def __init__(
+        self, record: WorktreeRecord, view: View, *, fresh: bool, notes: Sequence[str] = (), exchange: Exchange | None = None
+    ) -> None:
         self.record, self.fresh, self.notes = record, fresh, tuple(notes)
+        self._exchange = exchange or Exchange({})  # what stands in the place now
         self._view = view
         self._run_branch = RunBranch(record, view)
         self._alone = asyncio.Lock()
@@ -65,6 +69,12 @@ class Worktree:
 
     async def changed_files(self, since: str) -> tuple[str, ...]:
         return await self._checkout().changed_files(since, await self.tree())
+
+    async def patch(self, since: str) -> bytes:
+        return await self._checkout().patch(since, await self.tree())
+
+    async def messages(self, since: str) -> tuple[str, ...]:
+        return await self._checkout().messages(since, await self._run_branch.settled_tip())
 
     def damage(self) -> str | None:
         return damage(self.record) if self.record.top_level.is_dir() else "the run's worktree is gone"
@@ -103,10 +113,25 @@ class Worktree:
                     return await self._stay([*notes, f"the directory stays: {error.strerror or error}"])
             return await self._remove(keep, notes)
 
+    async def exchange_agent_files(self) -> None:
+        """Where files for agents are trusted in place of the branch's, let them stand here. Everything is committed, and no step runs."""
+        if self.record.agent_files is None:
+            return
+        tip = await self._run_branch.settled_tip()
+        self._exchange = Exchange(differing(load(self.record.agent_files), await entries_of(self._view.git, tip)))
+        admin = admin_directory(self.record)
+        if self._exchange and admin is not None:
+            await asyncio.to_thread(self._exchange.make, self.record.top_level)
+            git = self._view.of(admin, self.record.top_level)
+            tracked = {os.fsdecode(name) for name in (await git.output("ls-files", "-z")).split(b"\0")}
+            await hide(git, [name for name in self._exchange.standing(self.record.top_level) if name in tracked])
+
     def _checkout(self) -> Checkout:
         index = (admin_directory(self.record) or self.record.private) / "index"
         tip = self._run_branch.tip
-        return Checkout(self._view, self.record.top_level, index, self.record.private, tip, nested="own files", hidden=True)
+        return Checkout(
+            self._view, self.record.top_level, index, self.record.private, tip, nested="own files", hidden=True, exchange=self._exchange
+        )
 
     async def _repair(self) -> tuple[Git, str | None]:
         """git for the worktree, and a sentence if a step had damaged it."""
@@ -128,6 +153,7 @@ class Worktree:
         await git.output("symbolic-ref", "HEAD", self.record.reference)
         _install(checkout.index, checkout.real_index)
         self._run_branch.leave_at(tip)
+        await self.exchange_agent_files()
         changed = await checkout.changed_files(since or before, tip)
         if not changed and tip in (since, before) and not notes:
             return None, snapshot
