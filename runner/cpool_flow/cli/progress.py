@@ -122,6 +122,10 @@ class PlainProgress:
                 return f"  out of budget: {event.reason}; what runs comes to its end"
             case events.RunStopping():
                 return "  stopping at once" if event.at_once else _stopping(event, state)
+            case events.TurnAwaited():
+                return f"  waits for its turn in group `{event.group}`: run {event.ahead[0]} is at work{_more(event.ahead)}"
+            case events.TurnCame():
+                return "  its turn has come"
             case events.PlaceCommitted():
                 return _row(_shown(event.tasks), "committed", event.commit[:10])
             case events.SetupFinished() if event.error:
@@ -146,6 +150,10 @@ def _stopping(event: events.RunStopping, state: State) -> str:
     if event.reason.endswith("Ctrl-C") and state.created is not None:
         line += f" · Ctrl-C again stops at once · go on later: cpool-flow resume {state.created.run_id}"
     return line
+
+
+def _more(ahead: Sequence[str]) -> str:
+    return f", then {', '.join(ahead[1:])}" if len(ahead) > 1 else ""
 
 
 def _quarantine(event: events.SlotQuarantined, at: float) -> str:
