@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
+from cpool_flow import events
 from cpool_flow.spending import DAY_SECONDS, dollars
 from cpool_flow.state import State
 from cpool_flow.tasks import ENDED, Frame, StepState, Task, accounts
@@ -159,6 +160,26 @@ def out_for_good(state: State, task: Task) -> Empty | None:
         if most.rest_usd <= least + LEAST_USD:
             return most.empty(task, least)
     return None
+
+
+def without_money(state: State, task: Task) -> Iterator[events.Event]:
+    """An attempt that used up all that is left of a budget ends what that is the budget of."""
+    empty = out_for_good(state, task)
+    if empty is not None and empty.frame.stopping is None and not empty.frame.main_ended:
+        yield events.RunStopping("budget", empty.reason, frame=empty.frame.id)
+
+
+def out_of_budget(state: State, task: Task, empty: Empty) -> Iterator[events.Event]:
+    """There is nothing for a task that could start. What runs comes to its end, and nothing new starts. In `finally`, or where that is known already, only the task fails."""
+    frame = empty.frame
+    ends_here = frame.stopping is None and not frame.main_ended
+    if ends_here:
+        yield events.RunStopping("budget", empty.reason, frame=frame.id)
+    if used_share(state, task):
+        finished = task.attempts[-1].finished
+        yield events.TaskClosed(task.id, "failed", (finished.reason if finished else "") or "budget")
+    elif not ends_here:
+        yield events.TaskClosed(task.id, "failed", f"budget: {empty.reason}", error=empty.reason)
 
 
 def affordable(state: State, usd: float, others: Others, now: float) -> bool:

@@ -10,24 +10,24 @@ import json
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from math import inf
 from pathlib import Path
 
-from cpool_flow import events, faults, project_pool
+from cpool_flow import events, faults, project_pool, traces
 from cpool_flow.engine import Engine, Follow
 from cpool_flow.errors import InvalidInput
 from cpool_flow.executor.context import RunContext, declared_values, find_shell
-from cpool_flow.executor.cost import cost_in_log
 from cpool_flow.executor.local import LocalSlots
-from cpool_flow.executor.logs import clear_spools, salvage
 from cpool_flow.executor.recorder import Recorder
 from cpool_flow.guardian import sweep
 from cpool_flow.history import fold
 from cpool_flow.inputs import Inputs, hidden_values
-from cpool_flow.journal import Journal, Lock
+from cpool_flow.journal import Journal, Lock, Recorded
+from cpool_flow.lost import note_lost
+from cpool_flow.notify import Notifier, due
 from cpool_flow.other_runs import OtherRuns
 from cpool_flow.process import Processes
 from cpool_flow.run_folder import RunFolder
@@ -51,7 +51,7 @@ class Wishes:
     `heartbeat` every `heartbeat_seconds` while it goes on. `patience_seconds`: how long it stays when only a person can go on,
     `limit_patience_seconds`: when only the end of a usage limit can; `budget_usd`: of the whole run, from now on, where it is another;
     `auto_approve`: it says yes itself; `listen` is given the way to hand on what a person at the terminal says. `grace_seconds`: how long
-    what is stopped has to end by itself."""
+    what is stopped has to end by itself; `notify`: the commands of `cpool.yaml` are told when the run has ended or waits."""
 
     starting: bool = False
     decisions: Mapping[str, events.Choice] = field(default_factory=dict)
@@ -65,6 +65,7 @@ class Wishes:
     budget_usd: float | None = None
     listen: Callable[[Say], AbstractContextManager[None]] = lambda say: nullcontext()
     grace_seconds: float = 10.0
+    notify: bool = True
 
 
 def coordinate(folder: RunFolder, inputs: Inputs, environment: Mapping[str, str], follow: Follow, wishes: Wishes) -> State:
@@ -103,6 +104,8 @@ class _Coordinator:
             if state.status != "success":
                 self._wishes.began(state)
                 await self._work(state, journal)
+            elif self._wishes.notify and due(state, self._inputs.pool.file.notify):
+                await self._work(state, journal)  # who was to be told was not, when its coordinator died
             return state
         finally:
             journal.close()
@@ -113,11 +116,19 @@ class _Coordinator:
             sweep(state.mark)
             mark = f"{self._folder.run_id}-{os.urandom(4).hex()}"
         with Processes(mark, str(self._folder.path)) as processes:
+            public = {name: value for name, value in self._environment.items() if name not in {*self._secrets, "CPOOL_FAULT"}}
+            notifier = Notifier(self._folder, self._inputs, public, self._masker, processes)
+
+            def follow(recorded: Sequence[Recorded], state: State) -> None:
+                self._follow(recorded, state)
+                if self._wishes.notify:
+                    notifier.follow(recorded, engine)
+
             engine = Engine(
                 state,
                 journal,
                 self._folder,
-                self._follow,
+                follow,
                 time.time,
                 self._money(state),
                 self._since,
@@ -126,8 +137,13 @@ class _Coordinator:
                 limit_patience_seconds=self._wishes.limit_patience_seconds,
                 auto_approve=self._wishes.auto_approve,
             )
-            with _signals(engine), self._wishes.listen(engine.say):
-                await self._drive(engine, processes, mark)
+            with _signals(engine, notifier), self._wishes.listen(engine.say):
+                if not self._wishes.starting:
+                    follow((), state)
+                if state.status != "success":
+                    await self._drive(engine, processes, mark)
+                await notifier.settle(engine)
+                await self._trace(engine, journal)
 
     async def _drive(self, engine: Engine, processes: Processes, mark: str) -> None:
         if not self._wishes.starting:
@@ -179,23 +195,7 @@ class _Coordinator:
     def _take_over(self, engine: Engine, mark: str) -> None:
         """What another coordinator has left: its running attempts are lost, what had failed is open again."""
         state = engine.state
-        for task in list(state.running.values()):
-            started = task.attempts[-1].started
-            number = started.number
-            salvage(self._folder.logs / started.log, started.slot)
-            engine.note(
-                events.AttemptFinished(
-                    task.id,
-                    number,
-                    "lost",
-                    error=_LOST,
-                    reason=_LOST,
-                    interrupted=True,
-                    cost_at_least_usd=self._seen_cost(started),
-                    nested_usd=engine.money.settle(task.id, started.slot),
-                )
-            )
-        clear_spools(self._folder.logs)
+        note_lost(engine, self._folder, self._inputs.pool.file)
         reopen = not self._wishes.cancel and (state.status in ("failed", "cancelled") or state.stopping is not None)
         engine.note(events.RunResumed(reopen, mark, self._wishes.budget_usd))
         for task_id, choice in self._wishes.decisions.items():
@@ -214,12 +214,6 @@ class _Coordinator:
         except InvalidInput:
             pool = self._inputs.pool.file
         return OtherRuns(self._folder, pool.budgets.day, state.created.parent if state.created else "")
-
-    def _seen_cost(self, started: events.AttemptStarted) -> float | None:
-        """What an agent's attempt that was lost with its coordinator had spent, as far as its log tells."""
-        if started.agent is None:
-            return None
-        return cost_in_log(self._folder.logs / started.log, started.agent, started.model, self._inputs.pool.file)
 
     async def _place(self, engine: Engine) -> RunPlace:
         state = engine.state
@@ -244,6 +238,7 @@ class _Coordinator:
             environment=self._environment,
             secrets=self._secrets,
             default_shell=find_shell(self._environment),
+            shared=state.shared,
             grace_seconds=self._wishes.grace_seconds,
             recorder=Recorder(Path(self._inputs.record), place.place, self._masker) if self._inputs.record else None,
         )
@@ -270,6 +265,14 @@ class _Coordinator:
         engine.flush()
         faults.point("after-finish")
 
+    async def _trace(self, engine: Engine, journal: Journal) -> None:
+        """Send the spans of what was done, where somebody collects them."""
+        if self._wishes.notify and traces.wanted(self._environment):
+            complaint = await asyncio.to_thread(traces.send, traces.unsent(journal, engine.state), self._environment)
+            if complaint:
+                engine.note(events.Noted(complaint))
+                engine.flush()
+
     async def _beat(self, state: State) -> None:
         while True:
             await asyncio.sleep(self._wishes.heartbeat_seconds)
@@ -290,8 +293,8 @@ def _reason(state: State, status: str, complaint: str) -> str:
 
 
 @contextmanager
-def _signals(engine: Engine) -> Iterator[None]:
-    """Ctrl-C and TERM stop the run in order, a second one at once."""
+def _signals(engine: Engine, notifier: Notifier) -> Iterator[None]:
+    """Ctrl-C and TERM stop the run in order, a second one at once; when it has ended, who is still being told of it."""
     loop = asyncio.get_running_loop()
     wishes: dict[int, tuple[events.StopCause, str]] = {
         signal.SIGINT: ("cancel", "cancelled by Ctrl-C"),
@@ -300,8 +303,14 @@ def _signals(engine: Engine) -> Iterator[None]:
     }
     if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:  # started by nohup
         del wishes[signal.SIGHUP]
+
+    def stop(cause: events.StopCause, reason: str) -> None:
+        if engine.state.finished:
+            notifier.stop(reason)
+        engine.stop(cause, reason)
+
     for number, wish in wishes.items():
-        loop.add_signal_handler(number, engine.stop, *wish)
+        loop.add_signal_handler(number, stop, *wish)
     try:
         yield
     finally:

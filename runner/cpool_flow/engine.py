@@ -141,6 +141,11 @@ class Engine:
         self.state.apply(event, now)
         self._batch.append((event, now))
 
+    def tell(self, event: events.Event) -> None:
+        """Take in a fact that comes from outside, and look at once what follows from it."""
+        self.note(event)
+        self._woken.set()
+
     def flush(self) -> None:
         """Make the noted facts durable. Raises OperationFailed where the disk refuses: the run can then be resumed."""
         if not self._batch:
@@ -287,7 +292,11 @@ class Engine:
         starts = [action for action in actions if isinstance(action, policy.Start) and self._takes_slot(action)]
         tree = await place.tree() if self._wants_tree(starts, place) else None
         with self.money.alone() if any(start.budget_usd for start in starts) else nullcontext():
-            starts = self._affordable(starts)
+            afforded = self._affordable(starts)
+            for start in starts:
+                if start not in afforded:
+                    self._slots.give_back(start.task)
+            starts = afforded
             for start in starts:
                 self.note(self._started(start, tree))
             self.flush()
@@ -331,12 +340,17 @@ class Engine:
         self._held.pop(start.task, None)
         if start.slot is None:
             return True
-        names = self.state.created.slot_names if self.state.created is not None else ()
-        number = names.index(start.slot) + 1 if names else int(start.slot.rpartition("-")[2])
-        held = self._slots.take(start.task, number)
+        held = self._slots.take(start.task, self._slot_number(start.slot))
         if held is not None:
             self._held[start.task] = held
         return held is not None
+
+    def _slot_number(self, name: str) -> int:
+        names = self.state.created.slot_names if self.state.created is not None else ()
+        if name in names:
+            return names.index(name) + 1
+        last = name.rpartition("-")[2]
+        return int(last) if last.isdecimal() else self.state.slot_order.index(name) + 1  # one that a pool was given later
 
     def _started(self, start: policy.Start, tree: str | None) -> events.AttemptStarted:
         task = self.state.tasks[start.task]

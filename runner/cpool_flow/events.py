@@ -80,6 +80,51 @@ class SetupFinished(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class PoolOpened(Event):
+    """The run is a pool: steps may be added from now on, and it does not end before `PoolClosed`."""
+
+
+@dataclass(frozen=True, slots=True)
+class PoolClosed(Event):
+    """No step is added any more: the run ends with those that it has."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepAdded(Event):
+    """A pool was given work: a `step` (as a workflow file would hold it) that needs no other. `literal`: no text of it is a template.
+    `copies`: the workflow files that it brings along, by their key among the inputs. `tags`: words of whoever gave it."""
+
+    name: str
+    step: JsonValue
+    literal: bool = False
+    copies: JsonValue = None
+    tags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StepCancelled(Event):
+    """A person, or a program, wants no more of a step: what runs of it is stopped, and nothing of it starts."""
+
+    step: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class SlotsChanged(Event):
+    """The slots of a pool from now on, by name. One that is missing and works goes when it has done so."""
+
+    slot_names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ContextChanged(Event):
+    """What agents that start from now on are told by this name; None: nothing any more."""
+
+    key: str
+    content: JsonValue = None
+
+
+@dataclass(frozen=True, slots=True)
 class StepOpened(Event):
     """`when` held; with `foreach`, what it came to (a JSON list) and how many items that are."""
 
@@ -121,7 +166,7 @@ class AttemptFinished(Event):
     `cost_usd` is None where it is unknown: `cost_at_least_usd` is then what is known of it, where anything is. `nested_usd`: what
     runs have spent that were started inside of it.
     Tokens are None where unknown; `cached_tokens` are those of the input that came from a cache, and count among it.
-    `fault`: what the agent's process did, where that may be the slot's and not the task's."""
+    `fault`: what the agent's process did, where that may be the slot's and not the task's. `denied`: the tools that the agent was refused."""
 
     task: str
     number: int
@@ -150,6 +195,7 @@ class AttemptFinished(Event):
     cost_at_least_usd: float | None = None
     nested_usd: float | None = None
     fault: Fault = ""
+    denied: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -335,6 +381,16 @@ class RunFinished(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class Notified(Event):
+    """The command of `notify` with that number (from 0) is told that the run has this status. Written before it is started, so that it
+    is never told twice of the same: `about` names what has come to pass."""
+
+    command: int
+    status: str
+    about: str
+
+
+@dataclass(frozen=True, slots=True)
 class Noted(Event):
     """A warning for people that belongs to the run."""
 
@@ -379,7 +435,7 @@ def from_json(kind: str, data: dict[str, JsonValue]) -> Event:
 
 
 _STORED = frozenset({"items", "output", "value", "variables", "outputs", "arguments", "question"})
-_TUPLES = frozenset({"tags", "artifacts", "tasks", "changed_files", "secrets", "steps", "partly", "ahead"})
+_TUPLES = frozenset({"tags", "slot_names", "denied", "artifacts", "tasks", "changed_files", "secrets", "steps", "partly", "ahead"})
 _CONVERTED = {kind: tuple(name for name, _ in names if name in _STORED | _TUPLES) for kind, names in _FIELDS.items()}
 
 

@@ -96,8 +96,19 @@ def find_workflow(text: str, directory: Path, searched: Iterable[Place]) -> Foun
             raise InvalidInput(Problem(str(error), help=f"the file is called by its path: `{beside[0]}`")) if beside else error from None
     refuse_url(text)
     path = directory / text
-    read_bytes(path, shown=text)
+    try:
+        read_bytes(path, shown=text)
+    except InvalidInput as error:
+        raise _with_nearest_file(error, path, text) from None
     return Found("workflow", path.stem, path, "file")
+
+
+def _with_nearest_file(error: InvalidInput, path: Path, text: str) -> InvalidInput:
+    """The error with the name of the workflow file there that is most like the one that is missing."""
+    if os.path.lexists(path):
+        return error
+    beside = {os.path.join(os.path.dirname(text), name) for name in _entries(path.parent) if name.endswith(SUFFIXES)}
+    return InvalidInput(Problem(str(error), hint=did_you_mean(text, beside)))
 
 
 def refuse_url(text: str) -> None:

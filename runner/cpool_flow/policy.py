@@ -10,18 +10,14 @@ import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
-from cpool_flow import events, supervision
-from cpool_flow.budget import NOBODY, Empty, Grant, Others, Purse, Wait, out_for_good, used_share
+from cpool_flow import events, supervision, usage_limit
+from cpool_flow.budget import NOBODY, Empty, Grant, Others, Purse, Wait, out_for_good, out_of_budget, used_share, without_money
 from cpool_flow.model import DEFAULT_AGENT_RETRIES, Retry, duration_text
 from cpool_flow.plan import AGENT_RETRIED, NEVER_RETRIED, PlannedStep
 from cpool_flow.state import State
 from cpool_flow.tasks import NOT_NEEDED, PART_NOT_NEEDED, SKIPPED_BY_PERSON, UPSTREAM_FAILED, Frame, StepState, Task, workflow_frame
 
-# A usage limit without a reset time is probed at these intervals (seconds), the last one for ever.
-LIMIT_PROBES = (60.0, 120.0, 300.0, 600.0, 1800.0)
-USAGE_LIMIT = "usage limit"
 SHARE_USED_UP = "its share of the budget was used up"
 NO_PROGRESS = "no progress: this state was seen before"
 ANOTHER_FAILED = "another item failed"
@@ -104,7 +100,7 @@ def decide(state: State, now: float, others: Others = NOBODY) -> Decision:
     starts = list(_starts(state, Purse(state, others, now)))
     broke = next((each for each in starts if isinstance(each, _Broke)), None)
     if broke is not None:
-        return Decision(tuple(map(Record, _out_of_budget(state, broke))))
+        return Decision(tuple(map(Record, out_of_budget(state, broke.task, broke.empty))))
     actions: list[Action] = [*_stops(state), *(each for each in starts if isinstance(each, Start))]
     leave = None if actions else _leave(state)
     return Decision((leave,) if leave is not None else tuple(actions), _wake_at(state, now))
@@ -156,7 +152,7 @@ def _quarantines(state: State, now: float) -> Iterator[Action]:
 def _failures(state: State, now: float) -> Iterator[Action]:
     parked = dict(state.parked)
     for task in state.undecided.values():
-        for event in (*_limit(state, task, now, parked), *_without_money(state, task)):
+        for event in (*usage_limit.met(state, task, now, parked), *without_money(state, task)):
             yield Record(event)
         yield Record(after_failure(state, task, now, parked))
 
@@ -203,9 +199,9 @@ def _beginnings(state: State, now: float) -> Iterator[Action]:
     if state.place is None or state.setup is None:
         return
     slots = state.created.slots if state.created else 0
-    for _, name in state.ready_steps:
+    for _, name in state.ready_holders:
         step = state.steps[name]
-        if step.plan.executes or halted(state, step) is not None:
+        if halted(state, step) is not None:
             continue
         room = len(step.ready) if step.plan.max_parallel is None else step.plan.max_parallel - step.running
         if step.plan.inner is not None and step.plan.fans_out:
@@ -233,6 +229,8 @@ def halted(state: State, step: StepState, *, running: bool = False) -> str | Non
             return None
         if step.id in state.unneeded:
             return NOT_NEEDED if step is innermost else PART_NOT_NEEDED
+        if step.id in state.cancelled:
+            return state.cancelled[step.id]
         if frame.stopping is not None and not (running and frame.stopping.cause == "budget"):
             return frame.stopping.reason
         if owner is None:
@@ -247,7 +245,7 @@ def _halting(state: State) -> Iterator[StepState]:
     frames = list(state.stopping_frames.values())
     for name in state.failing_fast:
         frames += _open_frames(state.steps[name])
-    unneeded = [state.steps[name] for name in state.unneeded]
+    unneeded = [state.steps[name] for name in (*state.unneeded, *state.cancelled)]
     frames += [frame for step in unneeded for frame in _open_frames(step)]
     yield from dict.fromkeys([*(step for frame in frames for step in state.inside(frame)), *unneeded])
 
@@ -293,7 +291,7 @@ def after_failure(state: State, task: Task, now: float, parked: Mapping[str, flo
     if finished.error_kind is None:
         return events.RetryScheduled(task.id, "normal", now, "recovered", free=True)
     if finished.error_kind == "rate_limited":
-        return _after_limit(step.plan, task, attempt.started.kind, now, parked)
+        return usage_limit.waited_out(step.plan, task, attempt.started.kind, now, parked)
     if used_share(state, task) and out_for_good(state, task) is None:
         return events.RetryScheduled(task.id, attempt.started.kind, now, SHARE_USED_UP, free=True)
     return _retry(state, step.plan, task, finished, now) or _recover(state, step.plan, task, now) or _failed(step.plan, task, finished)
@@ -305,41 +303,6 @@ def _decided(task: Task, now: float) -> events.Event:
     if task.decision == "skip":
         return events.TaskClosed(task.id, "skipped", SKIPPED_BY_PERSON)
     return events.TaskClosed(task.id, "failed", "failed by decision")
-
-
-def _limit(state: State, task: Task, now: float, parked: dict[str, float]) -> Iterator[events.Event]:
-    """An agent that has come to its usage limit is parked. Several of its attempts may say so at once: without a time, the first counts."""
-    attempt = task.attempts[-1]
-    agent, finished = attempt.started.agent, attempt.finished
-    if agent is None or finished is None or finished.error_kind != "rate_limited":
-        return
-    known = finished.resets_at if finished.resets_at is not None and finished.resets_at > now else None
-    if known is None and parked.get(agent, now) > now:
-        return
-    limit = state.limits.get(agent)
-    until = known or now + LIMIT_PROBES[min(limit.unnamed if limit else 0, len(LIMIT_PROBES) - 1)]
-    if until > parked.get(agent, 0.0):
-        parked[agent] = until
-        yield events.AgentParked(agent, until, named=known is not None)
-
-
-def _without_money(state: State, task: Task) -> Iterator[events.Event]:
-    """An attempt that used up all that is left of a budget ends what that is the budget of."""
-    empty = out_for_good(state, task)
-    if empty is not None and empty.frame.stopping is None and not empty.frame.main_ended:
-        yield events.RunStopping("budget", empty.reason, frame=empty.frame.id)
-
-
-def _after_limit(plan: PlannedStep, task: Task, kind: events.AttemptKind, now: float, parked: Mapping[str, float]) -> events.Event:
-    """The same again, which costs no retry: at once with an agent that stands in, else when the first of them may be asked again."""
-    agents = {agent: parked.get(agent, 0.0) for agent in (plan.agent, *plan.fallback) if agent is not None}
-    free = next((agent for agent, until in agents.items() if until <= now), None)
-    if free is not None:
-        return events.RetryScheduled(task.id, kind, now, f"{USAGE_LIMIT}, `{free}` takes over", free=True)
-    finished = task.attempts[-1].finished
-    named = finished.resets_at if finished and not plan.fallback else None
-    at = named if named is not None and named > now else min(agents.values())
-    return events.RetryScheduled(task.id, kind, at, USAGE_LIMIT, free=True)
 
 
 def _retry(state: State, plan: PlannedStep, task: Task, finished: events.AttemptFinished, now: float) -> events.Event | None:
@@ -437,7 +400,7 @@ def _failed(plan: PlannedStep, task: Task, finished: events.AttemptFinished) -> 
 
 
 def _stops(state: State) -> Iterator[Stop]:
-    if not (state.stopping_frames or state.failing_fast or state.unneeded):
+    if not (state.stopping_frames or state.failing_fast or state.unneeded or state.cancelled):
         return
     for task in state.running.values():
         reason = halted(state, state.steps[task.step], running=True) or (ANOTHER_FAILED if task.step in state.failing_fast else None)
@@ -466,7 +429,7 @@ def _starts(state: State, purse: Purse) -> Iterator[Start | _Broke]:
         step = state.steps[name]
         if not free.any and not state.plan.has_slotless:
             return
-        if not step.plan.executes or ((state.stopping_frames or state.unneeded) and halted(state, step) is not None):
+        if not step.plan.executes or ((state.stopping_frames or state.unneeded or state.cancelled) and halted(state, step) is not None):
             continue
         for task, agent in _startable(state, step):
             needs_slot = step.plan.takes_slot or task.next_kind == "recovery"
@@ -505,19 +468,6 @@ def _startable(state: State, step: StepState) -> Iterator[tuple[Task, str | None
             yield task, None
         elif agents:
             yield task, agents[0]
-
-
-def _out_of_budget(state: State, broke: _Broke) -> Iterator[events.Event]:
-    """What runs comes to its end, and nothing new starts. In `finally`, or where that is known already, only the task fails."""
-    frame, task = broke.empty.frame, broke.task
-    ends_here = frame.stopping is None and not frame.main_ended
-    if ends_here:
-        yield events.RunStopping("budget", broke.empty.reason, frame=frame.id)
-    if used_share(state, task):
-        finished = task.attempts[-1].finished
-        yield events.TaskClosed(task.id, "failed", (finished.reason if finished else "") or "budget")
-    elif not ends_here:
-        yield events.TaskClosed(task.id, "failed", f"budget: {broke.empty.reason}", error=broke.empty.reason)
 
 
 def is_exclusive(state: State, task: Task, kind: events.AttemptKind) -> bool:
@@ -600,7 +550,7 @@ def _leave(state: State) -> Leave | None:
     if state.running:
         return None
     timed = [task for at, name in state.waits if (task := state.tasks.get(name)) and task.status == "waiting" and task.retry_at == at]
-    if not timed and not any(_is_parked(state, state.steps[name].plan) for _, name in state.ready_steps):
+    if not timed and not any(usage_limit.is_parked(state, state.steps[name].plan) for _, name in state.ready_steps):
         return Leave(_waits_for(state)) if state.asking or state.approvals else None
     if not state.parked or not all(task.last and task.last.finished and task.last.finished.error_kind == "rate_limited" for task in timed):
         return None
@@ -608,19 +558,10 @@ def _leave(state: State) -> Leave | None:
     return Leave(_waits_for(state), state.wake_at(), max(since, state.started_at))
 
 
-def _is_parked(state: State, plan: PlannedStep) -> bool:
-    """Whether all agents that could do a step are at their usage limit."""
-    return plan.executes and plan.agent is not None and all(agent in state.parked for agent in (plan.agent, *plan.fallback))
-
-
 def _waits_for(state: State) -> str:
-    limits = ", ".join(f"`{agent}` until {_utc(until)}" for agent, until in state.parked.items())
+    limits = usage_limit.told(state)
     decisions = ", ".join(f"`{task}`" for task in state.asking)
     approvals = ", ".join(f"`{task}`" for task in state.approvals)
     told = [f"waits for a decision on {decisions}: its effects outside may have happened"] if decisions else []
     told += [f"waits for the approval of {approvals}"] if approvals else []
     return "; ".join([*told, *([f"waits for the usage limit of {limits}"] if limits else [])])
-
-
-def _utc(at: float) -> str:
-    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from cpool_flow.model import AGENTS, AgentConfig, AgentName, FilledListOf, ListOf, Model, Name, NonEmpty, Slots, Text
+from cpool_flow.model import AGENTS, AgentConfig, AgentName, FilledListOf, ListOf, Model, Name, NonEmpty, PositiveDuration, Slots, Text
 from cpool_flow.own_agent import OwnAgent
 
 if TYPE_CHECKING:
@@ -54,7 +54,8 @@ class Notification(Model):
     on: Occasion | FilledListOf[Occasion] = Field(
         description="Status words of a run: `success`, `failed`, `cancelled`, `waiting` (for a person, or for a usage limit)."
     )
-    command: FilledListOf[Text] = Field(description="The program and its arguments.")
+    command: FilledListOf[Text] = Field(description="The program and its arguments; it gets the result of the run on stdin.")
+    timeout: Maybe[PositiveDuration] = Field(None, description="How long it may take (default 30s).")
 
     @property
     def occasions(self) -> tuple[Occasion, ...]:

@@ -11,7 +11,7 @@ import heapq
 from bisect import bisect_left, insort
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from cpool_flow import events
@@ -70,6 +70,10 @@ class State:
         self.place_closed: events.PlaceClosed | None = None
         self.setup: events.SetupFinished | None = None
         self.notes: list[str] = []
+        # How often the run has ended, how much it has asked of persons, and what `notify` was told of.
+        self.ends = 0
+        self.questions = 0
+        self.notified: set[tuple[int, str]] = set()
         self.root = Frame("", plan)
         self.steps = {step.id: step for step in self.root.steps.values()}
         self.tasks: dict[str, Task] = {}
@@ -96,6 +100,9 @@ class State:
         # Steps whose needs are met and which are not opened, and those where an item failed under `fail_fast`.
         self.due: dict[str, None] = {}
         self.failing_fast: dict[str, None] = {}
+        # Steps of which nobody wants any more, and why. What agents of a pool are told.
+        self.cancelled: dict[str, str] = {}
+        self.shared: dict[str, Any] = {}
         # Needs that a step with `join: any` and `fail_fast` has given up.
         self.unneeded: dict[str, None] = {}
         self.failed: dict[str, None] = {}
@@ -103,7 +110,9 @@ class State:
         self.stopping_frames: dict[str, Frame] = {}
         self.timed_frames: dict[str, Frame] = {}
         self.waits: list[tuple[float, str]] = []
+        # Steps with tasks that could go on, in order; and those of them that execute nothing themselves.
         self.ready_steps: list[tuple[Order, str]] = []
+        self.ready_holders: list[tuple[Order, str]] = []
         self._order = 0
         self._recount()
 
@@ -120,6 +129,24 @@ class State:
                 self._set_status(task, "ready")
         for agent in [agent for agent, until in self.parked.items() if until <= now]:
             del self.parked[agent]
+
+    def forget(self, name: str) -> None:
+        """Let go of a step of a pool that has ended, and of all in it: nobody depends on it. It is no event: the journal still has it.
+        Nothing happens where what it left has yet to be committed."""
+        step = self.steps[name]
+        inside = list(_everything_in(step))
+        tasks = [task.id for each in inside for task in each.tasks]
+        versioned = self.place is not None and self.place.branch is not None
+        if not step.ended or (versioned and any(task in self.uncommitted for task in tasks)):
+            return
+        for task in tasks:
+            self.uncommitted.pop(task, None)
+            del self.tasks[task]
+        for each in inside:
+            del self.steps[each.id]
+            self.failed.pop(each.id, None)
+        del self.root.steps[name]
+        self.plan.without_step(name)
 
     @property
     def stopping(self) -> Stopping | None:
@@ -188,12 +215,47 @@ class State:
     def _run_created(self, event: events.RunCreated, at: float) -> None:
         self.created = event
         self.spending.apply(event, at)
-        self.slot_order = _slot_order(event, self.plan)
+        self._set_slots(_slot_order(event, self.plan))
         self.slot_groups = tuple(dict.fromkeys([self.slot_order, *(step.slots for step in self.plan.everything() if step.slots)]))
-        self._slot_ranks = {name: rank for rank, name in enumerate(self.slot_order)}
-        self.free_slots = list(range(len(self.slot_order)))
         self.mark = event.mark
         self.created_at = self.started_at = at
+
+    def _pool_opened(self, event: events.PoolOpened, at: float) -> None:
+        self.root.open = True
+
+    def _pool_closed(self, event: events.PoolClosed, at: float) -> None:
+        self.root.open = False
+
+    def _step_added(self, event: events.StepAdded, at: float) -> None:
+        assert self.plan.grow is not None, "BUG: a step was added to what is no pool"
+        planned = self.plan.grow(event.name, event.step, event.copies, event.literal)
+        self.plan = self.root.plan = self.plan.with_step(planned)
+        step = self.steps[event.name] = self.root.steps[event.name] = StepState(event.name, planned, self.root)
+        self.root.open_steps["main"] += 1
+        if planned.slots and planned.slots not in self.slot_groups:
+            self.slot_groups = (*self.slot_groups, planned.slots)
+        self._note_due(step)
+
+    def _step_cancelled(self, event: events.StepCancelled, at: float) -> None:
+        if not self.steps[event.step].ended:
+            self.cancelled[event.step] = event.reason
+
+    def _slots_changed(self, event: events.SlotsChanged, at: float) -> None:
+        assert self.created is not None
+        self.created = replace(self.created, slots=len(event.slot_names), slot_names=event.slot_names)
+        old = self.slot_order
+        self._set_slots(tuple(sorted(event.slot_names, key=lambda name: not name.startswith(UNNAMED))))
+        self.slot_groups = tuple(self.slot_order if group == old else group for group in self.slot_groups)
+
+    def _context_changed(self, event: events.ContextChanged, at: float) -> None:
+        self.shared.pop(event.key, None)
+        if event.content is not None:
+            self.shared[event.key] = event.content
+
+    def _set_slots(self, names: tuple[str, ...]) -> None:
+        self.slot_order = names
+        self._slot_ranks = {name: rank for rank, name in enumerate(names)}
+        self.free_slots = [rank for rank, name in enumerate(names) if name not in self.slots]
 
     def _place_opened(self, event: events.PlaceOpened, at: float) -> None:
         kept = self.place_closed is not None and self.place_closed.directory is not None
@@ -328,6 +390,7 @@ class State:
         if step.started_at is None:
             step.started_at = at
         self.approvals[task.id] = task
+        self.questions += 1
         task.asked = event.question
 
     def _approval_answered(self, event: events.ApprovalAnswered, at: float) -> None:
@@ -356,6 +419,7 @@ class State:
         task = self.tasks[event.task]
         self.undecided.pop(task.id, None)
         self.asking[task.id] = task
+        self.questions += 1
 
     def _decided(self, event: events.Decided, at: float) -> None:
         task = self.tasks[event.task]
@@ -417,6 +481,7 @@ class State:
 
     def _run_resumed(self, event: events.RunResumed, at: float) -> None:
         self.started_at = at
+        self.root.open = False  # who adds steps to a pool opens it again
         self.mark = event.mark or self.mark
         self.status, self.reason, self.ended_at = "running", "", None
         self.spending.apply(event, at)
@@ -435,6 +500,10 @@ class State:
 
     def _run_finished(self, event: events.RunFinished, at: float) -> None:
         self.status, self.reason, self.outputs, self.ended_at = event.status, event.reason, event.outputs, at
+        self.ends += 1
+
+    def _notified(self, event: events.Notified, at: float) -> None:
+        self.notified.add((event.command, event.about))
 
     def _noted(self, event: events.Noted, at: float) -> None:
         self.notes.append(event.text)
@@ -480,7 +549,17 @@ class State:
         if status == "ready":
             insort(step.ready, task.position, key=lambda position: -position)
             if len(step.ready) == 1:
-                insort(self.ready_steps, (step.order, step.id))
+                self._enter_ready(step)
+
+    def _enter_ready(self, step: StepState) -> None:
+        insort(self.ready_steps, (step.order, step.id))
+        if not step.plan.executes:
+            insort(self.ready_holders, (step.order, step.id))
+
+    def _leave_ready(self, step: StepState) -> None:
+        self.ready_steps.remove((step.order, step.id))
+        if not step.plan.executes:
+            self.ready_holders.remove((step.order, step.id))
 
     def _take_from_ready(self, step: StepState, position: int) -> None:
         if step.ready[-1] == position:
@@ -488,7 +567,7 @@ class State:
         else:
             step.ready.remove(position)
         if not step.ready:
-            self.ready_steps.remove((step.order, step.id))
+            self._leave_ready(step)
 
     def _forget(self, task: Task) -> None:
         self.undecided.pop(task.id, None)
@@ -531,6 +610,7 @@ class State:
         frame = step.frame
         self.due.pop(step.id, None)
         self.failing_fast.pop(step.id, None)
+        self.cancelled.pop(step.id, None)
         if step.id in self.unneeded:
             del self.unneeded[step.id]
             reason = NOT_NEEDED if status in ("cancelled", "skipped") else reason
@@ -641,6 +721,7 @@ class State:
     def _recount(self) -> None:
         """All counters from the steps and tasks themselves."""
         self.ready_steps.clear()
+        self.ready_holders.clear()
         self.due.clear()
         frames = self._frames()
         for frame in frames.values():
@@ -662,13 +743,12 @@ class State:
         }
 
     def _count_tasks(self, step: StepState) -> None:
-        entry = (step.order, step.id)
-        if step.ready and entry in self.ready_steps:
-            self.ready_steps.remove(entry)
+        if step.ready and (step.order, step.id) in self.ready_steps:
+            self._leave_ready(step)
         step.counts = Counter(task.status for task in step.tasks)
         step.ready = [task.position for task in reversed(step.tasks) if task.status == "ready"]
         if step.ready:
-            insort(self.ready_steps, entry)
+            self._enter_ready(step)
 
     def _counters(self) -> tuple[object, ...]:
         per_step = {name: (step.unmet, step.running, dict(step.counts), tuple(step.ready)) for name, step in self.steps.items()}
@@ -677,12 +757,20 @@ class State:
             per_step,
             per_frame,
             list(self.ready_steps),
+            list(self.ready_holders),
             set(self.due),
             set(self.running),
             dict(self.slots),
             list(self.free_slots),
             set(self.rounds_due),
         )
+
+
+def _everything_in(step: StepState) -> Iterator[StepState]:
+    yield step
+    for task in step.tasks:
+        for inside in task.frame.steps.values() if task.frame is not None else ():
+            yield from _everything_in(inside)
 
 
 def _slot_order(created: events.RunCreated, plan: Plan) -> tuple[str, ...]:
@@ -733,6 +821,12 @@ def _all_ended(step: StepState) -> bool:
 
 _HANDLERS: dict[type[events.Event], Callable[[State, Any, float], None]] = {
     events.RunCreated: State._run_created,
+    events.PoolOpened: State._pool_opened,
+    events.PoolClosed: State._pool_closed,
+    events.StepAdded: State._step_added,
+    events.StepCancelled: State._step_cancelled,
+    events.SlotsChanged: State._slots_changed,
+    events.ContextChanged: State._context_changed,
     events.PlaceOpened: State._place_opened,
     events.SetupFinished: State._setup_finished,
     events.StepOpened: State._step_opened,
@@ -759,5 +853,6 @@ _HANDLERS: dict[type[events.Event], Callable[[State, Any, float], None]] = {
     events.TurnCame: State._turn_came,
     events.RunResumed: State._run_resumed,
     events.RunFinished: State._run_finished,
+    events.Notified: State._notified,
     events.Noted: State._noted,
 }

@@ -181,7 +181,7 @@ class Stopping:
 @dataclass(slots=True, eq=False)
 class Frame:
     """One walk through the steps of a plan. `id` is empty for the run itself; `number` counts the rounds of a loop from 1.
-    `spending` is that of a whole file: of the run, or of a sub-workflow."""
+    `spending` is that of a whole file: of the run, or of a sub-workflow. `open`: it is that of a pool, and more steps may come."""
 
     id: str
     plan: Plan
@@ -193,6 +193,7 @@ class Frame:
     steps: dict[str, StepState] = field(default_factory=dict)
     open_steps: dict[Phase, int] = field(default_factory=dict)
     stopping: Stopping | None = None
+    open: bool = False
     spending: Spending = field(default_factory=Spending)
 
     def __post_init__(self) -> None:
@@ -204,7 +205,7 @@ class Frame:
 
     @property
     def main_ended(self) -> bool:
-        return self.open_steps["main"] == 0
+        return self.open_steps["main"] == 0 and not self.open
 
     @property
     def may_be_stopped(self) -> bool:
@@ -213,7 +214,7 @@ class Frame:
 
     @property
     def all_ended(self) -> bool:
-        return self.open_steps["main"] == 0 and self.open_steps["finally"] == 0
+        return self.main_ended and self.open_steps["finally"] == 0
 
     @property
     def deadline(self) -> float | None:

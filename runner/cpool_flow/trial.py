@@ -60,7 +60,7 @@ def try_case(case: Case, workflow: Path, project: Path, places: Searched, enviro
         run_folder = start.create(prepared, scratch, {})
         person = _Person(case)
         state = coordinator.coordinate(
-            run_folder, prepared.inputs, own, person.follow, coordinator.Wishes(starting=True, listen=person.listen)
+            run_folder, prepared.inputs, own, person.follow, coordinator.Wishes(starting=True, listen=person.listen, notify=False)
         )
         document = history.Run(run_folder, prepared.inputs, state).document()
         return Trial(case, state.status, tuple(_differences(case, state, document)))

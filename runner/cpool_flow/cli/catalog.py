@@ -7,17 +7,18 @@ import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from cpool_flow import catalog, library
-from cpool_flow.arguments import allowed, is_required
-from cpool_flow.catalog import Entry
+from cpool_flow import library
+from cpool_flow.cli import completing
 from cpool_flow.cli.json_output import print_json
 from cpool_flow.cli.project import project_directory, searched
-from cpool_flow.errors import InvalidInput, printable
-from cpool_flow.json_value import shown
+from cpool_flow.errors import InvalidInput, Problem, did_you_mean, printable
+
+if TYPE_CHECKING:
+    from cpool_flow.catalog import Entry
 
 
 @click.command("list", short_help="Show which workflows and skills are found, and from where.")
@@ -25,7 +26,14 @@ from cpool_flow.json_value import shown
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 @click.pass_obj
 def list_command(project: str | None, kind: str | None, as_json: bool) -> int:
-    """Show which workflows and skills are found, from where, and what overrides what."""
+    """Show which workflows and skills are found, from where, and what overrides what.
+
+    \b
+    cpool-flow list
+    cpool-flow list skills --json
+    """
+    from cpool_flow import catalog
+
     directory = project_directory(project)
     found: dict[str, list[Entry]] = {}
     if kind != "skills":
@@ -44,11 +52,16 @@ def list_command(project: str | None, kind: str | None, as_json: bool) -> int:
 
 
 @click.command("show", short_help="Show one workflow or skill: its arguments, what it overrides.")
-@click.argument("name")
+@click.argument("name", shell_complete=completing.names)
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 @click.pass_obj
 def show_command(project: str | None, name: str, as_json: bool) -> int:
-    """Show one workflow or skill by name or path."""
+    """Show one workflow or skill by name or path.
+
+    \b
+    cpool-flow show hello
+    cpool-flow show review.yaml
+    """
     entry = _find(project_directory(project), name)
     if as_json:
         print_json(_document(entry))
@@ -69,6 +82,8 @@ def show_command(project: str | None, name: str, as_json: bool) -> int:
 
 def show_all(project: str | None) -> None:
     """What can be run here, for `cpool-flow` alone."""
+    from cpool_flow import catalog
+
     directory = project_directory(project)
     here = catalog.workflows_here(directory, searched("workflow", directory))
     if not here:
@@ -85,6 +100,8 @@ def show_all(project: str | None) -> None:
 
 
 def _find(directory: Path, name: str) -> Entry:
+    from cpool_flow import catalog
+
     try:
         return catalog.entry(library.find_workflow(name, Path.cwd(), searched("workflow", directory)))
     except InvalidInput as error:
@@ -92,7 +109,10 @@ def _find(directory: Path, name: str) -> Entry:
         for found in skills:
             if found.name == name:
                 return catalog.entry(found)
-        raise error
+        near = did_you_mean(name, [found.name for found in skills])
+        if near is None or any(problem.hint for problem in error.problems):
+            raise
+        raise InvalidInput(Problem(str(error), hint=near, help="see `cpool-flow list`")) from None
 
 
 def _print_columns(rows: Sequence[tuple[str, ...]]) -> None:
@@ -117,18 +137,20 @@ def _about(entry: Entry) -> str:
 
 def _use(entry: Entry) -> str:
     """What to type, or to write into a step."""
+    from cpool_flow.arguments import is_required
+
+    required = [name for name, declaration in entry.arguments.items() if is_required(declaration)]
     if entry.found.kind == "workflow":
-        return f"cpool-flow run {shlex.quote(_called(entry))}{_required(entry.arguments)}"
-    given = ", ".join(f"{name}: …" for name, declaration in entry.arguments.items() if is_required(declaration))
+        return " ".join([f"cpool-flow run {shlex.quote(_called(entry))}", *(f"--arg {name}=…" for name in required)])
+    given = ", ".join(f"{name}: …" for name in required)
     return f"skill: {entry.found.name}" + (f", with: {{{given}}}" if given else "")
-
-
-def _required(arguments: Mapping[str, Mapping[str, Any]]) -> str:
-    return "".join(f" --arg {name}=…" for name, declaration in arguments.items() if is_required(declaration))
 
 
 def _declared(declaration: Mapping[str, Any]) -> str:
     """`integer, default 3: How many files at most.`"""
+    from cpool_flow.arguments import allowed, is_required
+    from cpool_flow.json_value import shown
+
     given = "" if "default" not in declaration else f", default {shown(declaration['default'])}"
     optional = "" if given or is_required(declaration) else ", may be left out"
     about = declaration.get("description")

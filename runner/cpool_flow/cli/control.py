@@ -7,27 +7,36 @@ import getpass
 import os
 import sys
 import time
+from typing import TYPE_CHECKING
 
 import click
 
-from cpool_flow import approval, history
+from cpool_flow.cli import completing
 from cpool_flow.cli.inside import is_inside, refuse_from_inside
 from cpool_flow.cli.project import find_run
 from cpool_flow.errors import InvalidInput, Problem, did_you_mean
-from cpool_flow.journal import Journal, is_alive
-from cpool_flow.outputs import BadOutput
-from cpool_flow.run_folder import RunFolder
-from cpool_flow.tasks import Task
+
+if TYPE_CHECKING:
+    from cpool_flow.history import Run
+    from cpool_flow.run_folder import RunFolder
+    from cpool_flow.tasks import Task
 
 REASON = "cancelled by `cpool-flow cancel`"
 
 
 @click.command("cancel", short_help="Stop a run in order, from any terminal.")
-@click.argument("run", default="last")
+@click.argument("run", default="last", shell_complete=completing.runs)
 @click.option("--self", "from_inside", is_flag=True, help="Also from inside the same run.")
 @click.pass_obj
 def cancel_command(project: str | None, run: str, from_inside: bool) -> int:
-    """Stop a run in order: what runs is ended, `finally` runs, and `cpool-flow resume` can go on."""
+    """Stop a run in order: what runs is ended, `finally` runs, and `cpool-flow resume` can go on.
+
+    \b
+    cpool-flow cancel last
+    """
+    from cpool_flow import history
+    from cpool_flow.journal import is_alive
+
     folder = find_run(project, run)
     refuse_from_inside(folder, "cancel", "it would stop itself", allowed=from_inside)
     found = history.read(folder)
@@ -41,6 +50,8 @@ def cancel_command(project: str | None, run: str, from_inside: bool) -> int:
 
 
 def _ask(folder: RunFolder) -> None:
+    from cpool_flow.journal import Journal
+
     journal = Journal.open(folder.path)
     try:
         journal.request("cancel", {"reason": REASON}, time.time())
@@ -49,7 +60,7 @@ def _ask(folder: RunFolder) -> None:
     print(f"asked run {folder.run_id} to stop", file=sys.stderr)
 
 
-def _end(run: history.Run) -> None:
+def _end(run: Run) -> None:
     from cpool_flow import coordinator
     from cpool_flow.cli.progress import PlainProgress
 
@@ -59,8 +70,8 @@ def _end(run: history.Run) -> None:
 
 
 @click.command("approve", short_help="Answer a step that waits for a person.")
-@click.argument("run")
-@click.argument("step")
+@click.argument("run", shell_complete=completing.runs)
+@click.argument("step", shell_complete=completing.questions)
 @click.option("--answer", metavar="TEXT", default="", help="The answer: it becomes the output of the step.")
 @click.option("--reject", is_flag=True, help="Say no: the step fails.")
 @click.option("--reason", metavar="TEXT", default="", help="Why; kept with the run.")
@@ -73,6 +84,9 @@ def approve_command(project: str | None, run: str, step: str, answer: str, rejec
     cpool-flow approve last release --answer 1.4.0
     cpool-flow approve last release --reject --reason "tests are red"
     """
+    from cpool_flow import history
+    from cpool_flow.journal import is_alive
+
     folder = find_run(project, run)
     if is_inside(folder):
         raise InvalidInput("this is called from inside the same run: an approval is for a person to give")
@@ -88,11 +102,13 @@ def approve_command(project: str | None, run: str, step: str, answer: str, rejec
     return 0
 
 
-def _asking(run: history.Run, step: str) -> Task:
+def _asking(run: Run, step: str) -> Task:
     """The task that waits for an answer. Raises InvalidInput."""
     state = run.state
     task = state.approvals.get(step)
     if task is not None and not state.finished:
+        from cpool_flow.journal import Journal
+
         journal = Journal.open(run.folder.path)
         try:
             answered = any(request.type == "approve" and request.data.get("task") == step for request in journal.requests())
@@ -109,7 +125,10 @@ def _asking(run: history.Run, step: str) -> Task:
     raise InvalidInput(f"step `{step}` waits for no answer", help=help)
 
 
-def _check_answer(answer: str, run: history.Run, task: Task) -> None:
+def _check_answer(answer: str, run: Run, task: Task) -> None:
+    from cpool_flow import approval
+    from cpool_flow.outputs import BadOutput
+
     try:
         step = run.state.steps[task.step].plan
         approval.read_answer(answer, step.step, run.inputs.copies[step.source])
@@ -118,6 +137,8 @@ def _check_answer(answer: str, run: history.Run, task: Task) -> None:
 
 
 def _request(folder: RunFolder, data: dict[str, str]) -> None:
+    from cpool_flow.journal import Journal
+
     journal = Journal.open(folder.path)
     try:
         journal.request("approve", data, time.time())

@@ -3,32 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from cpool_flow import history
+from cpool_flow.cli import completing
 from cpool_flow.cli.json_output import print_json
 from cpool_flow.cli.project import find_run
 from cpool_flow.errors import InvalidInput, did_you_mean, printable
-from cpool_flow.journal import Journal, Recorded
-from cpool_flow.run_folder import RunFolder
+
+if TYPE_CHECKING:
+    from cpool_flow.history import Run
 
 
 @click.command("explain", short_help="Say why a step became what it is.")
-@click.argument("run")
-@click.argument("step")
+@click.argument("run", shell_complete=completing.runs)
+@click.argument("step", shell_complete=completing.steps)
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 @click.pass_obj
 def explain_command(project: str | None, run: str, step: str, as_json: bool) -> int:
     """Say where each value in the texts of STEP came from, which rules ran, retried, skipped, failed or passed it, and what proves it.
 
     STEP is `review`, an item of it as `review[2]`, or a step within: `review[2]/fix`.
+
+    \b
+    cpool-flow explain last review
+    cpool-flow explain last 'review[2]/fix' --json
     """
+    from cpool_flow import history
     from cpool_flow.explain import explanation
 
     found = history.read(find_run(project, run))
-    document = explanation(found, _subject(found, step), _recorded(found.folder))
+    document = explanation(found, _subject(found, step), history.recorded(found.folder))
     if as_json:
         print_json(document)
         return 0
@@ -37,7 +43,7 @@ def explain_command(project: str | None, run: str, step: str, as_json: bool) -> 
     return 0
 
 
-def _subject(run: history.Run, name: str) -> Any:
+def _subject(run: Run, name: str) -> Any:
     from cpool_flow.explain import Subject
 
     state = run.state
@@ -50,14 +56,6 @@ def _subject(run: history.Run, name: str) -> Any:
     known = [*state.steps, *state.tasks]
     help = did_you_mean(name, known) or f"it has {', '.join(list(state.steps)[:20])}"
     raise InvalidInput(f"run `{run.folder.run_id}` has no step `{name[:80]}`", help=help)
-
-
-def _recorded(folder: RunFolder) -> list[Recorded]:
-    journal = Journal.open(folder.path)
-    try:
-        return list(journal.read())
-    finally:
-        journal.close()
 
 
 def _lines(document: dict[str, Any]) -> Iterator[str]:

@@ -49,7 +49,7 @@ def follower(folder: RunFolder, kind: ProgressKind, *, asks: bool = False, share
     if kind == "auto" and not shares_terminal and is_live(sys.stderr, os.environ):
         from cpool_flow.live.progress import LiveProgress
 
-        return LiveProgress(folder.logs, asks=asks)
+        return LiveProgress(folder.logs, sys.stderr, asks=asks)
     return PlainProgress(sys.stderr, quiet=kind == "quiet")
 
 

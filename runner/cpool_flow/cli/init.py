@@ -12,19 +12,36 @@ from pathlib import Path
 import click
 
 from cpool_flow import library
+from cpool_flow.cli import completing
 from cpool_flow.errors import InvalidInput, Problem, did_you_mean, printable
 
 FIRST = "first"
 FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*\.ya?ml")
 
 
+@completing.offered
+def _examples(context: click.Context, word: str) -> completing.Names:
+    return ((example.stem, "") for example in examples())
+
+
 @click.command("init", short_help="Write a first workflow file that runs without a key.")
-@click.argument("file", required=False)
-@click.option("--example", metavar="NAME", default=FIRST, show_default=True, help="What to begin with: first, checks, fix or review.")
+@click.argument("file", required=False, shell_complete=completing.files)
+@click.option(
+    "--example",
+    metavar="NAME",
+    default=FIRST,
+    show_default=True,
+    shell_complete=_examples,
+    help="What to begin with: first, checks, fix or review.",
+)
 def init_command(file: str | None, example: str) -> int:
     """Write a workflow FILE (default: NAME.yaml) that runs without a key, and print the commands to type next.
 
     The answers of its scripted agent, if it has one, stand beside it. No file is overwritten.
+
+    \b
+    cpool-flow init
+    cpool-flow init flows/mend.yaml --example fix
     """
     source = _example(example)
     target = _target(file or f"{example}.yaml")

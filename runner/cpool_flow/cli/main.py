@@ -10,11 +10,14 @@ import gc
 import importlib
 import os
 import sys
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from cpool_flow import __version__
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 # command → (module, one line for `--help`), in the order of `--help`.
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -40,9 +43,18 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "report": ("report", "Make a report of a run: Markdown, JSON or one HTML file."),
     "explain": ("explain", "Say why a step became what it is."),
     "doctor": ("doctor", "Say what is installed, what is missing, and how to get it."),
+    "completion": ("completion", "Print the script that completes commands in a shell."),
 }
 # Of the contract, and of later versions.
-LATER_COMMANDS = ("ui", "completion")
+LATER_COMMANDS = ("ui",)
+# How `--help` shows them.
+GROUPS: dict[str, tuple[str, ...]] = {
+    "Run": ("run", "plan", "resume", "rerun", "approve", "cancel"),
+    "Look": ("runs", "status", "logs", "events", "explain", "report", "ui"),
+    "Take over and tidy": ("diff", "merge", "clean"),
+    "Write": ("init", "validate", "test", "list", "show", "schema"),
+    "Set up": ("doctor", "completion"),
+}
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 SYSTEMS = ("linux", "darwin")
@@ -78,6 +90,8 @@ class LazyGroup(click.Group):
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
         name = args[0]
+        if ctx.resilient_parsing:  # a shell asks what can stand here
+            return name, self.get_command(ctx, name), args[1:]
         if name not in COMMANDS and not name.startswith("-"):
             if name in LATER_COMMANDS:
                 raise click.UsageError(f"command `{name}` is not supported by this version", ctx)
@@ -96,8 +110,24 @@ class LazyGroup(click.Group):
             raise _ReaderGone from None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+        width = max(map(len, COMMANDS))
+        for title, names in GROUPS.items():
+            rows = [(f"{name:<{width}}", COMMANDS[name][1]) for name in names if name in COMMANDS]
+            if rows:
+                with formatter.section(title):
+                    formatter.write_dl(rows)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        from click.shell_completion import CompletionItem
+
+        commands = [CompletionItem(name, help=about) for name, (_, about) in COMMANDS.items() if name.startswith(incomplete)]
+        return [*commands, *click.Command.shell_complete(self, ctx, incomplete)]
+
+
+def _folders(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    from cpool_flow.cli.completing import folders
+
+    return folders(ctx, param, incomplete)
 
 
 @click.group(
@@ -107,15 +137,22 @@ class LazyGroup(click.Group):
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
 @click.version_option(__version__, prog_name="cpool-flow", message="%(prog)s %(version)s")
-@click.option("--project", metavar="DIR", help="The project whose `.cpool` holds the runs (default: found upwards from here).")
+@click.option(
+    "--project",
+    metavar="DIR",
+    shell_complete=_folders,
+    help="The project whose `.cpool` holds the runs (default: found upwards from here).",
+)
 @click.pass_context
 def main(ctx: click.Context, project: str | None) -> None:
     """Run workflows of coding agents and commands: pipelines as files.
 
     \b
-    cpool-flow run hello                   a first run, without a key
+    cpool-flow run hello                    a first run, without a key
+    cpool-flow init                         a first workflow of your own
+    cpool-flow plan review.yaml --arg pr=42
     cpool-flow run review.yaml --arg pr=42
-    cpool-flow resume last
+    cpool-flow resume last                  after Ctrl-C, a failure, a crash
     """
     ctx.obj = project
     if ctx.invoked_subcommand is None:
@@ -184,6 +221,8 @@ def run_main(arguments: list[str]) -> int:
         return complain(error, as_json="--json" in arguments)
     except click.exceptions.Exit as error:
         return error.exit_code
+    except SystemExit as error:  # a shell has been told how its line can go on
+        return error.code if isinstance(error.code, int) else 1
     except click.ClickException as error:
         return _usage(error, as_json="--json" in arguments)
     except click.Abort:

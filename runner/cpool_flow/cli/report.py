@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from cpool_flow.cli import completing
 from cpool_flow.cli.json_output import json_text
 from cpool_flow.cli.project import find_run
 from cpool_flow.errors import InvalidInput, did_you_mean
@@ -20,8 +21,14 @@ ENDINGS = (".html", ".md", ".json")
 
 
 @click.command("report", short_help="Make a report of a run, to hand on.")
-@click.argument("run", default="last")
-@click.option("-o", "--output", metavar="FILE", help="A file that ends in .html, .md or .json (default: Markdown on stdout).")
+@click.argument("run", default="last", shell_complete=completing.runs)
+@click.option(
+    "-o",
+    "--output",
+    metavar="FILE",
+    shell_complete=completing.files,
+    help="A file that ends in .html, .md or .json (default: Markdown on stdout).",
+)
 @click.pass_obj
 def report_command(project: str | None, run: str, output: str | None) -> int:
     """Make a report of a run: what ran, what became of it, why, what it has cost, and how to go on.

@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from math import inf
@@ -13,24 +14,20 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cpool_flow.cli.decisions import chosen_decisions
-from cpool_flow.cli.detached import start_detached_run
+from cpool_flow.cli import completing
 from cpool_flow.cli.json_output import print_json
-from cpool_flow.cli.outcome import exit_code
 from cpool_flow.cli.project import find_run, places, project_directory, project_of_runs
 from cpool_flow.cli.runner_stream import is_read_by_the_runner
 from cpool_flow.errors import InvalidInput, OperationFailed, Problem, printable, render_problem
-from cpool_flow.journal import Recorded
-from cpool_flow.model import parse_positive_duration
-from cpool_flow.run_folder import RunFolder
-from cpool_flow.spending import dollars
-from cpool_flow.state import State
 
 if TYPE_CHECKING:
     from cpool_flow.cli.actions_run import ActionsRun
     from cpool_flow.cli.follower import ProgressKind
     from cpool_flow.history import Run
     from cpool_flow.inputs import Inputs
+    from cpool_flow.journal import Recorded
+    from cpool_flow.run_folder import RunFolder
+    from cpool_flow.state import State
 
 LATER_OPTIONS = ("pool",)
 
@@ -39,6 +36,8 @@ class Duration(click.ParamType[float]):
     name = "duration"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        from cpool_flow.model import parse_positive_duration
+
         try:
             seconds = parse_positive_duration(value)
         except ValueError as error:
@@ -154,18 +153,33 @@ def output_options(command: Any) -> Any:
 
 
 @click.command("run", short_help="Start a run and follow it to its end.")
-@click.argument("workflow", metavar="FILE|NAME")
-@click.option("-a", "--arg", "arguments", multiple=True, metavar="K=V", help="An argument: K=TEXT, K=@FILE, K:=JSON.")
-@click.option("--args-file", metavar="FILE", help="Arguments from a YAML or JSON file; `-` is stdin.")
+@click.argument("workflow", metavar="FILE|NAME", shell_complete=completing.workflows)
+@click.option(
+    "-a",
+    "--arg",
+    "arguments",
+    multiple=True,
+    metavar="K=V",
+    shell_complete=completing.arguments,
+    help="An argument: K=TEXT, K=@FILE, K:=JSON.",
+)
+@click.option("--args-file", metavar="FILE", shell_complete=completing.files, help="Arguments from a YAML or JSON file; `-` is stdin.")
 @click.option("--slots", type=click.IntRange(1, 1000), help="How much runs at once.")
 @click.option("--budget", type=Dollars(), metavar="USD", help="Most US dollars that the run may spend.")
 @click.option("--allow-unpriced", is_flag=True, help="With a budget: also agents whose cost nobody knows.")
 @click.option("--timeout", type=Duration(), metavar="T", help="Time of the whole run, such as 30m.")
-@click.option("--agent", metavar="NAME", help="This agent in place of every other.")
+@click.option("--agent", metavar="NAME", shell_complete=completing.agents, help="This agent in place of every other.")
 @click.option("--isolation", type=click.Choice(["none", "worktree"]), help="Where steps work.")
 @click.option("--only", metavar="STEP", help="Only this step, and `finally`.")
-@click.option("--record", metavar="DIR", help="Keep what agents and commands say and do, in a folder of the run's own there.")
-@click.option("--recording", metavar="DIR", help="Run with the agent `replay`, which answers from this recording.")
+@click.option(
+    "--record",
+    metavar="DIR",
+    shell_complete=completing.folders,
+    help="Keep what agents and commands say and do, in a folder of the run's own there.",
+)
+@click.option(
+    "--recording", metavar="DIR", shell_complete=completing.folders, help="Run with the agent `replay`, which answers from this recording."
+)
 @click.option("--run-id", metavar="ID", help="An id of your own.")
 @click.option("--tag", "tags", multiple=True, metavar="T", help="Kept with the run; may be given again.")
 @click.option("--trust", metavar="REF", help="Read what runs, and what agents are told, from this branch, tag or commit.")
@@ -213,8 +227,15 @@ def run_command(project: str | None, /, workflow: str, **options: Any) -> int:
 
 
 @click.command("resume", short_help="Go on with a run after a crash, a cancel or a failure.")
-@click.argument("run", default="last")
-@click.option("--decide", "decisions", multiple=True, metavar="STEP=rerun|skip|fail", help="What to do with a step that may have happened.")
+@click.argument("run", default="last", shell_complete=completing.runs)
+@click.option(
+    "--decide",
+    "decisions",
+    multiple=True,
+    metavar="STEP=rerun|skip|fail",
+    shell_complete=completing.decisions,
+    help="What to do with a step that may have happened.",
+)
 @click.option("--budget", type=Dollars(), metavar="USD", help="Another budget of the run; what it has spent counts.")
 @click.option("--starting", is_flag=True, hidden=True)
 @output_options
@@ -225,6 +246,10 @@ def resume_command(
     """Go on with a run: finished steps are not run again, failed ones are.
 
     A run that succeeded is left as it is. The arguments stay those that it was started with.
+
+    \b
+    cpool-flow resume last
+    cpool-flow resume last --budget 20
     """
     manner = manner_of(options)
     meet_the_runner(manner)
@@ -278,12 +303,15 @@ def work_on(
 ) -> int:
     """Work on a run, or leave it to a coordinator of its own; the exit code. `warn` says what there is to say before the first step."""
     from cpool_flow import coordinator, history
+    from cpool_flow.cli.decisions import chosen_decisions
+    from cpool_flow.cli.detached import start_detached_run
     from cpool_flow.cli.follower import follower
     from cpool_flow.cli.person import Person, nobody
 
     run = history.read(folder)
     if run.state.status == "success":
         # Where nothing is left to do, nothing is needed for it: no secret, no lock.
+        _tell_late(folder, run)
         if not manner.quiet:
             print(f"nothing to do: run {folder.run_id} has succeeded", file=sys.stderr)
         return _finish(folder, run, manner, _told_to_the_runner(folder, run.inputs, manner))
@@ -341,6 +369,8 @@ def work_on(
 
 def _finish(folder: RunFolder, run: Run, manner: Manner, told: ActionsRun | None) -> int:
     """The results of a run that has been left, to whom they are for. The exit code."""
+    from cpool_flow.cli.outcome import exit_code
+
     problems = told.hand_on(run) if told is not None else []  # first: nobody may be left to print for
     _print_result(folder, run, manner)
     if told is not None:
@@ -369,8 +399,20 @@ def _told_to_the_runner(folder: RunFolder, inputs: Inputs, manner: Manner) -> Ac
     return told
 
 
+def _tell_late(folder: RunFolder, run: Run) -> None:
+    """Tell who was not told of the end, because the coordinator died first."""
+    from cpool_flow import coordinator
+    from cpool_flow.notify import due
+
+    if due(run.state, run.inputs.pool.file.notify):
+        with suppress(InvalidInput):  # another one does it now, or a secret that would have to be masked is not there
+            coordinator.coordinate(folder, run.inputs, os.environ, lambda recorded, state: None, coordinator.Wishes())
+
+
 def _check_budget(budget_usd: float | None, state: State) -> None:
     """Raises InvalidInput where a new budget of a run is spent already."""
+    from cpool_flow.spending import dollars
+
     spent = state.spending.spent_usd
     if budget_usd is not None and budget_usd <= spent:
         raise InvalidInput(

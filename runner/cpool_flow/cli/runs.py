@@ -8,18 +8,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import PurePath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from cpool_flow import history, run_folder
 from cpool_flow.cli.colour import has_colour, status_word
 from cpool_flow.cli.json_output import print_json
 from cpool_flow.cli.project import project_of_runs
 from cpool_flow.errors import FlowError, did_you_mean, printable
-from cpool_flow.journal import is_alive
-from cpool_flow.model import parse_duration
-from cpool_flow.result import iso_time
+
+if TYPE_CHECKING:
+    from cpool_flow.run_folder import RunFolder
 
 STATUSES = ("running", "waiting", "success", "failed", "cancelled", "interrupted", "unreadable")
 
@@ -45,7 +44,9 @@ class Since(click.ParamType[float]):
 
 
 def parse_seconds(value: str) -> float:
-    """Raises ValueError."""
+    """A duration. Raises ValueError."""
+    from cpool_flow.model import parse_duration
+
     seconds = parse_duration(value)
     if not isinstance(seconds, (int, float)):
         raise ValueError
@@ -118,6 +119,8 @@ def _name(workflow: str | None) -> str | None:
 
 
 def _rows(project: str | None) -> Iterator[dict[str, Any]]:
+    from cpool_flow import run_folder
+
     for folder in list(run_folder.all_runs(project_of_runs(project)))[::-1]:
         yield _row(folder)
 
@@ -140,8 +143,13 @@ def _lines(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
         yield f"{row['run_id']}  {row['name']:<16} {status} {took:>8}  {printable(row['workflow'] or '')}"
 
 
-def _row(folder: run_folder.RunFolder) -> dict[str, Any]:
-    row: dict[str, Any] = {"run_id": folder.run_id, "name": run_folder.short_name(folder.run_id)}
+def _row(folder: RunFolder) -> dict[str, Any]:
+    from cpool_flow import history
+    from cpool_flow.journal import is_alive
+    from cpool_flow.result import iso_time
+    from cpool_flow.run_folder import short_name
+
+    row: dict[str, Any] = {"run_id": folder.run_id, "name": short_name(folder.run_id)}
     try:
         run = history.read(folder)
     except FlowError as error:

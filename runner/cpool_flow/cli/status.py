@@ -7,31 +7,35 @@ import json
 import sys
 import time
 from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
 
 import click
 
-from cpool_flow import history, run_folder
+from cpool_flow.cli import completing
 from cpool_flow.cli.colour import has_colour, with_status
 from cpool_flow.cli.json_output import print_json
-from cpool_flow.cli.outcome import exit_code
 from cpool_flow.cli.output_text import print_output
 from cpool_flow.cli.project import find_run
 from cpool_flow.errors import printable
-from cpool_flow.journal import is_alive
-from cpool_flow.tasks import StepState
+
+if TYPE_CHECKING:
+    from cpool_flow.history import Run
+    from cpool_flow.tasks import StepState
 
 FOLLOW_SECONDS = 0.1
 
 
-def living_status(run: history.Run) -> str:
+def living_status(run: Run) -> str:
     """The run's status; one that is running without a coordinator was interrupted."""
+    from cpool_flow.journal import is_alive
+
     if run.state.status == "running" and not is_alive(run.folder.path):
         return "interrupted"
     return run.state.status
 
 
 @click.command("status", short_help="Show one run.")
-@click.argument("run", default="last")
+@click.argument("run", default="last", shell_complete=completing.runs)
 @click.option("--json", "as_json", is_flag=True, help="The result document on stdout.")
 @click.option("--watch", is_flag=True, help="Follow the run until it has ended, or nobody works on it.")
 @click.option("--exit-status", is_flag=True, help="Leave with the exit code of the run.")
@@ -40,7 +44,14 @@ def status_command(project: str | None, run: str, as_json: bool, watch: bool, ex
     """Show one run: its steps, attempts, outputs and what to do next.
 
     RUN is an id, a short name, the beginning of an id, or `last`.
+
+    \b
+    cpool-flow status last
+    cpool-flow status last --watch --exit-status
     """
+    from cpool_flow import history
+    from cpool_flow.cli.outcome import exit_code
+
     folder = find_run(project, run)
     if watch:
         from cpool_flow.cli.watch import watch_run
@@ -55,12 +66,13 @@ def status_command(project: str | None, run: str, as_json: bool, watch: bool, ex
     return exit_code(found.state) if exit_status else 0
 
 
-def _print_status(run: history.Run) -> None:
+def _print_status(run: Run) -> None:
     from cpool_flow.cli.summary import summary_lines
+    from cpool_flow.run_folder import short_name
 
     state = run.state
     paint = with_status if has_colour(sys.stdout) else str
-    print(f"run {run.folder.run_id} ({run_folder.short_name(run.folder.run_id)}) · {run.inputs.main.name} · {living_status(run)}")
+    print(f"run {run.folder.run_id} ({short_name(run.folder.run_id)}) · {run.inputs.main.name} · {living_status(run)}")
     for line in _table(state.root.steps.values(), "  "):
         print(paint(line))
     for slot, health in sorted(state.health.items()):

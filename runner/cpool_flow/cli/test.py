@@ -11,16 +11,19 @@ from typing import Any
 import click
 
 from cpool_flow import library
+from cpool_flow.cli import completing
 from cpool_flow.cli.json_output import print_json
 from cpool_flow.cli.project import find_run, places, project_directory, searched
-from cpool_flow.errors import InvalidInput, printable
+from cpool_flow.errors import InvalidInput, did_you_mean, listed, printable
 
 SUFFIX = ".test.yaml"
 
 
 @click.command("test", short_help="Run the cases beside a workflow, without a key.")
-@click.argument("files", nargs=-1, metavar="FILE…")
-@click.option("--init", "run", metavar="RUN", help="Write the cases of a run that has happened, beside its workflow.")
+@click.argument("files", nargs=-1, metavar="FILE…", shell_complete=completing.workflows)
+@click.option(
+    "--init", "run", metavar="RUN", shell_complete=completing.runs, help="Write the cases of a run that has happened, beside its workflow."
+)
 @click.option("--case", "only", metavar="NAME", help="Only the case of this name.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 @click.pass_obj
@@ -57,7 +60,9 @@ def _try_all(project: str | None, files: tuple[str, ...], only: str | None, as_j
         known += [(workflow, case) for case in read_cases(library.read_bytes(beside), str(beside))]
     chosen = [(workflow, case) for workflow, case in known if only in (None, case.name)]
     if not chosen:
-        raise InvalidInput(f"no case `{only}`", help=f"there are {', '.join(f'`{case.name}`' for _, case in known)}")
+        names = [case.name for _, case in known]
+        near = f", {found}" if (found := did_you_mean(only or "", names)) else ""
+        raise InvalidInput(f"no case `{only}`{near}", help=f"there is {listed(names)}")
     trials: list[tuple[Path, Trial]] = []
     for workflow, case in chosen:
         trials.append((workflow, try_case(case, workflow, directory, places(directory), os.environ)))

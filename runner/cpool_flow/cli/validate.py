@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from cpool_flow.cli import completing
 from cpool_flow.cli.actions import annotate
 from cpool_flow.cli.colour import with_labels
 from cpool_flow.cli.complain import document, sources
@@ -18,7 +19,7 @@ from cpool_flow.errors import InvalidInput, Problem, render_problems
 
 
 @click.command("validate", short_help="Find all problems of workflow files, without running them.")
-@click.argument("files", nargs=-1, required=True, metavar="FILE…")
+@click.argument("files", nargs=-1, required=True, metavar="FILE…", shell_complete=completing.workflows)
 @click.option(
     "--format", "form", type=click.Choice(["text", "json", "github"]), default="text", show_default=True, help="How problems are shown."
 )
@@ -29,6 +30,10 @@ def validate_command(project: str | None, files: tuple[str, ...], form: str, str
     """Find all problems of workflow files, or of a `cpool.yaml`.
 
     Exit code 0: no problem; 2: problems, or with --strict warnings.
+
+    \b
+    cpool-flow validate review.yaml
+    cpool-flow validate --strict workflows/*.yaml cpool.yaml
     """
     every = ((file, problem) for file in files for problem in problems_of(file, project, allow_unpriced=allow_unpriced))
     by_file = list(_once(every))

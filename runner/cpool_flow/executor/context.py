@@ -28,7 +28,7 @@ from cpool_flow.workspace import Place
 @dataclass(frozen=True)
 class RunContext:
     """One run, as its attempts see it. `environment` is the caller's, `secrets` the declared ones that are set. `grace_seconds`:
-    how long what is stopped has to end by itself."""
+    how long what is stopped has to end by itself. `shared`: what a pool tells its agents at this moment."""
 
     folder: RunFolder
     inputs: Inputs
@@ -43,6 +43,7 @@ class RunContext:
     env: Mapping[str, str] = field(default_factory=dict)
     recorder: Recorder | None = None
     context: Mapping[str, Any] = field(default_factory=dict)
+    shared: Mapping[str, Any] = field(default_factory=dict)
 
     def write_file(self, text: str) -> str:
         return self.folder.write_value(self.masker.mask(text))
