@@ -151,10 +151,14 @@ class _Coordinator:
     async def _drive(self, engine: Engine, processes: Processes, mark: str) -> None:
         if not self._wishes.starting:
             self._take_over(engine, mark)
-        with turn_of(self._folder, engine.state) as turn:
-            if turn is not None and not await wait(turn, engine, self._folder, cancels=self._cancels_others):
-                self._give_up(engine)
-            await self._drive_in_turn(engine, processes)
+        heart = asyncio.get_running_loop().create_task(self._beat(engine.state))
+        try:
+            with turn_of(self._folder, engine.state) as turn:
+                if turn is not None and not await wait(turn, engine, self._folder, cancels=self._cancels_others):
+                    self._give_up(engine)
+                await self._drive_in_turn(engine, processes)
+        finally:
+            heart.cancel()
 
     @property
     def _cancels_others(self) -> bool:
@@ -179,7 +183,6 @@ class _Coordinator:
         context = self._context(place, processes, engine.state)
         values = RunValues(engine.state, context)
         executor = LocalSlots(context)
-        heart = asyncio.get_running_loop().create_task(self._beat(engine.state))
         try:
             if left_open and (engine.state.setup is None or place.fresh):
                 engine.note(events.SetupFinished(await set_up(engine, context)))
@@ -190,7 +193,6 @@ class _Coordinator:
             if ended:
                 await self._finish(engine, place, values)
         finally:
-            heart.cancel()
             await executor.close()
 
     def _take_over(self, engine: Engine, mark: str) -> None:
