@@ -247,10 +247,11 @@ class Pool:
     def events(self, task: str | None = None, *, most: int = MOST_EVENTS) -> Events:
         """What happens from now on, of one task or of all: `async for event in pool.events():`. It ends with the task, or with the pool. Of
         events that nobody takes the latest `most` are kept. Raises UnknownTask."""
+        ended = task is not None and self.task(task).done
         listener = Events(task, self._deaf, most)
         self._listeners.append(listener)
-        if (self._work is not None and self._work.done()) or (task is not None and self.task(task).done):
-            listener.end()
+        if ended or (self._work is not None and self._work.done()):
+            listener.close()
         return listener
 
     def logs(self, task_id: str) -> list[Path]:
