@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from math import inf
 from pathlib import Path
 
-from cpool_flow import events, faults, project_pool
+from cpool_flow import events, faults, project_pool, traces
 from cpool_flow.engine import Engine, Follow
 from cpool_flow.errors import InvalidInput
 from cpool_flow.executor.context import RunContext, declared_values, find_shell
@@ -31,11 +31,13 @@ from cpool_flow.notify import Notifier, due
 from cpool_flow.other_runs import OtherRuns
 from cpool_flow.process import Processes
 from cpool_flow.run_folder import RunFolder
-from cpool_flow.run_place import RunPlace, open_place, our_git
+from cpool_flow.run_place import RunPlace, last_commit, open_place, our_git
 from cpool_flow.run_values import RunValues, fixed_values
 from cpool_flow.secrets import Masker, check_secrets
 from cpool_flow.setup import set_up
+from cpool_flow.shared_slots import shared_slots
 from cpool_flow.state import State
+from cpool_flow.waiting_room import turn_of, wait
 from cpool_flow.workspace import PlainPlace
 
 # What a person says of a task, by its id.
@@ -93,7 +95,7 @@ class _Coordinator:
         self._wishes = wishes
         self._since = since
         self._masker = Masker(hidden_values(inputs, secret_values, environment))
-        self._git = our_git({name: value for name, value in environment.items() if name not in secret_values})
+        self._git = our_git(environment, secret_values)
 
     async def work(self) -> State:
         journal = Journal.open(self._folder.path)
@@ -130,6 +132,7 @@ class _Coordinator:
                 time.time,
                 self._money(state),
                 self._since,
+                slots=shared_slots(self._folder, state.created.slots if state.created is not None else 1, self._environment),
                 patience_seconds=self._wishes.patience_seconds,
                 limit_patience_seconds=self._wishes.limit_patience_seconds,
                 auto_approve=self._wishes.auto_approve,
@@ -140,10 +143,34 @@ class _Coordinator:
                 if state.status != "success":
                     await self._drive(engine, processes, mark)
                 await notifier.settle(engine)
+                await self._trace(engine, journal)
 
     async def _drive(self, engine: Engine, processes: Processes, mark: str) -> None:
         if not self._wishes.starting:
             self._take_over(engine, mark)
+        with turn_of(self._folder, engine.state) as turn:
+            if turn is not None and not await wait(turn, engine, self._folder, cancels=self._cancels_others):
+                self._give_up(engine)
+            await self._drive_in_turn(engine, processes)
+
+    @property
+    def _cancels_others(self) -> bool:
+        concurrency = self._inputs.workflow.concurrency
+        return concurrency is not None and concurrency.cancel
+
+    def _give_up(self, engine: Engine) -> None:
+        """It is to end while others are ahead: at once, for also `finally` would run in the turn of another."""
+        stopping = engine.state.stopping
+        if stopping is None or stopping.cause == "end":
+            raise AssertionError("BUG: nobody has asked a waiting run to end")
+        if not stopping.at_once:
+            engine.stop(stopping.cause, stopping.reason)
+        if self._wishes.starting and engine.state.place is not None:  # its place was never made
+            directory = engine.state.place.directory if engine.state.place.place is None else None
+            engine.note(events.PlaceClosed(directory=directory))
+        engine.flush()
+
+    async def _drive_in_turn(self, engine: Engine, processes: Processes) -> None:
         left_open = engine.state.place_closed is None
         place = await self._place(engine) if left_open else RunPlace(PlainPlace(Path(self._inputs.directory)), self._masker)
         context = self._context(place, processes, engine.state)
@@ -220,6 +247,8 @@ class _Coordinator:
         """Outputs, then the place, then the end of the run: the last event says that nothing is left to do."""
         status = engine.state.outcome()
         outputs, complaint = values.outputs()
+        if engine.state.created is not None and engine.state.created.only:
+            complaint = ""  # what other steps would have left is not there
         if complaint and status == "success":
             status = "failed"
         if engine.state.place_closed is None:
@@ -234,18 +263,21 @@ class _Coordinator:
         engine.flush()
         faults.point("after-finish")
 
+    async def _trace(self, engine: Engine, journal: Journal) -> None:
+        """Send the spans of what was done, where somebody collects them."""
+        if self._wishes.notify and traces.wanted(self._environment):
+            complaint = await asyncio.to_thread(traces.send, traces.unsent(journal, engine.state), self._environment)
+            if complaint:
+                engine.note(events.Noted(complaint))
+                engine.flush()
+
     async def _beat(self, state: State) -> None:
         while True:
             await asyncio.sleep(self._wishes.heartbeat_seconds)
             self._wishes.heartbeat(state)
 
 
-def last_commit(state: State) -> str | None:
-    """The newest commit of the run that the journal knows."""
-    if state.place_closed and state.place_closed.commit:
-        return state.place_closed.commit
-    commits = [(task.attempts[-1].ended_at or 0.0, task.commit) for task in state.tasks.values() if task.commit and task.attempts]
-    return max(commits)[1] if commits else None
+_LOST = "the coordinator died while it ran"
 
 
 def _reason(state: State, status: str, complaint: str) -> str:

@@ -38,7 +38,8 @@ class Event:
 class RunCreated(Event):
     """`budget_usd`: the most that the run may spend. `parent`: the folder of the run inside of which it was started. `slots` is how many
     there are, `slot_names` what they are called: empty is `slot-1`, `slot-2` … `trusted`: the commit from which the workflow and what
-    agents are told was read, where that is not the checkout."""
+    agents are told was read, where that is not the checkout. `rerun_of`: the run that it repeats; `only`: the one step that was chosen;
+    `group`: of which one run at a time is at work."""
 
     run_id: str
     name: str
@@ -52,6 +53,9 @@ class RunCreated(Event):
     tags: tuple[str, ...] = ()
     version: str = ""
     secrets: tuple[str, ...] = ()
+    rerun_of: str = ""
+    only: str = ""
+    group: str = ""
     trusted: str = ""
     slot_names: tuple[str, ...] = ()
     budget_usd: float | None = None
@@ -304,6 +308,16 @@ class Decided(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class ResultsTaken(Event):
+    """All that is recorded before this was done by another run. Its `steps` are not done again; of those named in `partly` what
+    has not succeeded is."""
+
+    run: str
+    steps: tuple[str, ...] = ()
+    partly: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class PlaceCommitted(Event):
     commit: str
     tasks: tuple[str, ...]
@@ -344,6 +358,19 @@ class RunResumed(Event):
     reopen: bool = False
     mark: str = ""
     budget_usd: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TurnAwaited(Event):
+    """Other runs of the concurrency group are `ahead`, the first of them at work."""
+
+    group: str
+    ahead: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TurnCame(Event):
+    """Nobody is ahead any more: the run begins, or goes on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -408,7 +435,7 @@ def from_json(kind: str, data: dict[str, JsonValue]) -> Event:
 
 
 _STORED = frozenset({"items", "output", "value", "variables", "outputs", "arguments", "question"})
-_TUPLES = frozenset({"tags", "slot_names", "denied", "artifacts", "tasks", "changed_files", "secrets"})
+_TUPLES = frozenset({"tags", "slot_names", "denied", "artifacts", "tasks", "changed_files", "secrets", "steps", "partly", "ahead"})
 _CONVERTED = {kind: tuple(name for name, _ in names if name in _STORED | _TUPLES) for kind, names in _FIELDS.items()}
 
 

@@ -78,6 +78,12 @@ class PlannedStep:
         """Whether its one task can be made without asking for any value."""
         return not self.step.fans_out and self.step.when is None
 
+    def everything(self) -> Iterator[PlannedStep]:
+        """The step, and all inside of it."""
+        yield self
+        if self.inner is not None:
+            yield from self.inner.everything()
+
     @property
     def takes_slot(self) -> bool:
         return self.step.slot != NO_SLOT
@@ -131,9 +137,7 @@ class Plan:
     def everything(self) -> Iterator[PlannedStep]:
         """All steps, with those inside of others."""
         for step in self:
-            yield step
-            if step.inner is not None:
-                yield from step.inner.everything()
+            yield from step.everything()
 
     def downstream(self, names: Iterable[str]) -> set[str]:
         """All steps that come after any of `names`, those not among them."""

@@ -21,6 +21,7 @@ from cpool_flow.spending import Spending
 from cpool_flow.supervision import Health
 from cpool_flow.tasks import (
     ENDED,
+    NOT_CHOSEN,
     NOT_NEEDED,
     Attempt,
     Frame,
@@ -57,6 +58,7 @@ class State:
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self.created: events.RunCreated | None = None
+        self.taken_from = ""  # the run whose results stand first in the journal
         self.mark = ""  # of the latest coordinator's processes
         self.created_at = 0.0
         self.started_at = 0.0  # of the run, or of its latest resume
@@ -426,6 +428,27 @@ class State:
         if self.steps[task.step].opened:  # else it counts when its step is opened again
             self.undecided[task.id] = task
 
+    def _results_taken(self, event: events.ResultsTaken, at: float) -> None:
+        self.taken_from = event.run
+        self.spending.forget()
+        self.uncommitted.clear()
+        self.parked.clear()
+        self.limits.clear()
+        self.waits.clear()
+        self.failing_fast.clear()
+        self.stopping_frames.clear()
+        for task in self.tasks.values():
+            for attempt in task.attempts:
+                attempt.taken = True
+        for name in event.steps:
+            step = self.root.steps[name]
+            if step.status == "success" and not step.reason:
+                step.reason = f"taken over from run {event.run}"
+        for name in event.partly:
+            self._reopen_one(self.root.steps[name], at)
+        self.failed = {name: None for name in self.failed if self.steps[name].status == "failed"}
+        self._recount()
+
     def _place_committed(self, event: events.PlaceCommitted, at: float) -> None:
         self.uncommitted.clear()
         for task_id in event.tasks:
@@ -447,6 +470,14 @@ class State:
 
     def _run_waiting(self, event: events.RunWaiting, at: float) -> None:
         self.status, self.reason = "waiting", event.reason
+
+    def _turn_awaited(self, event: events.TurnAwaited, at: float) -> None:
+        self.status = "waiting"
+        self.reason = f"waits for its turn in group `{event.group}`: run {event.ahead[0]} is at work"
+
+    def _turn_came(self, event: events.TurnCame, at: float) -> None:
+        self.started_at = at  # the time of the run does not count while it waits
+        self.status, self.reason = "running", ""
 
     def _run_resumed(self, event: events.RunResumed, at: float) -> None:
         self.started_at = at
@@ -627,14 +658,17 @@ class State:
         if frame.deadline is not None:
             self.timed_frames[frame.id] = frame
         again = {name for name, step in frame.steps.items() if step.plan.phase == "finally" or not step.ended or step.went_wrong}
-        again |= {name for name in frame.plan.downstream(again) if frame.steps[name].status == "skipped"}
+        skipped = {name for name, step in frame.steps.items() if step.status == "skipped" and step.reason != NOT_CHOSEN}
+        again |= frame.plan.downstream(again) & skipped
         for name in again:
-            step = frame.steps[name]
-            step.reason, step.error, step.ended_at = "", "", None
-            if step.plan.inner is not None and step.opened and step.plan.phase != "finally":
-                self._reopen_tasks(step, at)
-            else:
-                self._reopen_step(step)
+            self._reopen_one(frame.steps[name], at)
+
+    def _reopen_one(self, step: StepState, at: float) -> None:
+        step.reason, step.error, step.ended_at = "", "", None
+        if step.plan.inner is not None and step.opened and step.plan.phase != "finally":
+            self._reopen_tasks(step, at)
+        else:
+            self._reopen_step(step)
 
     def _reopen_step(self, step: StepState) -> None:
         step.status, step.opened = "pending", False
@@ -810,10 +844,13 @@ _HANDLERS: dict[type[events.Event], Callable[[State, Any, float], None]] = {
     events.EndReached: State._end_reached,
     events.DecisionNeeded: State._decision_needed,
     events.Decided: State._decided,
+    events.ResultsTaken: State._results_taken,
     events.PlaceCommitted: State._place_committed,
     events.PlaceClosed: State._place_closed,
     events.RunStopping: State._run_stopping,
     events.RunWaiting: State._run_waiting,
+    events.TurnAwaited: State._turn_awaited,
+    events.TurnCame: State._turn_came,
     events.RunResumed: State._run_resumed,
     events.RunFinished: State._run_finished,
     events.Notified: State._notified,

@@ -29,17 +29,20 @@ UPSTREAM_FAILED = "upstream failed"
 # Of a need that `join: any` with `fail_fast` gives up, because another has ended well.
 NOT_NEEDED = "not needed any more"
 PART_NOT_NEEDED = "what this is part of is not needed any more"
-_ON_PURPOSE = frozenset({SKIPPED_BY_WHEN, SKIPPED_BY_PERSON, NOT_NEEDED})
+# Of all steps but the one that `run --only` names.
+NOT_CHOSEN = "not chosen by `--only`"
+_ON_PURPOSE = frozenset({NOT_CHOSEN, SKIPPED_BY_WHEN, SKIPPED_BY_PERSON, NOT_NEEDED})
 
 
 @dataclass(slots=True)
 class Attempt:
-    """One try at a task. `finished` is None while it runs."""
+    """One try at a task. `finished` is None while it runs. `taken`: another run has made it."""
 
     started: events.AttemptStarted
     started_at: float
     finished: events.AttemptFinished | None = None
     ended_at: float | None = None
+    taken: bool = False
 
 
 @dataclass(slots=True, eq=False)

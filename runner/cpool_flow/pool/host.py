@@ -15,7 +15,6 @@ from math import inf
 from pathlib import Path
 
 from cpool_flow import __version__, events, inputs, run_folder
-from cpool_flow.coordinator import last_commit
 from cpool_flow.engine import Engine, Follow
 from cpool_flow.executor.context import RunContext, find_shell
 from cpool_flow.executor.local import LocalSlots
@@ -25,14 +24,16 @@ from cpool_flow.history import fold
 from cpool_flow.inputs import Inputs
 from cpool_flow.journal import Journal, Lock
 from cpool_flow.lost import note_lost
+from cpool_flow.model import MOST_SLOTS
 from cpool_flow.other_runs import OtherRuns
 from cpool_flow.pool.function_agent import AgentFunction, FunctionSlots
 from cpool_flow.pool.made import Made
 from cpool_flow.process import Processes
 from cpool_flow.run_folder import RunFolder
-from cpool_flow.run_place import choose_isolation, open_place, our_git, plan_place, worktree_root
+from cpool_flow.run_place import choose_isolation, last_commit, open_place, our_git, plan_place, worktree_root
 from cpool_flow.run_values import RunValues, fixed_values
 from cpool_flow.secrets import Masker, check_secrets, present_secrets
+from cpool_flow.shared_slots import SharedSlots
 from cpool_flow.state import State
 
 
@@ -131,7 +132,8 @@ class Host:
         self.processes = resources.enter_context(Processes(mark, str(self.folder.path), shared=True))
         day_usd = self.inputs.pool.file.budgets.day if self.wanted.store is not None else None
         money = OtherRuns(self.folder, day_usd, "")
-        self.engine = Engine(state, journal, self.folder, self._follow, time.time, money, time.time(), patience_seconds=inf)
+        slots = SharedSlots(self.folder.path / "slots", MOST_SLOTS)
+        self.engine = Engine(state, journal, self.folder, self._follow, time.time, money, time.time(), slots=slots, patience_seconds=inf)
 
     async def work(self) -> None:
         """Until the pool is closed and all of its work has ended. Raises OperationFailed where nobody can go on (the disk is full)."""

@@ -383,8 +383,8 @@ class Pool:
         if made.inputs.pool.file.budgets.day is not None and self._store is None:
             raise InvalidInput("the project has a budget for each day: give the pool a `store`, so that others see what it spends")
         run_id = self._run_id or f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{os.urandom(3).hex()}"
-        run_folder.check_run_id(run_id)
         store = Path(self._store).resolve() if self._store is not None else None
+        run_folder.check_run_id(store or project, run_id)
         return Wanted(made, project, store, run_id, self._tags, dict(os.environ), function)
 
     def _opened(self) -> Host:
