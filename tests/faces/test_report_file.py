@@ -48,8 +48,8 @@ def test_without_a_file_the_report_is_markdown_on_stdout(failed_run: Session) ->
     assert (ended.code, ended.err) == (0, "")
     for part in (
         "## checks\n\n❌ **failed** · run `r1`",
-        "step &#96;each&#96; failed",
-        "* argument word: &#60;b&#62;&#124;&#96;x&#96;",
+        "step \\`each\\` failed",
+        "* argument word: \\<b\\>\\|\\`x\\`",
         "| `list` | ✅ success | 1 |",
         "| `each` | ❌ failed 2/3 | 3 |",
         "| `each[1]` | ❌ failed | 1 |",
