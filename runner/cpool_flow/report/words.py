@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -65,6 +65,15 @@ def all_attempts(task: Document) -> Iterable[Document]:
     for steps in (*task.get("earlier_rounds", ()), task.get("steps", ())):
         for step in steps:
             yield from all_attempts(step)
+
+
+def questions(tasks: Iterable[Document], around: str = "") -> Iterator[tuple[str, str]]:
+    """What persons are asked and have not answered, with the path of the step or item that asks."""
+    for task in tasks:
+        path = task["name"] if "item" in task else f"{around}{task['name']}"
+        if task["status"] == "waiting" and task.get("question"):
+            yield path, task["question"]
+        yield from questions([*task["items"], *task.get("steps", ())], f"{path}/")
 
 
 def money(document: Document, tasks: Iterable[Document] | None = None) -> str:
