@@ -15,6 +15,7 @@ ONE = 'version: 1\nisolation: none\nsteps:\n  - run: ["true"]\n'
 TEN = "version: 1\nisolation: none\nargs: {who: {type: string, default: you}}\nsteps:\n" + "".join(
     f'  - name: s{number}\n    run: echo "{{{{ args.who }}}}" {number}\n' for number in range(10)
 )
+COMPLETING = ("_CPOOL_FLOW_COMPLETE=bash_complete", "COMP_WORDS=cpool-flow re", "COMP_CWORD=1")
 FAN_OUT = 'version: 1\nisolation: none\nslots: 2\nargs: {n: {type: array}}\nsteps:\n  - name: a\n    foreach: args.n\n    max_items: 100000\n    run: ["true"]\n'
 
 
@@ -22,9 +23,11 @@ def start_rows() -> None:
     with Folder() as folder:
         folder.file("one.yaml", ONE)
         folder.file("ten.yaml", TEN)
-        version, help_, validate, run, bare = best(
+        version, help_, script, word, validate, run, bare = best(
             lambda: seconds((*FLOW, "--version"), folder.path),
             lambda: seconds((*FLOW, "--help"), folder.path),
+            lambda: seconds((*FLOW, "completion", "bash"), folder.path),
+            lambda: seconds(("env", *COMPLETING, *FLOW), folder.path),
             lambda: seconds((*FLOW, "validate", "ten.yaml"), folder.path),
             lambda: folder.run("one.yaml"),
             lambda: seconds((sys.executable, "-c", "pass"), folder.path),
@@ -32,6 +35,8 @@ def start_rows() -> None:
         )
     row("P4 --version, s", version, bare, 6)
     row("P4 --help, s", help_, bare, 6)
+    row("P4 completion bash, s", script, bare, 6)
+    row("P4 a command completed, s", word, bare, 6)
     row("P4 validate of 10 steps, s", validate, bare, 20)
     row("P4 run of one step, s", run, bare, 22)
 

@@ -20,23 +20,24 @@ from cpool_flow import events, faults, project_pool, traces
 from cpool_flow.engine import Engine, Follow
 from cpool_flow.errors import InvalidInput
 from cpool_flow.executor.context import RunContext, declared_values, find_shell
-from cpool_flow.executor.cost import cost_in_log
 from cpool_flow.executor.local import LocalSlots
-from cpool_flow.executor.logs import clear_spools, salvage
 from cpool_flow.executor.recorder import Recorder
 from cpool_flow.guardian import sweep
 from cpool_flow.history import fold
 from cpool_flow.inputs import Inputs, hidden_values
 from cpool_flow.journal import Journal, Lock, Recorded
+from cpool_flow.lost import note_lost
 from cpool_flow.notify import Notifier, due
 from cpool_flow.other_runs import OtherRuns
 from cpool_flow.process import Processes
 from cpool_flow.run_folder import RunFolder
-from cpool_flow.run_place import RunPlace, open_place, our_git
+from cpool_flow.run_place import RunPlace, last_commit, open_place, our_git
 from cpool_flow.run_values import RunValues, fixed_values
 from cpool_flow.secrets import Masker, check_secrets
 from cpool_flow.setup import set_up
+from cpool_flow.shared_slots import shared_slots
 from cpool_flow.state import State
+from cpool_flow.waiting_room import turn_of, wait
 from cpool_flow.workspace import PlainPlace
 
 # What a person says of a task, by its id.
@@ -94,7 +95,7 @@ class _Coordinator:
         self._wishes = wishes
         self._since = since
         self._masker = Masker(hidden_values(inputs, secret_values, environment))
-        self._git = our_git({name: value for name, value in environment.items() if name not in secret_values})
+        self._git = our_git(environment, secret_values)
 
     async def work(self) -> State:
         journal = Journal.open(self._folder.path)
@@ -131,6 +132,7 @@ class _Coordinator:
                 time.time,
                 self._money(state),
                 self._since,
+                slots=shared_slots(self._folder, state.created.slots if state.created is not None else 1, self._environment),
                 patience_seconds=self._wishes.patience_seconds,
                 limit_patience_seconds=self._wishes.limit_patience_seconds,
                 auto_approve=self._wishes.auto_approve,
@@ -146,6 +148,29 @@ class _Coordinator:
     async def _drive(self, engine: Engine, processes: Processes, mark: str) -> None:
         if not self._wishes.starting:
             self._take_over(engine, mark)
+        with turn_of(self._folder, engine.state) as turn:
+            if turn is not None and not await wait(turn, engine, self._folder, cancels=self._cancels_others):
+                self._give_up(engine)
+            await self._drive_in_turn(engine, processes)
+
+    @property
+    def _cancels_others(self) -> bool:
+        concurrency = self._inputs.workflow.concurrency
+        return concurrency is not None and concurrency.cancel
+
+    def _give_up(self, engine: Engine) -> None:
+        """It is to end while others are ahead: at once, for also `finally` would run in the turn of another."""
+        stopping = engine.state.stopping
+        if stopping is None or stopping.cause == "end":
+            raise AssertionError("BUG: nobody has asked a waiting run to end")
+        if not stopping.at_once:
+            engine.stop(stopping.cause, stopping.reason)
+        if self._wishes.starting and engine.state.place is not None:  # its place was never made
+            directory = engine.state.place.directory if engine.state.place.place is None else None
+            engine.note(events.PlaceClosed(directory=directory))
+        engine.flush()
+
+    async def _drive_in_turn(self, engine: Engine, processes: Processes) -> None:
         left_open = engine.state.place_closed is None
         place = await self._place(engine) if left_open else RunPlace(PlainPlace(Path(self._inputs.directory)), self._masker)
         context = self._context(place, processes, engine.state)
@@ -168,23 +193,7 @@ class _Coordinator:
     def _take_over(self, engine: Engine, mark: str) -> None:
         """What another coordinator has left: its running attempts are lost, what had failed is open again."""
         state = engine.state
-        for task in list(state.running.values()):
-            started = task.attempts[-1].started
-            number = started.number
-            salvage(self._folder.logs / started.log, started.slot)
-            engine.note(
-                events.AttemptFinished(
-                    task.id,
-                    number,
-                    "lost",
-                    error=_LOST,
-                    reason=_LOST,
-                    interrupted=True,
-                    cost_at_least_usd=self._seen_cost(started),
-                    nested_usd=engine.money.settle(task.id, started.slot),
-                )
-            )
-        clear_spools(self._folder.logs)
+        note_lost(engine, self._folder, self._inputs.pool.file)
         reopen = not self._wishes.cancel and (state.status in ("failed", "cancelled") or state.stopping is not None)
         engine.note(events.RunResumed(reopen, mark, self._wishes.budget_usd))
         for task_id, choice in self._wishes.decisions.items():
@@ -204,19 +213,13 @@ class _Coordinator:
             pool = self._inputs.pool.file
         return OtherRuns(self._folder, pool.budgets.day, state.created.parent if state.created else "")
 
-    def _seen_cost(self, started: events.AttemptStarted) -> float | None:
-        """What an agent's attempt that was lost with its coordinator had spent, as far as its log tells."""
-        if started.agent is None:
-            return None
-        return cost_in_log(self._folder.logs / started.log, started.agent, started.model, self._inputs.pool.file)
-
     async def _place(self, engine: Engine) -> RunPlace:
         state = engine.state
         if state.place is None:
             raise AssertionError("BUG: a run is created together with its place")
         faults.point("before-place")
         private = self._folder.path / "place"
-        place = await open_place(self._git, state.place, private, _last_commit(state), first=self._wishes.starting, masker=self._masker)
+        place = await open_place(self._git, state.place, private, last_commit(state), first=self._wishes.starting, masker=self._masker)
         faults.point("after-place")
         for sentence in place.notes:
             engine.note(events.Noted(sentence))
@@ -233,6 +236,7 @@ class _Coordinator:
             environment=self._environment,
             secrets=self._secrets,
             default_shell=find_shell(self._environment),
+            shared=state.shared,
             grace_seconds=self._wishes.grace_seconds,
             recorder=Recorder(Path(self._inputs.record), place.place, self._masker) if self._inputs.record else None,
         )
@@ -243,6 +247,8 @@ class _Coordinator:
         """Outputs, then the place, then the end of the run: the last event says that nothing is left to do."""
         status = engine.state.outcome()
         outputs, complaint = values.outputs()
+        if engine.state.created is not None and engine.state.created.only:
+            complaint = ""  # what other steps would have left is not there
         if complaint and status == "success":
             status = "failed"
         if engine.state.place_closed is None:
@@ -272,14 +278,6 @@ class _Coordinator:
 
 
 _LOST = "the coordinator died while it ran"
-
-
-def _last_commit(state: State) -> str | None:
-    """The newest commit of the run that the journal knows."""
-    if state.place_closed and state.place_closed.commit:
-        return state.place_closed.commit
-    commits = [(task.attempts[-1].ended_at or 0.0, task.commit) for task in state.tasks.values() if task.commit and task.attempts]
-    return max(commits)[1] if commits else None
 
 
 def _reason(state: State, status: str, complaint: str) -> str:

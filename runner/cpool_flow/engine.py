@@ -21,6 +21,7 @@ from cpool_flow.executor import Assignment, Executor, Tokens
 from cpool_flow.journal import Journal, Recorded
 from cpool_flow.model import Session
 from cpool_flow.run_folder import RunFolder
+from cpool_flow.shared_slots import Held
 from cpool_flow.state import State
 from cpool_flow.tasks import Task, seen
 
@@ -64,6 +65,16 @@ class Values(Protocol):
         """The item of a task, or of the nearest group around it; None where there is none."""
 
 
+class Slots(Protocol):
+    """The slots of the run, of which other runs may have taken some."""
+
+    def take(self, task: str, preferred: int) -> Held | None:
+        """A slot for a task, of this number if it is free; None where all are busy."""
+
+    def give_back(self, task: str) -> None:
+        """The task needs it no more."""
+
+
 class Money(Protocol):
     """What other runs have to do with our money."""
 
@@ -94,11 +105,12 @@ class Engine:
         money: Money,
         since: float = 0.0,
         *,
+        slots: Slots,
         patience_seconds: float = 0.0,
         limit_patience_seconds: float = inf,
         auto_approve: bool = False,
     ) -> None:
-        """`since`: a cancel that was asked for before is not meant for us. `patience_seconds`: how long to stay when only a person can
+        """`since`: a cancel that was asked for before is not meant for us. `slots`: those that other runs may have taken. `patience_seconds`: how long to stay when only a person can
         go on, `limit_patience_seconds`: when only the end of a usage limit can. `auto_approve`: every question is answered with yes.
         `money`: knows what other runs that share ours have spent."""
         self.state = state
@@ -107,6 +119,8 @@ class Engine:
         self._follow = follow
         self._clock = clock
         self._since = since
+        self._slots = slots
+        self._held: dict[str, Held] = {}
         self._batch: list[tuple[events.Event, float]] = []
         self._results: list[events.AttemptFinished | Exception] = []
         self._woken = asyncio.Event()
@@ -126,6 +140,11 @@ class Engine:
         now = self._clock()
         self.state.apply(event, now)
         self._batch.append((event, now))
+
+    def tell(self, event: events.Event) -> None:
+        """Take in a fact that comes from outside, and look at once what follows from it."""
+        self.note(event)
+        self._woken.set()
 
     def flush(self) -> None:
         """Make the noted facts durable. Raises OperationFailed where the disk refuses: the run can then be resumed."""
@@ -219,6 +238,7 @@ class Engine:
                 raise result
             faults.point("before-result")
             self._committed = False
+            self._slots.give_back(result.task)
             self.note(self._with_nested(self._as_stopped(result)))
 
     def _as_stopped(self, result: events.AttemptFinished) -> events.AttemptFinished:
@@ -269,10 +289,14 @@ class Engine:
         return await place.tree() if self.state.steps[self.state.tasks[task].step].plan.step.repeat is not None else None
 
     async def _act(self, actions: Iterable[policy.Action], place: Place, values: Values, executor: Executor) -> None:
-        starts = [action for action in actions if isinstance(action, policy.Start)]
+        starts = [action for action in actions if isinstance(action, policy.Start) and self._takes_slot(action)]
         tree = await place.tree() if self._wants_tree(starts, place) else None
         with self.money.alone() if any(start.budget_usd for start in starts) else nullcontext():
-            starts = self._affordable(starts)
+            afforded = self._affordable(starts)
+            for start in starts:
+                if start not in afforded:
+                    self._slots.give_back(start.task)
+            starts = afforded
             for start in starts:
                 self.note(self._started(start, tree))
             self.flush()
@@ -310,6 +334,23 @@ class Engine:
         if not starts:
             return False
         return place.versioned or any(policy.is_exclusive(self.state, self.state.tasks[start.task], start.kind) for start in starts)
+
+    def _takes_slot(self, start: policy.Start) -> bool:
+        """Whether nothing is in the way of a start. A slot that another run has taken is asked for again at the next turn."""
+        self._held.pop(start.task, None)
+        if start.slot is None:
+            return True
+        held = self._slots.take(start.task, self._slot_number(start.slot))
+        if held is not None:
+            self._held[start.task] = held
+        return held is not None
+
+    def _slot_number(self, name: str) -> int:
+        names = self.state.created.slot_names if self.state.created is not None else ()
+        if name in names:
+            return names.index(name) + 1
+        last = name.rpartition("-")[2]
+        return int(last) if last.isdecimal() else self.state.slot_order.index(name) + 1  # one that a pool was given later
 
     def _started(self, start: policy.Start, tree: str | None) -> events.AttemptStarted:
         task = self.state.tasks[start.task]
@@ -369,6 +410,7 @@ class Engine:
             resume=self._resumed(task) if start.kind == "normal" else None,
             item=values.item(task.id),
             tree=tree,
+            held=self._held.get(task.id),
             agent=start.agent,
             budget_usd=start.budget_usd,
             tokens_before=self._tokens_before(task) if start.kind == "normal" else Tokens(),

@@ -38,7 +38,8 @@ class Event:
 class RunCreated(Event):
     """`budget_usd`: the most that the run may spend. `parent`: the folder of the run inside of which it was started. `slots` is how many
     there are, `slot_names` what they are called: empty is `slot-1`, `slot-2` … `trusted`: the commit from which the workflow and what
-    agents are told was read, where that is not the checkout."""
+    agents are told was read, where that is not the checkout. `rerun_of`: the run that it repeats; `only`: the one step that was chosen;
+    `group`: of which one run at a time is at work."""
 
     run_id: str
     name: str
@@ -52,6 +53,9 @@ class RunCreated(Event):
     tags: tuple[str, ...] = ()
     version: str = ""
     secrets: tuple[str, ...] = ()
+    rerun_of: str = ""
+    only: str = ""
+    group: str = ""
     trusted: str = ""
     slot_names: tuple[str, ...] = ()
     budget_usd: float | None = None
@@ -73,6 +77,51 @@ class PlaceOpened(Event):
 @dataclass(frozen=True, slots=True)
 class SetupFinished(Event):
     error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PoolOpened(Event):
+    """The run is a pool: steps may be added from now on, and it does not end before `PoolClosed`."""
+
+
+@dataclass(frozen=True, slots=True)
+class PoolClosed(Event):
+    """No step is added any more: the run ends with those that it has."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepAdded(Event):
+    """A pool was given work: a `step` (as a workflow file would hold it) that needs no other. `literal`: no text of it is a template.
+    `copies`: the workflow files that it brings along, by their key among the inputs. `tags`: words of whoever gave it."""
+
+    name: str
+    step: JsonValue
+    literal: bool = False
+    copies: JsonValue = None
+    tags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StepCancelled(Event):
+    """A person, or a program, wants no more of a step: what runs of it is stopped, and nothing of it starts."""
+
+    step: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class SlotsChanged(Event):
+    """The slots of a pool from now on, by name. One that is missing and works goes when it has done so."""
+
+    slot_names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ContextChanged(Event):
+    """What agents that start from now on are told by this name; None: nothing any more."""
+
+    key: str
+    content: JsonValue = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +166,7 @@ class AttemptFinished(Event):
     `cost_usd` is None where it is unknown: `cost_at_least_usd` is then what is known of it, where anything is. `nested_usd`: what
     runs have spent that were started inside of it.
     Tokens are None where unknown; `cached_tokens` are those of the input that came from a cache, and count among it.
-    `fault`: what the agent's process did, where that may be the slot's and not the task's."""
+    `fault`: what the agent's process did, where that may be the slot's and not the task's. `denied`: the tools that the agent was refused."""
 
     task: str
     number: int
@@ -146,6 +195,7 @@ class AttemptFinished(Event):
     cost_at_least_usd: float | None = None
     nested_usd: float | None = None
     fault: Fault = ""
+    denied: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,6 +308,16 @@ class Decided(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class ResultsTaken(Event):
+    """All that is recorded before this was done by another run. Its `steps` are not done again; of those named in `partly` what
+    has not succeeded is."""
+
+    run: str
+    steps: tuple[str, ...] = ()
+    partly: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class PlaceCommitted(Event):
     commit: str
     tasks: tuple[str, ...]
@@ -298,6 +358,19 @@ class RunResumed(Event):
     reopen: bool = False
     mark: str = ""
     budget_usd: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TurnAwaited(Event):
+    """Other runs of the concurrency group are `ahead`, the first of them at work."""
+
+    group: str
+    ahead: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TurnCame(Event):
+    """Nobody is ahead any more: the run begins, or goes on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -362,7 +435,7 @@ def from_json(kind: str, data: dict[str, JsonValue]) -> Event:
 
 
 _STORED = frozenset({"items", "output", "value", "variables", "outputs", "arguments", "question"})
-_TUPLES = frozenset({"tags", "artifacts", "tasks", "changed_files", "secrets"})
+_TUPLES = frozenset({"tags", "slot_names", "denied", "artifacts", "tasks", "changed_files", "secrets", "steps", "partly", "ahead"})
 _CONVERTED = {kind: tuple(name for name, _ in names if name in _STORED | _TUPLES) for kind, names in _FIELDS.items()}
 
 

@@ -81,6 +81,10 @@ def _rule(event: events.Event, subject: Subject) -> str | None:
             return _opened(event, step.plan.step)
         case events.StepClosed() if event.step == step.id:
             return _closed(event, step)
+        case events.ResultsTaken() if step.frame.owner is None and step.plan.name in event.steps:
+            return f"all of this was done by run {event.run}, and is taken over"
+        case events.ResultsTaken() if step.frame.owner is None and step.plan.name in event.partly:
+            return f"all of this was done by run {event.run}: what has succeeded is taken over"
         case events.RunStopping():
             return f"the run was being stopped: {event.reason}" if not event.frame else None
         case events.RunResumed() if event.reopen:

@@ -27,6 +27,15 @@ POINTS = (
     "before-finish",
     "after-finish",
 )
+# Those of the commands on a run's branch.
+POINTS_OF_BRANCH = (
+    "before-hand-over",
+    "after-hand-over",
+    "before-tidy",
+    "after-place-tidied",
+    "after-branch-tidied",
+    "after-folder-set-aside",
+)
 
 _name, _, _count = os.environ.get("CPOOL_FAULT", "").partition(":")
 _left = int(_count or 1) if _name else 0

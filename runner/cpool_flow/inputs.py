@@ -98,7 +98,7 @@ class PoolCopy:
 class Inputs:
     """`copies`: the workflow files by key; the run's own has the key "". `slots`: how many the command line wants; None is "as the files
     say". `record`: the folder in which the run is recorded; `recording`: the copy of one that the command line names. Times are seconds,
-    money is US dollars."""
+    money is US dollars. `grows`: they are those of a pool, whose steps come as it goes on."""
 
     copies: Mapping[str, WorkflowCopy]
     args: Mapping[str, Any]
@@ -112,6 +112,7 @@ class Inputs:
     pool: PoolCopy = field(default_factory=PoolCopy)
     budget_usd: float | None = None
     allow_unpriced: bool = False
+    grows: bool = False
 
     @property
     def main(self) -> WorkflowCopy:
@@ -129,7 +130,32 @@ class Inputs:
 
     @cached_property
     def plan(self) -> plan.Plan:
-        return plan.build(self.workflow, agent=self.agent, find=self._child, skills=self._skills, pool=self.slot_pool)
+        built = plan.build(self.workflow, agent=self.agent, find=self._child, skills=self._skills, pool=self.slot_pool)
+        return built.growing(self._grown) if self.grows else built
+
+    def _grown(self, name: str, step: Mapping[str, Any], copies: Mapping[str, Any] | None, literal: bool) -> PlannedStep:
+        """The plan of a step that a pool was given, with the workflow files that it brings along."""
+        assert isinstance(self.copies, dict), "BUG: these inputs do not grow"
+        assert isinstance(self.main.workflows, dict), "BUG: these inputs do not grow"
+        for key, copy in (copies or {}).items():
+            self.copies[key] = WorkflowCopy(**copy)
+            self.main.workflows[key] = key
+        if not literal or "prompt" not in step:
+            return self._planned(name, step, literal)
+        # Tasks that differ in their prompt alone are planned once.
+        kind = json.dumps({**step, "prompt": ""})
+        alike = self._alike.get(kind)
+        if alike is None:
+            alike = self._alike[kind] = self._planned(name, step, literal)
+        return alike.renamed(name, step["prompt"])
+
+    def _planned(self, name: str, step: Mapping[str, Any], literal: bool) -> PlannedStep:
+        builder = plan.StepBuilder(self.agent, self._child, self._skills, self.slot_pool)
+        return plan.added_step(model.Step.model_validate({**step, "name": name}), self.workflow, builder, literal=literal)
+
+    @cached_property
+    def _alike(self) -> dict[str, PlannedStep]:
+        return {}
 
     @cached_property
     def slot_pool(self) -> SlotPool:

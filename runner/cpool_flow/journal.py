@@ -76,6 +76,13 @@ class Journal:
         return journal
 
     @classmethod
+    def in_memory(cls) -> Journal:
+        """A journal that is gone with the process: for what nobody wants to go on with."""
+        journal = cls(Path(":memory:"), sqlite3.connect(":memory:"))
+        journal._connection.executescript(_TABLES)
+        return journal
+
+    @classmethod
     def open(cls, directory: Path) -> Journal:
         """The journal of a run that exists. Raises InvalidInput where it is missing, damaged or of a newer version."""
         path = directory / FILE

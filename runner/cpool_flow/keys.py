@@ -27,6 +27,7 @@ _IN: dict[type[BaseModel], str] = {
     model.Retry: "in `retry`",
     model.Expect: "in `expect`",
     model.Repeat: "in `repeat`",
+    model.Concurrency: "in `concurrency`",
     model.Session: "in `session`",
     model.OutputVariable: "in a variable of `output_vars`",
     pool_file.PoolFile: f"in `{pool_file.NAME}`",

@@ -38,7 +38,7 @@ AGENTS = ("claude", "codex", "gemini", "opencode", "command", "scripted", "repla
 
 # What `format.md` names and this version does not do yet. Refused by name, never ignored.
 LATER_KEYS: dict[str, frozenset[str]] = {
-    "workflow": frozenset({"concurrency"}),
+    "workflow": frozenset(),
     "step": frozenset({"merge", "setup", "isolation"}),
 }
 
@@ -396,6 +396,13 @@ Argument = Annotated[
 ]
 
 
+class Concurrency(Model):
+    """The group of a run."""
+
+    group: NonEmpty = Field(description="Name of the group; a template of arguments.")
+    cancel: bool = Field(False, description="A new run cancels the one before it; else it waits its turn (default).")
+
+
 class Workflow(Model):
     """A workflow file."""
 
@@ -421,6 +428,7 @@ class Workflow(Model):
     include_changes: bool = Field(False, description="Take uncommitted changes of the checkout along (default false).")
     setup: Maybe[Commands] = Field(None, description="Commands run once in a fresh place.")
     keep: Literal["branch", "worktree", "none"] = Field("branch", description="What stays of the run's place (default `branch`).")
+    concurrency: Maybe[Concurrency] = Field(None, description="One run of a group at a time in a project.")
     steps: FilledListOf[Step] = Field(description="The steps, a chain unless `needs` says otherwise.")
     finally_: ListOf[Step] = Field((), alias="finally", description="Steps run at the end whatever happened.")
     outputs: dict[Variable, Value] = Field({}, description="Values printed at the end and kept with the run.")

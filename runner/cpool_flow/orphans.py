@@ -37,6 +37,7 @@ class Orphans:
     first seen."""
 
     def __init__(self) -> None:
+        self.shared = False  # this process has children of others too: only what can be told to be a task's is taken for one
         self.waited: set[int] = set()  # children whose exit status somebody is waiting for
         self._tasks: dict[int, Task] = {}
         self._suspects: dict[int, set[Task]] = {}
@@ -86,9 +87,12 @@ class Orphans:
             if process is None or process.session == self._session:
                 continue  # no task can come back to our own session: it is someone else's child
             if process.zombie:
-                self._reap(pid)
+                if not self.shared or pid in self._suspects:
+                    self._reap(pid)
             elif pid not in self._suspects:
-                self._suspects[pid] = self._suspected(process)
+                suspected = self._suspected(process)
+                if suspected or not self.shared:
+                    self._suspects[pid] = suspected
         if self._suspects:
             for pid in self._suspects.keys() - strangers:
                 del self._suspects[pid]
@@ -139,6 +143,8 @@ class Orphans:
             task = next((task for task in self._tasks.values() if held & task.outputs()), None)
         if task is not None:
             return {task}
+        if self.shared:
+            return set()
         return {task for task in self._tasks.values() if not task.idle} or set(self._tasks.values())
 
     def _read_children(self) -> set[int]:

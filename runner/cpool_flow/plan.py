@@ -6,8 +6,8 @@ Knows order and rules; not what has happened (`state.py`), nor what to do next (
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal
 
 from cpool_flow import model, template
 from cpool_flow.permissions import agents_of, cap_of, may_write
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 Join = Literal["success", "done", "any"]
 Phase = Literal["main", "finally"]
+# Plans a step that is added: its name, what it is, the workflow files that it brings along, whether its texts are literal.
+Grow = Callable[[str, Mapping[str, Any], Mapping[str, Any] | None, bool], "PlannedStep"]
 Path = tuple[str | int, ...]
 # The sub-workflow that a step of the file `source` names, and the key of its own file. The run's own file is "".
 FindChild = Callable[[str, str], tuple[str, model.Workflow]]
@@ -30,7 +32,7 @@ AGENT_RETRIED = frozenset({"overloaded", "lost"})
 @dataclass(frozen=True, slots=True)
 class PlannedStep:
     """A step with its place in the graph. Times are seconds. `source`: the file that it stands in, `path`: where in it. `inner`: the steps that it
-    holds, of a group or a sub-workflow; a loop over a single step holds that step. `slots`: the names of those that it may take, None
+    holds, of a group or a sub-workflow; a loop over a single step holds that step. `literal`: none of its texts is a template. `slots`: the names of those that it may take, None
     where any will do."""
 
     name: str
@@ -56,6 +58,11 @@ class PlannedStep:
     max_budget_usd: float | None
     max_parallel: int | None
     max_items: int
+    literal: bool = False
+
+    def renamed(self, name: str, prompt: str) -> PlannedStep:
+        """The same for another prompt."""
+        return replace(self, name=name, step=self.step.model_copy(update={"name": name, "prompt": prompt}))
 
     @property
     def fans_out(self) -> bool:
@@ -70,6 +77,12 @@ class PlannedStep:
     def is_plain(self) -> bool:
         """Whether its one task can be made without asking for any value."""
         return not self.step.fans_out and self.step.when is None
+
+    def everything(self) -> Iterator[PlannedStep]:
+        """The step, and all inside of it."""
+        yield self
+        if self.inner is not None:
+            yield from self.inner.everything()
 
     @property
     def takes_slot(self) -> bool:
@@ -92,6 +105,25 @@ class Plan:
     dependents: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     has_slotless: bool = False
     has_agents: bool = False
+    grow: Grow | None = None
+
+    def growing(self, grow: Grow) -> Plan:
+        """The same without its steps, to which others are added while the run goes on: the plan of a pool."""
+        return replace(self, steps={}, dependents={}, has_slotless=False, has_agents=False, grow=grow)
+
+    def with_step(self, step: PlannedStep) -> Plan:
+        """A growing plan with one step more, that needs no other. What it was made from is used up."""
+        assert isinstance(self.steps, dict), "BUG: this plan does not grow"
+        self.steps[step.name] = step
+        slotless = not step.takes_slot or (step.inner is not None and step.inner.has_slotless)
+        if (slotless and not self.has_slotless) or (step.has_agents and not self.has_agents):
+            return replace(self, has_slotless=self.has_slotless or slotless, has_agents=self.has_agents or step.has_agents)
+        return self
+
+    def without_step(self, name: str) -> None:
+        """Take a step out of a growing plan."""
+        assert isinstance(self.steps, dict), "BUG: this plan does not grow"
+        del self.steps[name]
 
     def __getitem__(self, name: str) -> PlannedStep:
         return self.steps[name]
@@ -105,9 +137,7 @@ class Plan:
     def everything(self) -> Iterator[PlannedStep]:
         """All steps, with those inside of others."""
         for step in self:
-            yield step
-            if step.inner is not None:
-                yield from step.inner.everything()
+            yield from step.everything()
 
     def downstream(self, names: Iterable[str]) -> set[str]:
         """All steps that come after any of `names`, those not among them."""
@@ -143,7 +173,12 @@ def build(
 ) -> Plan:
     """The plan of a workflow that `validate` has passed. `agent` stands in for every agent that the files name; `find` gives
     the sub-workflows, `skills` the settings of the skills that a file uses, `pool` those of the project and of the slots."""
-    return _Builder(agent, find or _no_children, skills, pool or slot_pool(slots=workflow.slots)).whole("", workflow)
+    return StepBuilder(agent, find or _no_children, skills, pool or slot_pool(slots=workflow.slots)).whole("", workflow)
+
+
+def added_step(step: model.Step, workflow: model.Workflow, builder: StepBuilder, *, literal: bool) -> PlannedStep:
+    """The plan of a step that a pool was given. `literal`: none of its texts is a template."""
+    return replace(builder.planned("", workflow, step, ("steps", 0), 0, None), literal=literal)
 
 
 def step_name(step: model.Step, position: int) -> str:
@@ -156,7 +191,9 @@ def _no_children(source: str, named: str) -> tuple[str, model.Workflow]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Builder:
+class StepBuilder:
+    """Plans steps in the pool of a run."""
+
     agent: str | None
     find: FindChild
     skills: Callable[[str], Skills]
@@ -172,7 +209,7 @@ class _Builder:
     ) -> Iterator[PlannedStep]:
         before: str | None = None
         for index, step in enumerate(steps):
-            yield self._planned(source, workflow, step, (*path, index), index + offset, before)
+            yield self.planned(source, workflow, step, (*path, index), index + offset, before)
             before = step_name(step, index + offset)
 
     def _inner(self, source: str, workflow: model.Workflow, step: model.Step, name: str, path: Path) -> Plan | None:
@@ -181,10 +218,10 @@ class _Builder:
             return _joined(workflow, source, list(self._level(source, workflow, step.steps, (*path, "steps"))), is_workflow=False)
         if step.repeat is not None:
             once = step.model_copy(update=dict.fromkeys(_OF_THE_LOOP) | {"name": name})
-            return _joined(workflow, source, [self._planned(source, workflow, once, path, 0, None, phase="main")], is_workflow=False)
+            return _joined(workflow, source, [self.planned(source, workflow, once, path, 0, None, phase="main")], is_workflow=False)
         return self.whole(*self.find(source, step.workflow)) if step.workflow is not None else None
 
-    def _planned(
+    def planned(
         self,
         source: str,
         workflow: model.Workflow,

@@ -199,9 +199,9 @@ def _beginnings(state: State, now: float) -> Iterator[Action]:
     if state.place is None or state.setup is None:
         return
     slots = state.created.slots if state.created else 0
-    for _, name in state.ready_steps:
+    for _, name in state.ready_holders:
         step = state.steps[name]
-        if step.plan.executes or halted(state, step) is not None:
+        if halted(state, step) is not None:
             continue
         room = len(step.ready) if step.plan.max_parallel is None else step.plan.max_parallel - step.running
         if step.plan.inner is not None and step.plan.fans_out:
@@ -229,6 +229,8 @@ def halted(state: State, step: StepState, *, running: bool = False) -> str | Non
             return None
         if step.id in state.unneeded:
             return NOT_NEEDED if step is innermost else PART_NOT_NEEDED
+        if step.id in state.cancelled:
+            return state.cancelled[step.id]
         if frame.stopping is not None and not (running and frame.stopping.cause == "budget"):
             return frame.stopping.reason
         if owner is None:
@@ -243,7 +245,7 @@ def _halting(state: State) -> Iterator[StepState]:
     frames = list(state.stopping_frames.values())
     for name in state.failing_fast:
         frames += _open_frames(state.steps[name])
-    unneeded = [state.steps[name] for name in state.unneeded]
+    unneeded = [state.steps[name] for name in (*state.unneeded, *state.cancelled)]
     frames += [frame for step in unneeded for frame in _open_frames(step)]
     yield from dict.fromkeys([*(step for frame in frames for step in state.inside(frame)), *unneeded])
 
@@ -398,7 +400,7 @@ def _failed(plan: PlannedStep, task: Task, finished: events.AttemptFinished) -> 
 
 
 def _stops(state: State) -> Iterator[Stop]:
-    if not (state.stopping_frames or state.failing_fast or state.unneeded):
+    if not (state.stopping_frames or state.failing_fast or state.unneeded or state.cancelled):
         return
     for task in state.running.values():
         reason = halted(state, state.steps[task.step], running=True) or (ANOTHER_FAILED if task.step in state.failing_fast else None)
@@ -427,7 +429,7 @@ def _starts(state: State, purse: Purse) -> Iterator[Start | _Broke]:
         step = state.steps[name]
         if not free.any and not state.plan.has_slotless:
             return
-        if not step.plan.executes or ((state.stopping_frames or state.unneeded) and halted(state, step) is not None):
+        if not step.plan.executes or ((state.stopping_frames or state.unneeded or state.cancelled) and halted(state, step) is not None):
             continue
         for task, agent in _startable(state, step):
             needs_slot = step.plan.takes_slot or task.next_kind == "recovery"

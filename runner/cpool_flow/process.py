@@ -270,9 +270,11 @@ class Processes:
 
     `mark` names this coordinator (run id and random text, without `,`; a new one for each) and is in CPOOL_MARK of every process.
     `folder` is the run's: an orphan that writes its output there is found also where it has hidden its environment.
+    `shared`: this operating system process is not ours alone, other parts of it start processes too and wait for them.
     """
 
-    def __init__(self, mark: str, folder: str = "") -> None:
+    def __init__(self, mark: str, folder: str = "", *, shared: bool = False) -> None:
+        _orphans.shared = shared
         outer = os.environ.get(MARK)
         self._prefix = f"{outer},{mark}." if outer else f"{mark}."
         self._guardian = Guardian(mark, os.path.realpath(folder) if folder else "", _launch_guardian)

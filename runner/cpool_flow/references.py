@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 from cpool_flow import model, template
 from cpool_flow.findings import Findings
 from cpool_flow.nodes import Path
-from cpool_flow.order import Order, Placed
+from cpool_flow.order import Level, Order, Placed
 from cpool_flow.visible import Declared, Here
 
 if TYPE_CHECKING:
     Parsed = template.Template | template.Expression | template.ShellTemplate
 Parse = Callable[[str], "Parsed"]
+Found = tuple[Path, "template.Reference", Placed]
 
 # Texts of the agent's settings that are read before any template has a value.
 _NO_TEMPLATES = ("agent", "script", "recording")
@@ -32,8 +33,27 @@ def check_references(workflow: model.Workflow, order: Order, findings: Findings,
     return frozenset(workflow.args) if reader.uses_all_arguments else frozenset(reader.arguments)
 
 
+def references_in(workflow: model.Workflow, steps: Iterable[Placed], findings: Findings) -> list[Found]:
+    """The references in the texts of some steps of a valid workflow: where each stands, what it says, and the step that it stands in."""
+    found: list[Found] = []
+    reader = _Reader(workflow, Order(Level()), findings, {}, found)
+    for placed in steps:
+        reader.read_step(placed)
+    return found
+
+
 class _Reader:
-    def __init__(self, workflow: model.Workflow, order: Order, findings: Findings, outputs_of: Mapping[str, Iterable[str]]) -> None:
+    """`found`: references are only collected there, and not checked."""
+
+    def __init__(
+        self,
+        workflow: model.Workflow,
+        order: Order,
+        findings: Findings,
+        outputs_of: Mapping[str, Iterable[str]],
+        found: list[Found] | None = None,
+    ) -> None:
+        self._found = found
         self._declared = Declared(workflow, order, outputs_of)
         self._env = frozenset(workflow.env)
         self._findings = findings
@@ -49,6 +69,8 @@ class _Reader:
         self._values(("context",), workflow.context, Here("`context`", self._env, context=False))
         self._config(("config",), workflow.config, Here("`config` of the workflow", self._env))
         self._commands(("setup",), workflow.setup, Here("`setup`", self._env))
+        if workflow.concurrency is not None:
+            self._text(("concurrency", "group"), workflow.concurrency.group, Here("`concurrency`", self._env))
         self._values(("outputs",), workflow.outputs, Here("`outputs`", self._env, all_steps=True))
 
     def read_step(self, placed: Placed) -> None:
@@ -147,6 +169,10 @@ class _Reader:
             self._findings.error_in(path, wrong.offset or 0, 1, wrong.message)
 
     def _check(self, path: Path, reference: template.Reference, here: Here) -> None:
+        if self._found is not None:
+            if here.step is not None:
+                self._found.append((path, reference, here.step))
+            return
         names = reference.path
         if names[0] == "args":
             self.arguments.update(names[1:2])

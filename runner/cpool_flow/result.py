@@ -63,6 +63,7 @@ class Result:
             "error": self._error(),
             "error_kind": self._error_kind(),
             "limits": [{"agent": agent, "resumes_at": iso_time(until)} for agent, until in state.parked.items() if not state.finished],
+            **({"rerun_of": created.rerun_of} if created and created.rerun_of else {}),
             "steps": [self._step(step) for step in state.root.steps.values()],
         } | self._quarantined()
 
@@ -241,11 +242,12 @@ def _seconds(start: float, end: float | None) -> float | None:
 
 
 def _cost(attempts: Iterable[Attempt]) -> JsonObject:
-    """US dollars of the attempts together: what they have cost, null where one of them is unknown; and what is known of that."""
+    """US dollars of the attempts together: what they have cost, null where one of them is unknown; and what is known of that. What
+    another run has paid for costs nothing here."""
     known, complete = 0.0, True
     for attempt in attempts:
         finished = attempt.finished
-        if finished is not None:
+        if finished is not None and not attempt.taken:
             known += _known_cost(finished) or 0.0
             complete = complete and (finished.cost_usd is not None or attempt.started.agent is None)
     return {"cost_usd": known if complete else None, "cost_at_least_usd": known}

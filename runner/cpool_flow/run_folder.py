@@ -252,7 +252,7 @@ def runs_directory(project: Path) -> Path:
 
 def create(project: Path, run_id: str) -> RunFolder:
     """A new folder for a run, with the `.gitignore` that hides `.cpool`. Raises InvalidInput: taken, bad name, read-only."""
-    check_run_id(run_id)
+    check_run_id(project, run_id)
     runs = runs_directory(project)
     try:
         runs.mkdir(parents=True, exist_ok=True)
@@ -265,13 +265,17 @@ def create(project: Path, run_id: str) -> RunFolder:
         folder.logs.mkdir()
         return folder
     except FileExistsError:
-        raise InvalidInput(f"there is already a run with the id `{run_id}`", help="leave out --run-id, or choose another") from None
+        raise _taken(run_id) from None
     except OSError as error:
         raise InvalidInput(f"cannot keep runs in `{runs}`: {error.strerror}", help="choose another folder with --project DIR") from error
 
 
-def check_run_id(run_id: str) -> None:
-    """Raises InvalidInput unless `run_id` can name a folder and the last part of a git branch, and means nothing else."""
+def _taken(run_id: str) -> InvalidInput:
+    return InvalidInput(f"there is already a run with the id `{run_id}`", help="leave out --run-id, or choose another")
+
+
+def check_run_id(project: Path, run_id: str) -> None:
+    """Raises InvalidInput unless `run_id` is new, can name a folder and the last part of a git branch, and means nothing else."""
     if run_id == "last":
         raise InvalidInput("`last` cannot be a run id: it means the latest run")
     bad = not RUN_ID.fullmatch(run_id) or ".." in run_id or run_id.endswith((".", ".lock"))
@@ -280,6 +284,8 @@ def check_run_id(run_id: str) -> None:
             f"`{run_id[:80]}` cannot be a run id",
             help="letters, digits, `.`, `_` and `-`, at most 64, first a letter or digit, not ending in `.` or `.lock`",
         )
+    if (runs_directory(project) / run_id).exists():
+        raise _taken(run_id)
 
 
 def find(project: Path, reference: str) -> RunFolder:

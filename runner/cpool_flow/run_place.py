@@ -8,9 +8,9 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cpool_flow import events, model
@@ -20,6 +20,7 @@ from cpool_flow.plan import Plan
 from cpool_flow.pool_file import NAME as POOL_NAME
 from cpool_flow.process import Command, Completed, run_to_end
 from cpool_flow.secrets import Masker
+from cpool_flow.state import State
 from cpool_flow.trusted import Trusted
 from cpool_flow.workspace import (
     Keep,
@@ -36,10 +37,12 @@ from cpool_flow.workspace import (
 )
 
 GIT_TIMEOUT_SECONDS = 600.0
+# In the run's folder: later steps may define others, which are not ours to start.
+FILTERS = "filters"
 
 
-def our_git(environment: Mapping[str, str]) -> Git:
-    """git as we call it: by `process.py`, in a thread, so that the loop goes on."""
+def our_git(environment: Mapping[str, str], hidden: Iterable[str] = ()) -> Git:
+    """git as we call it: by `process.py`, in a thread, so that the loop goes on. It gets no variable of the names in `hidden`."""
 
     async def run(argv: Sequence[str], directory: str, environment: Mapping[str, str], stdin: bytes | None = None) -> Completed:
         if shutil.which(argv[0], path=environment.get("PATH", os.defpath)) is None:
@@ -47,7 +50,8 @@ def our_git(environment: Mapping[str, str]) -> Git:
         command = Command(tuple(argv), directory, environment, stdin)
         return await asyncio.to_thread(run_to_end, command, timeout_seconds=GIT_TIMEOUT_SECONDS)
 
-    return safe_git(run, environment)
+    kept = dict.fromkeys(environment.keys() - set(hidden))
+    return safe_git(run, {name: environment[name] for name in kept})
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +171,34 @@ async def plan_place(
     return events.PlaceOpened(place, branch=record.branch, base=record.base, place=record.to_json(), note=note)
 
 
+async def plan_again(
+    git: Git,
+    repository: Repository,
+    old: WorktreeRecord,
+    run_id: str,
+    name: str,
+    root: Root,
+    *,
+    start: str,
+    tree: str,
+    trusted: str,
+) -> WorktreeRecord:
+    """A worktree for a run that repeats another: at the same base, with a branch that begins at `start` with the files of `tree`.
+    `trusted`: the folder that will hold the trusted files of the old run. Raises InvalidInput."""
+    record = await plan_worktree(
+        git,
+        repository,
+        run_id=run_id,
+        workflow=name,
+        root=root.folder,
+        root_setting=root.setting,
+        base=old.base,
+        trusted=trusted,
+        include_text=old.include_file.read_bytes() if old.trusted else None,
+    )
+    return replace(record, target=old.target, start=start, tree=tree)
+
+
 async def open_place(
     git: Git, opened: events.PlaceOpened, private: Path, last_commit: str | None, *, first: bool, masker: Masker
 ) -> RunPlace:
@@ -177,7 +209,39 @@ async def open_place(
             private.mkdir(exist_ok=True)
             return RunPlace(await open_plain(git, directory, await survey(git, directory), private), masker)
         record = WorktreeRecord.from_json(opened.place)
-        return RunPlace(await (open_worktree(git, record) if first else reattach_worktree(git, record, last_commit)), masker)
+        known = known_filters(private)
+        place = await (open_worktree(git, record) if first else reattach_worktree(git, record, last_commit, known))
+        if known is None:
+            _keep_filters(private, place.filters)
+        return RunPlace(place, masker)
+
+
+def last_commit(state: State) -> str | None:
+    """The newest commit of the run that the journal knows."""
+    if state.place_closed and state.place_closed.commit:
+        return state.place_closed.commit
+    commits = [(task.attempts[-1].ended_at or 0.0, task.commit) for task in state.tasks.values() if task.commit and task.attempts]
+    return max(commits)[1] if commits else None
+
+
+def worktree_of(state: State) -> WorktreeRecord | None:
+    """What is known of the run's worktree; None where it worked in place."""
+    return WorktreeRecord.from_json(state.place.place) if state.place is not None and state.place.place is not None else None
+
+
+def known_filters(private: Path) -> str | None:
+    """The filters of git that were defined when the run began; None where its place was never made."""
+    try:
+        return (private / FILTERS).read_bytes().decode("utf-8", "surrogateescape")
+    except FileNotFoundError:
+        return None
+
+
+def _keep_filters(private: Path, filters: str) -> None:
+    private.mkdir(exist_ok=True)
+    unfinished = private / f"{FILTERS}.new"
+    unfinished.write_bytes(filters.encode("utf-8", "surrogateescape"))
+    unfinished.replace(private / FILTERS)
 
 
 @contextmanager

@@ -106,6 +106,10 @@ class RunValues:
         error = before.error if before and before.error_kind else _last_error(task.attempts[:-1])
         return self._scope.of_task(task, number, error)
 
+    def forget(self, step_id: str) -> None:
+        """Let go of what was kept of a step, and of all in it."""
+        self._scope.forget(step_id)
+
     def item(self, task_id: str) -> object:
         """The item of a task, or of the nearest group around it; None where there is none."""
         return self._scope.item(self._state.tasks[task_id])
@@ -133,7 +137,9 @@ class RunValues:
         if step.inner is None or not step.inner.is_workflow:
             return None
         flow = step.inner.workflow
-        given = self._context.values(step.step.with_ or {}, self._scope.of_task(task))
+        given = step.step.with_ or {}
+        if not step.literal:
+            given = self._context.values(given, self._scope.of_task(task))
         completed, complaints = arguments.complete(flow.args, {name: unwrap(value) for name, value in given.items()})
         if complaints:
             raise InvalidValue(("with", complaints[0][0]), [problem for _, problem in complaints])

@@ -6,6 +6,7 @@ Pure: the text of an output above 64 kB is fetched by a function that is handed 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -73,6 +74,13 @@ class Scope:
                 names["iteration"] = frame.number - owner.counted_from
         self._frames[frame.id] = (frame, names)
         return names
+
+    def forget(self, step_id: str) -> None:
+        """Let go of what was kept of a step, and of all in it."""
+        kept: dict[str, Any]
+        for kept in (self._kept, self._items, self._frames):
+            for name in [name for name in kept if re.split(r"[/\[#]", name, maxsplit=1)[0] == step_id]:
+                del kept[name]
 
     def item(self, task: Task) -> Any:
         """The item of a task, or of the nearest group around it; None where there is none."""

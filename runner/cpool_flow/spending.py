@@ -60,6 +60,12 @@ class Spending:
         """Begin anew with nothing spent."""
         self.spent_usd = self.known_usd = 0.0
 
+    def forget(self) -> None:
+        """All of it so far was paid for by another run."""
+        self.renew()
+        self.complete = True
+        self.by_day.clear()
+
     def _settle(self, finished: events.AttemptFinished, at: float) -> None:
         started = self.running.pop(finished.task)
         known = finished.cost_usd if finished.cost_usd is not None else finished.cost_at_least_usd or 0.0

@@ -9,7 +9,7 @@ import asyncio
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import product
@@ -21,12 +21,13 @@ from cpool_flow.arguments import read_arguments
 from cpool_flow.disclosed import Disclosed
 from cpool_flow.document import load
 from cpool_flow.errors import InvalidInput, OperationFailed, Problem, did_you_mean, listed
-from cpool_flow.executor.context import NoValue, declared_values
-from cpool_flow.inputs import Inputs
+from cpool_flow.executor.context import NoValue, concurrency_group, declared_values
+from cpool_flow.inputs import Inputs, WorkflowCopy
 from cpool_flow.journal import Journal
 from cpool_flow.json_value import BadJson, JsonValue, read_json
 from cpool_flow.keys import shown_name
 from cpool_flow.lookup import Lookup, Searched, check_file
+from cpool_flow.only import check_only, leave_out
 from cpool_flow.owned import Owned
 from cpool_flow.run_folder import RunFolder
 from cpool_flow.run_place import Isolation, Root, choose_isolation, our_git, plan_place, worktree_root
@@ -57,6 +58,9 @@ class Options:
     isolation: str | None = None
     run_id: str | None = None
     tags: tuple[str, ...] = ()
+    only: str | None = None
+    # The project that keeps the run, where it is another one.
+    home: Path | None = None
     # Whether the project was given by hand, and the folders in which names are looked up in another one.
     project_named: bool = False
     places_of: Callable[[Path], Searched] | None = None
@@ -86,6 +90,8 @@ class Prepared:
     run_id: str
     tags: tuple[str, ...] = ()
     warnings: tuple[Problem, ...] = ()
+    only: str | None = None
+    group: str = ""
     trusted: Trusted | None = None
     sources: Mapping[str, str] = field(default_factory=dict)
 
@@ -124,7 +130,7 @@ def _prepare(
     *,
     starting: bool,
 ) -> Prepared:
-    runs = project
+    runs = options.home or project
     if trusted is not None:
         project = trusted.project(project, Path.cwd(), named=options.project_named)
         places = trusted.places(options.places_of(project) if options.places_of is not None else places)
@@ -138,8 +144,8 @@ def _prepare(
     declared = tuple(dict.fromkeys(name for copy in owned.copies.values() for name in copy.workflow.secrets))
     secret_values = present_secrets(declared, environment)
     values = _arguments(flow, options, secret_values)
-    run_id = options.run_id or _new_id()
-    run_folder.check_run_id(run_id)
+    run_id = options.run_id or new_id()
+    run_folder.check_run_id(runs, run_id)
     given = Inputs(
         copies=owned.copies,
         args=values,
@@ -160,16 +166,22 @@ def _prepare(
     copies = owned.files
     if options.recording:
         copies[_RECORDING] = recording.read(Path(options.recording)).to_bytes()
-    missing = [*_missing_secrets(given.secrets, environment), *_missing_agents(taken, options, project, places, environment)]
+
+    def find_file(copy: WorkflowCopy, named: str, pooled: bool) -> Path:
+        return project_pool.file_beside(project, named) if pooled else Lookup(Path(copy.file), project, places).path(named)
+
+    left_out = check_only(options.only, checked) if options.only is not None else ()
+    missing = [*missing_secrets(given.secrets, environment)]
+    missing += missing_agents(taken, find_file, environment, recording=options.recording, done=left_out)
     if missing and starting:
         raise InvalidInput(missing)
     public = {name: value for name, value in environment.items() if name not in secret_values}
     folder = run_folder.RunFolder(run_folder.runs_directory(runs) / run_id)
-    beside = project if trusted is None else Path(trusted.original(str(project)))
+    beside = runs if trusted is None else Path(trusted.original(str(project)))
     root = worktree_root(public, options.worktrees or taken.pool.file.worktrees, beside)
     isolation, place = asyncio.run(_place(taken, options, run_id, public, root, folder, trusted))
     _check_expect(checked, taken, isolation)
-    _check_declared(checked, taken, place, folder)
+    group = _declared_group(checked, taken, place, folder)
     copies = {name: disclosed.script(content, name) for name, content in copies.items()}
     warnings = [*checked.warnings, *disclosed.warnings, *(replace(problem, warning=True) for problem in missing)]
     warnings += _open_tokens(taken, environment)
@@ -179,7 +191,9 @@ def _prepare(
         message = f"the recording will hold no change of a file: {taken.directory} is in no git repository"
         warnings.append(Problem(message, warning=True, help="run `git init`"))
     tags = disclosed.tags(options.tags)
-    ready = Prepared(replace(taken, isolation=isolation.kind), copies, isolation, place, run_id, tags, tuple(warnings), trusted)
+    ready = Prepared(
+        replace(taken, isolation=isolation.kind), copies, isolation, place, run_id, tags, tuple(warnings), options.only, group, trusted
+    )
     return ready if trusted is None else _as_known(ready, trusted)
 
 
@@ -251,11 +265,17 @@ def _check_expect(checked: Checked, taken: Inputs, isolation: Isolation) -> None
         raise InvalidInput(problems)
 
 
-def _check_declared(checked: Checked, taken: Inputs, place: events.PlaceOpened, folder: RunFolder) -> None:
-    """`env` and `context` must come to values before anything starts. Raises InvalidInput."""
+def _declared_group(checked: Checked, taken: Inputs, place: events.PlaceOpened, folder: RunFolder) -> str:
+    """The concurrency group, empty without one. It, `env` and `context` must come to values before anything starts. Raises
+    InvalidInput."""
     run = {"id": folder.run_id, "dir": str(folder.path), "branch": place.branch, "base": place.base, "workflow": taken.main.name}
+    scope: dict[str, object] = {"args": wrap(dict(taken.args)), "run": Record(run)}
+    concurrency = taken.workflow.concurrency
     try:
-        declared_values(taken.workflow, {"args": wrap(dict(taken.args)), "run": Record(run)}, _Trial())
+        env, context = declared_values(taken.workflow, scope, _Trial())
+        if concurrency is None:
+            return ""
+        return concurrency_group(concurrency, {**scope, "env": Record(dict(env)), "context": wrap(dict(context))}, _Trial())
     except NoValue as error:
         raise InvalidInput(Problem(str(error), checked.document.location(error.path))) from None
 
@@ -280,14 +300,11 @@ def create(prepared: Prepared, project: Path, environment: Mapping[str, str]) ->
     inputs.save(folder, prepared.inputs, prepared.copies)
     if prepared.trusted is not None:
         _save_trusted(folder, prepared.trusted)
-    around = other_runs.run_around(environment)
-    journal = Journal.create(folder.path)
-    try:
-        now = time.time()
-        journal.append([(_created(folder, prepared, str(around or "")), now), (prepared.place, now)])
-    finally:
-        journal.close()
-    other_runs.register(folder, environment)
+    first = created(folder, prepared.inputs, prepared.tags, environment, only=prepared.only or "", group=prepared.group)
+    if prepared.trusted is not None:
+        first = replace(first, trusted=prepared.trusted.commit)
+    left_out = leave_out(prepared.inputs.plan, prepared.only) if prepared.only is not None else []
+    begin_journal(folder, [first, prepared.place, *left_out], environment)
     faults.point("after-create")
     return folder
 
@@ -308,8 +325,30 @@ def _begin_recording(prepared: Prepared, folder: Path) -> None:
     recording.begin(folder, {**head, "args": dict(taken.args)})
 
 
-def _created(folder: RunFolder, prepared: Prepared, parent: str) -> events.RunCreated:
-    taken = prepared.inputs
+def begin_journal(folder: RunFolder, facts: Sequence[events.Event | tuple[events.Event, float]], environment: Mapping[str, str]) -> None:
+    """From now on it is a run; one that it may be inside of hears of it. A fact without a time is of now. Raises OperationFailed."""
+    journal = Journal.create(folder.path)
+    try:
+        now = time.time()
+        journal.append([fact if isinstance(fact, tuple) else (fact, now) for fact in facts])
+    finally:
+        journal.close()
+    other_runs.register(folder, environment)
+
+
+def created(
+    folder: RunFolder,
+    taken: Inputs,
+    tags: tuple[str, ...],
+    environment: Mapping[str, str],
+    *,
+    rerun_of: str = "",
+    only: str = "",
+    group: str = "",
+) -> events.RunCreated:
+    """The first fact of a run. `rerun_of`: the run that it repeats; `only`: the step that was chosen; `group`: of which one run at a
+    time is at work."""
+    around = other_runs.run_around(environment)
     return events.RunCreated(
         run_id=folder.run_id,
         name=run_folder.short_name(folder.run_id),
@@ -321,17 +360,19 @@ def _created(folder: RunFolder, prepared: Prepared, parent: str) -> events.RunCr
         slot_names=tuple(slot.name for slot in taken.slot_pool.slots),
         isolation=taken.isolation,
         timeout_seconds=taken.timeout_seconds,
-        tags=prepared.tags,
+        tags=tags,
         version=__version__,
         secrets=taken.secrets,
-        trusted=prepared.trusted.commit if prepared.trusted is not None else "",
         budget_usd=taken.budget_usd,
         allow_unpriced=taken.allow_unpriced,
-        parent=parent,
+        rerun_of=rerun_of,
+        only=only,
+        group=group,
+        parent=str(around or ""),
     )
 
 
-def _new_id() -> str:
+def new_id() -> str:
     """Sortable by time, and random enough that two runs of one second differ."""
     return f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{os.urandom(3).hex()}"
 
@@ -374,7 +415,8 @@ def _arguments_file(source: bytes, name: str) -> JsonValue:
     return load(source, name).data
 
 
-def _missing_secrets(declared: Iterable[str], environment: Mapping[str, str]) -> Iterable[Problem]:
+def missing_secrets(declared: Iterable[str], environment: Mapping[str, str]) -> Iterable[Problem]:
+    """What is wrong with the secrets that the files declare."""
     try:
         check_secrets(declared, environment)
     except InvalidInput as error:
@@ -394,11 +436,19 @@ def _open_tokens(taken: Inputs, environment: Mapping[str, str]) -> list[Problem]
     ]
 
 
-def _missing_agents(taken: Inputs, options: Options, project: Path, places: Searched, environment: Mapping[str, str]) -> Iterable[Problem]:
-    """What stands in the way of the agents that steps ask for."""
+def missing_agents(
+    taken: Inputs,
+    find_file: Callable[[WorkflowCopy, str, bool], Path],
+    environment: Mapping[str, str],
+    *,
+    recording: str | None = None,
+    done: Container[str] = (),
+) -> Iterable[Problem]:
+    """What stands in the way of the agents that steps ask for, but for those steps that are `done`. `find_file`: the file that a
+    workflow, or `cpool.yaml` (true), names; `recording`: the one that stands in for every agent."""
     problems: list[Problem] = []
     seen = set()
-    for step in taken.plan.everything():
+    for step in (each for root in taken.plan if root.name not in done for each in root.everything()):
         if step.agent is None:
             continue
         copy = taken.copies[step.source]
@@ -412,11 +462,9 @@ def _missing_agents(taken: Inputs, options: Options, project: Path, places: Sear
             for name in ("script", "recording"):
                 named = getattr(config, name)
                 if named is not None:
-                    beside = project_pool.file_beside(project, named) if name in pooled else None
-                    path = beside or Lookup(Path(copy.file), project, places).path(named)
-                    config = config.model_copy(update={name: str(path)})
-            if options.recording:
-                config = config.model_copy(update={"recording": options.recording})
+                    config = config.model_copy(update={name: str(find_file(copy, named, name in pooled))})
+            if recording:
+                config = config.model_copy(update={"recording": recording})
             try:
                 taken.adapter(agent).check(config, environment)
             except InvalidInput as error:

@@ -11,7 +11,7 @@ import heapq
 from bisect import bisect_left, insort
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from cpool_flow import events
@@ -21,6 +21,7 @@ from cpool_flow.spending import Spending
 from cpool_flow.supervision import Health
 from cpool_flow.tasks import (
     ENDED,
+    NOT_CHOSEN,
     NOT_NEEDED,
     Attempt,
     Frame,
@@ -57,6 +58,7 @@ class State:
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self.created: events.RunCreated | None = None
+        self.taken_from = ""  # the run whose results stand first in the journal
         self.mark = ""  # of the latest coordinator's processes
         self.created_at = 0.0
         self.started_at = 0.0  # of the run, or of its latest resume
@@ -98,6 +100,9 @@ class State:
         # Steps whose needs are met and which are not opened, and those where an item failed under `fail_fast`.
         self.due: dict[str, None] = {}
         self.failing_fast: dict[str, None] = {}
+        # Steps of which nobody wants any more, and why. What agents of a pool are told.
+        self.cancelled: dict[str, str] = {}
+        self.shared: dict[str, Any] = {}
         # Needs that a step with `join: any` and `fail_fast` has given up.
         self.unneeded: dict[str, None] = {}
         self.failed: dict[str, None] = {}
@@ -105,7 +110,9 @@ class State:
         self.stopping_frames: dict[str, Frame] = {}
         self.timed_frames: dict[str, Frame] = {}
         self.waits: list[tuple[float, str]] = []
+        # Steps with tasks that could go on, in order; and those of them that execute nothing themselves.
         self.ready_steps: list[tuple[Order, str]] = []
+        self.ready_holders: list[tuple[Order, str]] = []
         self._order = 0
         self._recount()
 
@@ -122,6 +129,24 @@ class State:
                 self._set_status(task, "ready")
         for agent in [agent for agent, until in self.parked.items() if until <= now]:
             del self.parked[agent]
+
+    def forget(self, name: str) -> None:
+        """Let go of a step of a pool that has ended, and of all in it: nobody depends on it. It is no event: the journal still has it.
+        Nothing happens where what it left has yet to be committed."""
+        step = self.steps[name]
+        inside = list(_everything_in(step))
+        tasks = [task.id for each in inside for task in each.tasks]
+        versioned = self.place is not None and self.place.branch is not None
+        if not step.ended or (versioned and any(task in self.uncommitted for task in tasks)):
+            return
+        for task in tasks:
+            self.uncommitted.pop(task, None)
+            del self.tasks[task]
+        for each in inside:
+            del self.steps[each.id]
+            self.failed.pop(each.id, None)
+        del self.root.steps[name]
+        self.plan.without_step(name)
 
     @property
     def stopping(self) -> Stopping | None:
@@ -190,12 +215,47 @@ class State:
     def _run_created(self, event: events.RunCreated, at: float) -> None:
         self.created = event
         self.spending.apply(event, at)
-        self.slot_order = _slot_order(event, self.plan)
+        self._set_slots(_slot_order(event, self.plan))
         self.slot_groups = tuple(dict.fromkeys([self.slot_order, *(step.slots for step in self.plan.everything() if step.slots)]))
-        self._slot_ranks = {name: rank for rank, name in enumerate(self.slot_order)}
-        self.free_slots = list(range(len(self.slot_order)))
         self.mark = event.mark
         self.created_at = self.started_at = at
+
+    def _pool_opened(self, event: events.PoolOpened, at: float) -> None:
+        self.root.open = True
+
+    def _pool_closed(self, event: events.PoolClosed, at: float) -> None:
+        self.root.open = False
+
+    def _step_added(self, event: events.StepAdded, at: float) -> None:
+        assert self.plan.grow is not None, "BUG: a step was added to what is no pool"
+        planned = self.plan.grow(event.name, event.step, event.copies, event.literal)
+        self.plan = self.root.plan = self.plan.with_step(planned)
+        step = self.steps[event.name] = self.root.steps[event.name] = StepState(event.name, planned, self.root)
+        self.root.open_steps["main"] += 1
+        if planned.slots and planned.slots not in self.slot_groups:
+            self.slot_groups = (*self.slot_groups, planned.slots)
+        self._note_due(step)
+
+    def _step_cancelled(self, event: events.StepCancelled, at: float) -> None:
+        if not self.steps[event.step].ended:
+            self.cancelled[event.step] = event.reason
+
+    def _slots_changed(self, event: events.SlotsChanged, at: float) -> None:
+        assert self.created is not None
+        self.created = replace(self.created, slots=len(event.slot_names), slot_names=event.slot_names)
+        old = self.slot_order
+        self._set_slots(tuple(sorted(event.slot_names, key=lambda name: not name.startswith(UNNAMED))))
+        self.slot_groups = tuple(self.slot_order if group == old else group for group in self.slot_groups)
+
+    def _context_changed(self, event: events.ContextChanged, at: float) -> None:
+        self.shared.pop(event.key, None)
+        if event.content is not None:
+            self.shared[event.key] = event.content
+
+    def _set_slots(self, names: tuple[str, ...]) -> None:
+        self.slot_order = names
+        self._slot_ranks = {name: rank for rank, name in enumerate(names)}
+        self.free_slots = [rank for rank, name in enumerate(names) if name not in self.slots]
 
     def _place_opened(self, event: events.PlaceOpened, at: float) -> None:
         kept = self.place_closed is not None and self.place_closed.directory is not None
@@ -368,6 +428,27 @@ class State:
         if self.steps[task.step].opened:  # else it counts when its step is opened again
             self.undecided[task.id] = task
 
+    def _results_taken(self, event: events.ResultsTaken, at: float) -> None:
+        self.taken_from = event.run
+        self.spending.forget()
+        self.uncommitted.clear()
+        self.parked.clear()
+        self.limits.clear()
+        self.waits.clear()
+        self.failing_fast.clear()
+        self.stopping_frames.clear()
+        for task in self.tasks.values():
+            for attempt in task.attempts:
+                attempt.taken = True
+        for name in event.steps:
+            step = self.root.steps[name]
+            if step.status == "success" and not step.reason:
+                step.reason = f"taken over from run {event.run}"
+        for name in event.partly:
+            self._reopen_one(self.root.steps[name], at)
+        self.failed = {name: None for name in self.failed if self.steps[name].status == "failed"}
+        self._recount()
+
     def _place_committed(self, event: events.PlaceCommitted, at: float) -> None:
         self.uncommitted.clear()
         for task_id in event.tasks:
@@ -390,8 +471,17 @@ class State:
     def _run_waiting(self, event: events.RunWaiting, at: float) -> None:
         self.status, self.reason = "waiting", event.reason
 
+    def _turn_awaited(self, event: events.TurnAwaited, at: float) -> None:
+        self.status = "waiting"
+        self.reason = f"waits for its turn in group `{event.group}`: run {event.ahead[0]} is at work"
+
+    def _turn_came(self, event: events.TurnCame, at: float) -> None:
+        self.started_at = at  # the time of the run does not count while it waits
+        self.status, self.reason = "running", ""
+
     def _run_resumed(self, event: events.RunResumed, at: float) -> None:
         self.started_at = at
+        self.root.open = False  # who adds steps to a pool opens it again
         self.mark = event.mark or self.mark
         self.status, self.reason, self.ended_at = "running", "", None
         self.spending.apply(event, at)
@@ -459,7 +549,17 @@ class State:
         if status == "ready":
             insort(step.ready, task.position, key=lambda position: -position)
             if len(step.ready) == 1:
-                insort(self.ready_steps, (step.order, step.id))
+                self._enter_ready(step)
+
+    def _enter_ready(self, step: StepState) -> None:
+        insort(self.ready_steps, (step.order, step.id))
+        if not step.plan.executes:
+            insort(self.ready_holders, (step.order, step.id))
+
+    def _leave_ready(self, step: StepState) -> None:
+        self.ready_steps.remove((step.order, step.id))
+        if not step.plan.executes:
+            self.ready_holders.remove((step.order, step.id))
 
     def _take_from_ready(self, step: StepState, position: int) -> None:
         if step.ready[-1] == position:
@@ -467,7 +567,7 @@ class State:
         else:
             step.ready.remove(position)
         if not step.ready:
-            self.ready_steps.remove((step.order, step.id))
+            self._leave_ready(step)
 
     def _forget(self, task: Task) -> None:
         self.undecided.pop(task.id, None)
@@ -510,6 +610,7 @@ class State:
         frame = step.frame
         self.due.pop(step.id, None)
         self.failing_fast.pop(step.id, None)
+        self.cancelled.pop(step.id, None)
         if step.id in self.unneeded:
             del self.unneeded[step.id]
             reason = NOT_NEEDED if status in ("cancelled", "skipped") else reason
@@ -557,14 +658,17 @@ class State:
         if frame.deadline is not None:
             self.timed_frames[frame.id] = frame
         again = {name for name, step in frame.steps.items() if step.plan.phase == "finally" or not step.ended or step.went_wrong}
-        again |= {name for name in frame.plan.downstream(again) if frame.steps[name].status == "skipped"}
+        skipped = {name for name, step in frame.steps.items() if step.status == "skipped" and step.reason != NOT_CHOSEN}
+        again |= frame.plan.downstream(again) & skipped
         for name in again:
-            step = frame.steps[name]
-            step.reason, step.error, step.ended_at = "", "", None
-            if step.plan.inner is not None and step.opened and step.plan.phase != "finally":
-                self._reopen_tasks(step, at)
-            else:
-                self._reopen_step(step)
+            self._reopen_one(frame.steps[name], at)
+
+    def _reopen_one(self, step: StepState, at: float) -> None:
+        step.reason, step.error, step.ended_at = "", "", None
+        if step.plan.inner is not None and step.opened and step.plan.phase != "finally":
+            self._reopen_tasks(step, at)
+        else:
+            self._reopen_step(step)
 
     def _reopen_step(self, step: StepState) -> None:
         step.status, step.opened = "pending", False
@@ -617,6 +721,7 @@ class State:
     def _recount(self) -> None:
         """All counters from the steps and tasks themselves."""
         self.ready_steps.clear()
+        self.ready_holders.clear()
         self.due.clear()
         frames = self._frames()
         for frame in frames.values():
@@ -638,13 +743,12 @@ class State:
         }
 
     def _count_tasks(self, step: StepState) -> None:
-        entry = (step.order, step.id)
-        if step.ready and entry in self.ready_steps:
-            self.ready_steps.remove(entry)
+        if step.ready and (step.order, step.id) in self.ready_steps:
+            self._leave_ready(step)
         step.counts = Counter(task.status for task in step.tasks)
         step.ready = [task.position for task in reversed(step.tasks) if task.status == "ready"]
         if step.ready:
-            insort(self.ready_steps, entry)
+            self._enter_ready(step)
 
     def _counters(self) -> tuple[object, ...]:
         per_step = {name: (step.unmet, step.running, dict(step.counts), tuple(step.ready)) for name, step in self.steps.items()}
@@ -653,12 +757,20 @@ class State:
             per_step,
             per_frame,
             list(self.ready_steps),
+            list(self.ready_holders),
             set(self.due),
             set(self.running),
             dict(self.slots),
             list(self.free_slots),
             set(self.rounds_due),
         )
+
+
+def _everything_in(step: StepState) -> Iterator[StepState]:
+    yield step
+    for task in step.tasks:
+        for inside in task.frame.steps.values() if task.frame is not None else ():
+            yield from _everything_in(inside)
 
 
 def _slot_order(created: events.RunCreated, plan: Plan) -> tuple[str, ...]:
@@ -709,6 +821,12 @@ def _all_ended(step: StepState) -> bool:
 
 _HANDLERS: dict[type[events.Event], Callable[[State, Any, float], None]] = {
     events.RunCreated: State._run_created,
+    events.PoolOpened: State._pool_opened,
+    events.PoolClosed: State._pool_closed,
+    events.StepAdded: State._step_added,
+    events.StepCancelled: State._step_cancelled,
+    events.SlotsChanged: State._slots_changed,
+    events.ContextChanged: State._context_changed,
     events.PlaceOpened: State._place_opened,
     events.SetupFinished: State._setup_finished,
     events.StepOpened: State._step_opened,
@@ -726,10 +844,13 @@ _HANDLERS: dict[type[events.Event], Callable[[State, Any, float], None]] = {
     events.EndReached: State._end_reached,
     events.DecisionNeeded: State._decision_needed,
     events.Decided: State._decided,
+    events.ResultsTaken: State._results_taken,
     events.PlaceCommitted: State._place_committed,
     events.PlaceClosed: State._place_closed,
     events.RunStopping: State._run_stopping,
     events.RunWaiting: State._run_waiting,
+    events.TurnAwaited: State._turn_awaited,
+    events.TurnCame: State._turn_came,
     events.RunResumed: State._run_resumed,
     events.RunFinished: State._run_finished,
     events.Notified: State._notified,

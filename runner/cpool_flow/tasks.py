@@ -29,17 +29,20 @@ UPSTREAM_FAILED = "upstream failed"
 # Of a need that `join: any` with `fail_fast` gives up, because another has ended well.
 NOT_NEEDED = "not needed any more"
 PART_NOT_NEEDED = "what this is part of is not needed any more"
-_ON_PURPOSE = frozenset({SKIPPED_BY_WHEN, SKIPPED_BY_PERSON, NOT_NEEDED})
+# Of all steps but the one that `run --only` names.
+NOT_CHOSEN = "not chosen by `--only`"
+_ON_PURPOSE = frozenset({NOT_CHOSEN, SKIPPED_BY_WHEN, SKIPPED_BY_PERSON, NOT_NEEDED})
 
 
 @dataclass(slots=True)
 class Attempt:
-    """One try at a task. `finished` is None while it runs."""
+    """One try at a task. `finished` is None while it runs. `taken`: another run has made it."""
 
     started: events.AttemptStarted
     started_at: float
     finished: events.AttemptFinished | None = None
     ended_at: float | None = None
+    taken: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -178,7 +181,7 @@ class Stopping:
 @dataclass(slots=True, eq=False)
 class Frame:
     """One walk through the steps of a plan. `id` is empty for the run itself; `number` counts the rounds of a loop from 1.
-    `spending` is that of a whole file: of the run, or of a sub-workflow."""
+    `spending` is that of a whole file: of the run, or of a sub-workflow. `open`: it is that of a pool, and more steps may come."""
 
     id: str
     plan: Plan
@@ -190,6 +193,7 @@ class Frame:
     steps: dict[str, StepState] = field(default_factory=dict)
     open_steps: dict[Phase, int] = field(default_factory=dict)
     stopping: Stopping | None = None
+    open: bool = False
     spending: Spending = field(default_factory=Spending)
 
     def __post_init__(self) -> None:
@@ -201,7 +205,7 @@ class Frame:
 
     @property
     def main_ended(self) -> bool:
-        return self.open_steps["main"] == 0
+        return self.open_steps["main"] == 0 and not self.open
 
     @property
     def may_be_stopped(self) -> bool:
@@ -210,7 +214,7 @@ class Frame:
 
     @property
     def all_ended(self) -> bool:
-        return self.open_steps["main"] == 0 and self.open_steps["finally"] == 0
+        return self.main_ended and self.open_steps["finally"] == 0
 
     @property
     def deadline(self) -> float | None:

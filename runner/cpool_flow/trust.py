@@ -34,12 +34,13 @@ class Trust:
 @dataclass(frozen=True, slots=True)
 class Event:
     """What an event means for trust. `trust`: None where nobody from outside has a say. `foreign`: who has written the head may not
-    write to the repository, while this job may. `own`: commits of the repository itself."""
+    write to the repository, while this job may. `own`: commits of the repository itself. `fork`: the head is in another repository."""
 
     name: str
     trust: Trust | None = None
     foreign: bool = False
     own: tuple[str, ...] = ()
+    fork: bool = False
 
 
 def read_event(name: str, payload: Mapping[str, Any], sha: str = "", base_ref: str = "") -> Event:
@@ -75,7 +76,8 @@ def _pull_request(name: str, payload: Mapping[str, Any], sha: str, base_ref: str
     merge = (sha, head_commit) if name == "pull_request" and _commit(sha) is not None and head_commit is not None else None
     trust = Trust(f"the base of the pull request ({name})", commit, refs, merge)
     own = tuple(each for each in (commit, _commit(sha) if name == "pull_request_target" else None) if each is not None)
-    return Event(name, trust, name in PRIVILEGED and not _same(head.get("repo"), base.get("repo") or payload.get("repository")), own)
+    fork = not _same(head.get("repo"), base.get("repo") or payload.get("repository"))
+    return Event(name, trust, name in PRIVILEGED and fork, own, fork)
 
 
 def _workflow_run(name: str, payload: Mapping[str, Any], sha: str) -> Event:
@@ -85,7 +87,7 @@ def _workflow_run(name: str, payload: Mapping[str, Any], sha: str) -> Event:
         return Event(name)
     commit = _commit(sha)
     trust = Trust(f"the default branch ({name})", commit) if commit is not None else None
-    return Event(name, trust, foreign=True, own=() if commit is None else (commit,))
+    return Event(name, trust, foreign=True, own=() if commit is None else (commit,), fork=True)
 
 
 def _same(one: object, other: object) -> bool:

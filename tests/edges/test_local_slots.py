@@ -25,7 +25,7 @@ def test_a_mistake_of_ours_is_handed_back_and_never_swallowed(tmp_path: Path) ->
     handed_back: list[AttemptFinished | Exception] = []
 
     async def attempt() -> None:
-        context: Any = SimpleNamespace(processes=None)  # nothing can be done with that
+        context: Any = SimpleNamespace(processes=None, grace_seconds=10.0)  # nothing can be done with that
         slots = LocalSlots(context)
         slots.start(assignment(tmp_path / "act.1.log"), handed_back.append)
         await slots.close()

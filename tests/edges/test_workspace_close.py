@@ -137,6 +137,17 @@ def test_a_repository_inside_with_commits_keeps_the_directory(scratch: Scratch) 
     assert close(place).directory is None
 
 
+def test_a_repository_inside_keeps_the_directory_also_when_its_files_were_committed_before(scratch: Scratch) -> None:
+    place = asyncio.run(scratch.open())
+    write(place.directory / "deep/inner", {"a": "1"})
+    git(place.directory / "deep/inner", "init", "-q")
+    git(place.directory / "deep/inner", "add", "-A")
+    asyncio.run(place.commit("step"))
+    closed = asyncio.run(place.close("none"))
+    assert closed.directory == place.directory
+    assert closed.notes == ("the directory stays: deep/inner is a git repository with commits of its own",)
+
+
 def test_another_worktree_inside_keeps_the_directory_also_where_git_ignores_it(scratch: Scratch) -> None:
     place = opened(scratch)
     git(place.directory, "worktree", "add", "-q", "-b", "inner", "build/inner")

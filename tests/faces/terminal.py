@@ -87,6 +87,11 @@ class Terminal:
         os.close(self._ours)
         return self.process.wait(60)
 
+    def close(self) -> int:
+        """Take the terminal away from the program; its exit code."""
+        os.close(self._ours)
+        return self.process.wait(60)
+
     def _set_size(self, columns: int, lines: int) -> None:
         fcntl.ioctl(self._ours, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
 

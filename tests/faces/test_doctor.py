@@ -36,3 +36,53 @@ def test_a_program_that_prints_control_characters_prints_none_here(stage: Stage)
     found = next(check for check in json.loads(ended.out)["checks"] if check["name"] == "agent gemini")
     assert found["found"].startswith("\\x1b[31m0.61.0 (")
     assert (found["can"]["resume"], found["can"]["fork"], "model" in found["can"]["config"]) == (True, False, True)
+
+
+def test_where_no_agent_is_ready_it_says_what_runs_all_the_same(stage: Stage) -> None:
+    ended = stage.session.flow("doctor", PATH="/usr/bin:/bin")
+    assert ended.code == 0
+    assert ended.err == (
+        "workflows can run here, but no agent is ready: the help above says how to get one; try `cpool-flow run hello`, which needs none\n"
+    )
+    stage.program("codex", "#!/bin/sh\necho codex-cli 1.2.3\n")
+    ended = stage.session.flow("doctor", PATH=f"{stage.programs}:/usr/bin:/bin", CODEX_API_KEY="k")
+    assert ended.err == "workflows can run here, with codex\n"
+
+
+@pytest.mark.parametrize(
+    ("version", "line"), [("2.30.2", "no      git                git version 2.30.2"), ("3.1 (Apple Git-9)", "ok      git")]
+)
+def test_a_git_that_is_too_old_for_worktrees_is_named(version: str, line: str, stage: Stage) -> None:
+    stage.program("git", f'#!/bin/sh\ntest "$1" = --version && echo \'git version {version}\' || exec /usr/bin/git "$@"\n')
+    shown = stage.session.flow("doctor", PATH=f"{stage.programs}:/usr/bin:/bin").out
+    assert line in shown
+    assert ("install git 2.31 or newer" in shown) == (version == "2.30.2")
+
+
+def test_a_shallow_clone_is_told_with_the_command_that_mends_it(session: Session) -> None:
+    session.repository()
+    session.git("commit", "-q", "--allow-empty", "-m", "second")
+    session.git("clone", "-q", "--depth", "1", f"file://{session.path}", "shallow")
+    ended = session.flow("--project", str(session.path / "shallow"), "doctor")
+    assert "(shallow clone)\nno      history            the clone is shallow" in ended.out
+    assert "help: git fetch --unshallow" in ended.out
+
+
+@pytest.mark.parametrize(
+    ("name", "head", "line"),
+    [
+        ("push", None, "ok      event              push"),
+        ("pull_request", 1, "ok      event              pull_request: what runs is read from the base of the pull request (pull_request)"),
+        ("pull_request", 2, "no      event              pull_request of a fork: the job has no secrets, and a token that only reads"),
+        ("pull_request_target", 2, "no      event              pull_request_target of a fork, in a job that may have secrets"),
+    ],
+)
+def test_in_github_actions_it_says_what_the_event_means(name: str, head: int | None, line: str, session: Session) -> None:
+    sides = {"base": {"ref": "main", "sha": "a" * 40, "repo": {"id": 1}}, "head": {"sha": "b" * 40, "repo": {"id": head}}}
+    event = session.home / "event.json"
+    event.write_text(json.dumps({"pull_request": sides} if head else {}))
+    ended = session.flow("doctor", GITHUB_ACTIONS="true", GITHUB_EVENT_NAME=name, GITHUB_EVENT_PATH=str(event))
+    assert line in ended.out + ended.err
+    broken = session.flow("doctor", GITHUB_ACTIONS="true", GITHUB_EVENT_NAME=name, GITHUB_EVENT_PATH="/nowhere")
+    assert "no      event              the event of $GITHUB_EVENT_PATH: cannot read `/nowhere`" in broken.out + broken.err
+    assert broken.code == 0

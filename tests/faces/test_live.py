@@ -64,7 +64,7 @@ def test_the_first_ctrl_c_is_told_above_the_view_and_the_view_ends_with_how_to_g
     terminal.press_ctrl_c()
     assert terminal.end() == 130
     assert plain(terminal.everything).split("\n")[1:] == [
-        "  stopping in order: cancelled by Ctrl-C · Ctrl-C again stops at once",
+        "  stopping in order: cancelled by Ctrl-C · Ctrl-C again stops at once · go on later: cpool-flow resume r",
         "  slow            cancelled  TIME · cancelled by Ctrl-C",
         "  after           cancelled  cancelled by Ctrl-C",
         "cancelled by Ctrl-C · 0/2 steps · TIME",
@@ -115,6 +115,29 @@ def test_the_view_makes_room_for_a_question_and_goes_on_after_the_answer(session
     assert not terminal.echoes
     session.file("go", "")
     assert terminal.end() == 0
+
+
+def test_an_answer_from_elsewhere_brings_the_view_back(session: Session) -> None:
+    session.file("flow.yaml", f"steps:\n  - {{name: ask, approve: Go?}}\n  - {{name: ship, run: 'echo ships; {WAITS}'}}\n")
+    terminal = Terminal(session, "run", "flow.yaml", "--run-id", "r")
+    terminal.see("n [REASON] to reject:")
+    assert session.flow("approve", "r", "ask").code == 0
+    seen = terminal.see("slot-1  ships").split("\n")
+    assert seen[3:5] == ["y [ANSWER] to approve, n [REASON] to reject:", seen[4]]
+    assert seen[4].startswith("  ask             success")
+    session.file("go", "")
+    assert terminal.end() == 0
+
+
+def test_a_terminal_that_goes_away_stops_the_run_in_order(session: Session) -> None:
+    session.file("flow.yaml", f"steps:\n  - {{name: build, run: 'echo works; {WAITS}'}}\n")
+    terminal = Terminal(session, "run", "flow.yaml", "--run-id", "r")
+    terminal.see("slot-1  works")
+    assert terminal.close() == 143
+    status = session.status("r")
+    assert (status["status"], status["error"]) == ("cancelled", "stopped by SIGHUP")
+    session.file("go", "")
+    assert session.flow("resume", "r").code == 0
 
 
 def test_what_is_typed_before_a_question_is_no_answer_to_it(session: Session) -> None:

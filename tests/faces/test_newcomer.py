@@ -69,7 +69,8 @@ def test_a_plan_names_the_place_of_every_setting_and_shows_it_as_json(session: S
         "model: opus (step look)",
         "permission_mode: plan (workflow)",
         'allowed_tools: ["Read", "Grep"] (workflow, step look)',
-        'env: {"LANG": "en", "PORT": "8080"} (workflow, step look)',
+        "env.LANG: en (workflow)",
+        "env.PORT: 8080 (step look)",
     ]
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from cpool_flow.cli import completing
+from cpool_flow.cli.inside import is_inside, refuse_from_inside
 from cpool_flow.cli.project import find_run
 from cpool_flow.errors import InvalidInput, Problem, did_you_mean
 
@@ -37,10 +38,7 @@ def cancel_command(project: str | None, run: str, from_inside: bool) -> int:
     from cpool_flow.journal import is_alive
 
     folder = find_run(project, run)
-    if os.environ.get("CPOOL_RUN_ID") == folder.run_id and not from_inside:
-        raise InvalidInput(
-            "this is called from inside the same run: it would stop itself", help=f"cpool-flow cancel {folder.run_id} --self"
-        )
+    refuse_from_inside(folder, "cancel", "it would stop itself", allowed=from_inside)
     found = history.read(folder)
     if found.state.finished:
         print(f"run {folder.run_id} has ended already: {found.state.status}", file=sys.stderr)
@@ -90,7 +88,7 @@ def approve_command(project: str | None, run: str, step: str, answer: str, rejec
     from cpool_flow.journal import is_alive
 
     folder = find_run(project, run)
-    if os.environ.get("CPOOL_RUN_ID") == folder.run_id:
+    if is_inside(folder):
         raise InvalidInput("this is called from inside the same run: an approval is for a person to give")
     if reject and answer:
         raise InvalidInput("`--reject` takes no `--answer`", help="say why with `--reason`")

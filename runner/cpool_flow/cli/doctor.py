@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from cpool_flow import __version__
+from cpool_flow.cli.doctor_check import Check, check
 from cpool_flow.cli.json_output import print_json
 
 if TYPE_CHECKING:
@@ -27,17 +29,30 @@ def doctor_command(project: str | None, as_json: bool) -> int:
     cpool-flow doctor
     cpool-flow doctor --json
     """
-    checks = [_python(), _platform(), _git(), _shell(), *_agents(), *_own_agents(project), *_repository(project)]
+    from cpool_flow.cli.doctor_place import event, extras, git, repository
+
+    checks = [_python(), _platform(), git(), _shell(), *_agents(), *_own_agents(project), *repository(project), *event(), *extras()]
     if as_json:
         print_json({"checks": checks})
     else:
-        for check in checks:
-            print(f"{'ok     ' if check['ok'] else 'missing' if check['needed'] else 'no     '} {check['name']:<18} {check['found']}")
-            if check["help"] and not check["ok"]:
-                print(f"        help: {check['help']}")
-            if "can" in check and check["found"] != "not found":
-                print(f"        can:  {_shown(check['can'])}")
-    return 0 if all(check["ok"] for check in checks if check["needed"]) else 1
+        for each in checks:
+            print(f"{'ok     ' if each['ok'] else 'missing' if each['needed'] else 'no     '} {each['name']:<18} {each['found']}")
+            if each["help"] and not each["ok"]:
+                print(f"        help: {each['help']}")
+            if "can" in each and each["found"] != "not found":
+                print(f"        can:  {_shown(each['can'])}")
+        print(_verdict(checks), file=sys.stderr)
+    return 0 if all(each["ok"] for each in checks if each["needed"]) else 1
+
+
+def _verdict(checks: Sequence[Check]) -> str:
+    missing = [each["name"] for each in checks if each["needed"] and not each["ok"]]
+    if missing:
+        return f"workflows cannot run here: {', '.join(missing)}"
+    agents = [each["name"].removeprefix("agent ") for each in checks if each["name"].startswith("agent ") and each["ok"]]
+    if agents:
+        return f"workflows can run here, with {', '.join(agents)}"
+    return "workflows can run here, but no agent is ready: the help above says how to get one; try `cpool-flow run hello`, which needs none"
 
 
 def _shown(can: dict[str, Any]) -> str:
@@ -54,42 +69,28 @@ _ABILITIES = {
 }
 
 
-def _check(name: str, ok: bool, found: str, help: str = "", *, needed: bool = True) -> dict[str, Any]:
-    return {"name": name, "ok": ok, "needed": needed, "found": found, "help": help}
-
-
 def _python() -> dict[str, Any]:
-    return _check("cpool-flow", True, f"{__version__} on Python {sys.version.split()[0]}")
+    return check("cpool-flow", True, f"{__version__} on Python {sys.version.split()[0]}")
 
 
 def _platform() -> dict[str, Any]:
     system = sys.platform
     if system.startswith("linux"):
-        return _check("system", True, "Linux")
-    return _check("system", system == "darwin", f"{system}: processes are found by their group only", "on Windows, use WSL")
-
-
-def _git() -> dict[str, Any]:
-    from cpool_flow.process import Command, ProcessNotStarted, run_to_end
-
-    try:
-        text = run_to_end(Command(("git", "--version"), "/", dict(os.environ)), timeout_seconds=20).stdout.decode().strip()
-    except ProcessNotStarted:
-        return _check("git", False, "not found", "install git; without it runs have `isolation: none`", needed=False)
-    return _check("git", True, text)
+        return check("system", True, "Linux")
+    return check("system", system == "darwin", f"{system}: processes are found by their group only", "on Windows, use WSL")
 
 
 def _shell() -> dict[str, Any]:
     found = shutil.which("bash")
-    return _check("bash", found is not None, found or "not found: `run:` uses `sh -eu`", "install bash", needed=False)
+    return check("bash", found is not None, found or "not found: `run:` uses `sh -eu`", "install bash", needed=False)
 
 
-def _agents() -> list[dict[str, Any]]:
+def _agents() -> list[Check]:
     from cpool_flow.agents.presence import agents_present
 
     return [
         {
-            **_check(
+            **check(
                 f"agent {agent.agent}",
                 agent.program is not None and agent.signed_in is not False,
                 _version(agent),
@@ -111,11 +112,11 @@ def _own_agents(project: str | None) -> list[dict[str, Any]]:
     try:
         described = read_pool(project_directory(project)).pool.agents
     except InvalidInput as error:
-        return [_check("cpool.yaml", False, "is not valid", error.problems[0].message, needed=False)]
+        return [check("cpool.yaml", False, "is not valid", error.problems[0].message, needed=False)]
     found = {name: shutil.which(agent.command[0]) for name, agent in described.items()}
     return [
         {
-            **_check(
+            **check(
                 f"agent {name}",
                 found[name] is not None,
                 f"{found[name]}, from cpool.yaml" if found[name] else "not found",
@@ -147,28 +148,3 @@ def _abilities(can: Capabilities) -> dict[str, Any]:
     """What a step may ask of an agent, beside its prompt."""
     named = ("resume", "fork", "schema", "cost", "tokens")
     return {**{name: getattr(can, name) for name in named}, "config": sorted(can.keys)}
-
-
-def _repository(project: str | None) -> list[dict[str, Any]]:
-    import asyncio
-
-    from cpool_flow.cli.project import project_directory
-    from cpool_flow.errors import FlowError
-    from cpool_flow.run_place import our_git
-    from cpool_flow.workspace import survey
-
-    directory = project_directory(project)
-    try:
-        repository = asyncio.run(survey(our_git(os.environ), directory))
-    except FlowError as error:
-        return [_check("repository", False, str(error), needed=False)]
-    if repository is None:
-        return [_check("repository", True, f"{directory} is no git repository: runs work in place", needed=False)]
-    notes = [
-        note
-        for note, holds in (("bare", repository.bare), ("shallow clone", repository.shallow), ("no commit yet", repository.head is None))
-        if holds
-    ]
-    help = "a worktree needs a commit and a checkout" if repository.bare or repository.head is None else ""
-    found = f"{repository.top_level} ({', '.join(notes)})" if notes else str(repository.top_level)
-    return [_check("repository", not help, found, help, needed=False)]

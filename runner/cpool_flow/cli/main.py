@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 COMMANDS: dict[str, tuple[str, str]] = {
     "run": ("run", "Start a run and follow it to its end."),
     "resume": ("run", "Go on with a run after a crash, a cancel or a failure."),
+    "rerun": ("rerun", "Do a run again, or a part of it, as a new run."),
+    "diff": ("branch", "Show what a run has changed, as a patch."),
+    "merge": ("branch", "Take a run's branch over into the branch that it came from."),
+    "clean": ("clean", "Delete runs that have nothing left to take over."),
     "cancel": ("control", "Stop a run in order, from any terminal."),
     "approve": ("control", "Answer a step that waits for a person."),
     "validate": ("validate", "Find all problems of workflow files, without running them."),
@@ -42,7 +46,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "completion": ("completion", "Print the script that completes commands in a shell."),
 }
 # Of the contract, and of later versions.
-LATER_COMMANDS = ("rerun", "diff", "merge", "clean", "ui")
+LATER_COMMANDS = ("ui",)
 # How `--help` shows them.
 GROUPS: dict[str, tuple[str, ...]] = {
     "Run": ("run", "plan", "resume", "rerun", "approve", "cancel"),

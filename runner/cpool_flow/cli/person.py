@@ -47,6 +47,7 @@ class Person:
         self._asked: str | None = None
         self._typed = b""
         self._gone = False  # nothing more is read
+        self._at_prompt = False  # the cursor stands behind a question
 
     @contextmanager
     def listen(self, say: Say) -> Iterator[None]:
@@ -63,7 +64,9 @@ class Person:
         """Ask what is open and has not been asked yet."""
         self._open, self._steps = dict(state.approvals), state.steps
         if self._asked not in self._open:
-            self._asked = None
+            if self._at_prompt:  # the answer came from elsewhere, or is not awaited any more
+                print(file=sys.stderr, flush=True)
+            self._asked, self._at_prompt = None, False
             self._ask()
 
     def _ask(self) -> None:
@@ -75,7 +78,11 @@ class Person:
         left = self._open[self._asked].asked
         question = self._folder.load(left) if left is not None else ""
         text = "\n".join(f"  {printable(line)}" for line in question.strip().split("\n"))
-        print(f"{printable(self._asked)} asks:\n{text}\n{HOW}: ", end="", file=sys.stderr, flush=True)
+        self._prompt(f"{printable(self._asked)} asks:\n{text}\n")
+
+    def _prompt(self, text: str = "") -> None:
+        print(f"{text}{HOW}: ", end="", file=sys.stderr, flush=True)
+        self._at_prompt = True
 
     def _read(self, loop: asyncio.AbstractEventLoop) -> None:
         data = os.read(sys.stdin.fileno(), 65536)
@@ -87,6 +94,7 @@ class Person:
             return
         *lines, self._typed = (self._typed + data).split(b"\n")
         for line in lines:
+            self._at_prompt = False
             self._answer(line.decode("utf-8", "replace").strip())
 
     def _answer(self, line: str) -> None:
@@ -94,9 +102,9 @@ class Person:
         if self._asked is None or self._say is None:
             self._screen.say("nothing is asked")
         elif said is None:
-            print(f"{HOW}: ", end="", file=sys.stderr, flush=True)
+            self._prompt()
         elif wrong := self._wrong(self._open[self._asked], said):
-            print(f"{printable(wrong)}\n{HOW}: ", end="", file=sys.stderr, flush=True)
+            self._prompt(f"{printable(wrong)}\n")
         else:
             self._say(self._asked, said)
 

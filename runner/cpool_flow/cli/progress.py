@@ -20,6 +20,7 @@ from cpool_flow.journal import Recorded
 from cpool_flow.model import duration_text
 from cpool_flow.spending import dollars
 from cpool_flow.state import State
+from cpool_flow.usage_limit import USAGE_LIMIT
 
 HEARTBEAT_SECONDS = 60.0
 SHOWN_TASKS = 3
@@ -96,7 +97,7 @@ class PlainProgress:
                 named = "" if event.named else "it does not say until when"
                 return _row(event.agent, "parked", "usage limit", f"resumes {clock_time(event.until, at)}", named)
             case events.RetryScheduled() if not event.free or event.reason not in UNTOLD:
-                return _row(event.task, "waiting", event.reason, f"again in {event.not_before - at:.1f}s" if event.not_before > at else "")
+                return _row(event.task, "waiting", event.reason, _again(event, at))
             case events.TaskClosed() if not _is_told(event, state):
                 return _row(event.task, event.status, event.reason)
             case events.StepClosed():
@@ -120,8 +121,11 @@ class PlainProgress:
             case events.RunStopping() if event.cause == "budget":
                 return f"  out of budget: {event.reason}; what runs comes to its end"
             case events.RunStopping():
-                again = " · Ctrl-C again stops at once" if event.reason.endswith("Ctrl-C") else ""
-                return "  stopping at once" if event.at_once else f"  stopping in order: {event.reason}{again}"
+                return "  stopping at once" if event.at_once else _stopping(event, state)
+            case events.TurnAwaited():
+                return f"  waits for its turn in group `{event.group}`: run {event.ahead[0]} is at work{_more(event.ahead)}"
+            case events.TurnCame():
+                return "  its turn has come"
             case events.PlaceCommitted():
                 return _row(_shown(event.tasks), "committed", event.commit[:10])
             case events.SetupFinished() if event.error:
@@ -140,14 +144,34 @@ class PlainProgress:
         return _row(event.task, event.error_kind, time, cost, event.reason)
 
 
+def _stopping(event: events.RunStopping, state: State) -> str:
+    """What is stopped, and how to go on: who has pressed Ctrl-C may be gone before the end."""
+    line = f"  stopping in order: {event.reason}"
+    if event.reason.endswith("Ctrl-C") and state.created is not None:
+        line += f" · Ctrl-C again stops at once · go on later: cpool-flow resume {state.created.run_id}"
+    return line
+
+
+def _more(ahead: Sequence[str]) -> str:
+    return f", then {', '.join(ahead[1:])}" if len(ahead) > 1 else ""
+
+
 def _quarantine(event: events.SlotQuarantined, at: float) -> str:
     if event.last:
         return _row(event.slot, "suspect", event.reason, "no other slot is left, so it goes on")
-    return _row(event.slot, "quarantined", f"for {duration_text(event.until - at)}", event.reason)
+    return _row(event.slot, "quarantined", f"for {duration_text(round(event.until - at))}", event.reason)
 
 
 def _asked(event: events.ApprovalRequested, state: State) -> list[str]:
     return [f"  {line}" for line in question_lines(state.tasks[event.task])]
+
+
+def _again(event: events.RetryScheduled, at: float) -> str:
+    """When the next attempt comes."""
+    if event.not_before <= at:
+        return ""
+    soon = f"again in {event.not_before - at:.1f}s"
+    return f"resumes {clock_time(event.not_before, at)}" if event.reason == USAGE_LIMIT else soon
 
 
 def _is_told(closed: events.TaskClosed, state: State) -> bool:

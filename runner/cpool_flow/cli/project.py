@@ -26,11 +26,24 @@ def project_directory(option: str | None) -> Path:
     return path.resolve()
 
 
+def project_of_runs(option: str | None) -> Path:
+    """The project whose runs are meant: `--project`, else what is found upwards from here; for a step that works in a worktree of its
+    run, the project of that run, for the worktree goes. Raises InvalidInput."""
+    found = project_directory(option)
+    if option is not None or not os.environ.get("CPOOL_RUN_DIR"):
+        return found
+    from cpool_flow.family import parent_directory
+    from cpool_flow.workspace.record import is_in_worktree
+
+    parent = parent_directory(os.environ)
+    return Path(parent).parents[2] if parent and is_in_worktree(found) else found
+
+
 def find_run(option: str | None, reference: str) -> RunFolder:
     """The run that a person means. Raises InvalidInput."""
     from cpool_flow import run_folder
 
-    return run_folder.find(project_directory(option), reference)
+    return run_folder.find(project_of_runs(option), reference)
 
 
 def searched(kind: Kind, project: Path, beside: Path | None = None) -> tuple[Place, ...]:

@@ -16,7 +16,7 @@ import click
 
 from cpool_flow.cli import completing
 from cpool_flow.cli.json_output import print_json
-from cpool_flow.cli.project import find_run, places, project_directory
+from cpool_flow.cli.project import find_run, places, project_directory, project_of_runs
 from cpool_flow.cli.runner_stream import is_read_by_the_runner
 from cpool_flow.errors import InvalidInput, OperationFailed, Problem, printable, render_problem
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from cpool_flow.run_folder import RunFolder
     from cpool_flow.state import State
 
-LATER_OPTIONS = ("pool", "only")
+LATER_OPTIONS = ("pool",)
 
 
 class Duration(click.ParamType[float]):
@@ -101,7 +101,7 @@ class Manner:
         return inf if self.wait_max is None else self.wait_max
 
 
-def _manner(options: dict[str, Any]) -> Manner:
+def manner_of(options: dict[str, Any]) -> Manner:
     """Takes its options out of those of a command. Raises InvalidInput."""
     if options.pop("quiet"):
         if options["progress"] not in ("auto", "quiet"):
@@ -127,7 +127,8 @@ def _later(command: Any) -> Any:
     return command
 
 
-def _output_options(command: Any) -> Any:
+def output_options(command: Any) -> Any:
+    """The options of a command that follows a run."""
     for option in (
         click.option("--quiet", "-q", is_flag=True, help="Errors and outputs only: --progress quiet."),
         click.option(
@@ -169,6 +170,7 @@ def _output_options(command: Any) -> Any:
 @click.option("--timeout", type=Duration(), metavar="T", help="Time of the whole run, such as 30m.")
 @click.option("--agent", metavar="NAME", shell_complete=completing.agents, help="This agent in place of every other.")
 @click.option("--isolation", type=click.Choice(["none", "worktree"]), help="Where steps work.")
+@click.option("--only", metavar="STEP", help="Only this step, and `finally`.")
 @click.option(
     "--record",
     metavar="DIR",
@@ -182,7 +184,7 @@ def _output_options(command: Any) -> Any:
 @click.option("--tag", "tags", multiple=True, metavar="T", help="Kept with the run; may be given again.")
 @click.option("--trust", metavar="REF", help="Read what runs, and what agents are told, from this branch, tag or commit.")
 @click.option("--allow-untrusted-checkout", is_flag=True, help="Work on the head of a fork although the job has secrets.")
-@_output_options
+@output_options
 @_later
 @click.pass_obj
 def run_command(project: str | None, /, workflow: str, **options: Any) -> int:
@@ -195,8 +197,8 @@ def run_command(project: str | None, /, workflow: str, **options: Any) -> int:
     from cpool_flow import start
     from cpool_flow.github_event import current_event
 
-    manner = _manner(options)
-    _meet_the_runner(manner)
+    manner = manner_of(options)
+    meet_the_runner(manner)
     directory = project_directory(project)
     settings = start.Options(
         arguments=options["arguments"],
@@ -216,10 +218,12 @@ def run_command(project: str | None, /, workflow: str, **options: Any) -> int:
         trust=options["trust"],
         allow_untrusted_checkout=options["allow_untrusted_checkout"],
         event=current_event(os.environ),
+        only=options["only"],
+        home=project_of_runs(project),
     )
     prepared = start.prepare(workflow, directory, places(directory), settings, os.environ)
-    folder = start.create(prepared, directory, os.environ)
-    return _work(folder, manner, starting=True, warn=partial(_warn, prepared.warnings, manner.quiet, prepared.sources))
+    folder = start.create(prepared, settings.home or directory, os.environ)
+    return work_on(folder, manner, starting=True, warn=partial(_warn, prepared.warnings, manner.quiet, prepared.sources))
 
 
 @click.command("resume", short_help="Go on with a run after a crash, a cancel or a failure.")
@@ -234,7 +238,7 @@ def run_command(project: str | None, /, workflow: str, **options: Any) -> int:
 )
 @click.option("--budget", type=Dollars(), metavar="USD", help="Another budget of the run; what it has spent counts.")
 @click.option("--starting", is_flag=True, hidden=True)
-@_output_options
+@output_options
 @click.pass_obj
 def resume_command(
     project: str | None, /, run: str, decisions: tuple[str, ...], budget: float | None, starting: bool, **options: Any
@@ -247,18 +251,24 @@ def resume_command(
     cpool-flow resume last
     cpool-flow resume last --budget 20
     """
-    manner = _manner(options)
-    _meet_the_runner(manner)
+    manner = manner_of(options)
+    meet_the_runner(manner)
     folder = find_run(project, run)
-    if not starting and os.environ.get("GITHUB_ACTIONS") == "true":
+    if not starting:
+        check_taken_up(folder)
+    return work_on(folder, manner, starting=starting, decisions=decisions, budget_usd=budget)
+
+
+def check_taken_up(folder: RunFolder) -> None:
+    """Raises InvalidInput in GitHub Actions for a run that a pull request may have brought along."""
+    if os.environ.get("GITHUB_ACTIONS") == "true":
         from cpool_flow import start
         from cpool_flow.github_event import current_event
 
         start.check_resumed(folder, current_event(os.environ), os.environ)
-    return _work(folder, manner, starting=starting, decisions=decisions, budget_usd=budget)
 
 
-def _meet_the_runner(manner: Manner) -> None:
+def meet_the_runner(manner: Manner) -> None:
     """In GitHub Actions all goes to one stream, but what a program reads. Raises InvalidInput where outputs could not be handed on."""
     if manner.in_actions:
         from cpool_flow.cli import actions
@@ -282,7 +292,7 @@ def _warn(warnings: Sequence[Problem], quiet: bool, texts: Mapping[str, str] | N
             annotate(warnings, sys.stderr)
 
 
-def _work(
+def work_on(
     folder: RunFolder,
     manner: Manner,
     *,
@@ -291,6 +301,7 @@ def _work(
     budget_usd: float | None = None,
     warn: Callable[[], None] = lambda: None,
 ) -> int:
+    """Work on a run, or leave it to a coordinator of its own; the exit code. `warn` says what there is to say before the first step."""
     from cpool_flow import coordinator, history
     from cpool_flow.cli.decisions import chosen_decisions
     from cpool_flow.cli.detached import start_detached_run

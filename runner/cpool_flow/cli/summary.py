@@ -95,7 +95,9 @@ def clock_time(at: float, now: float | None = None) -> str:
     moment, today = datetime.fromtimestamp(at).astimezone(), datetime.fromtimestamp(now or time.time()).astimezone()
     soon = abs((moment - today).total_seconds()) < 60
     clock = moment.strftime("%H:%M:%S" if soon else "%H:%M")
-    return clock if moment.date() == today.date() else f"{moment:%a} {moment.day} {moment:%b} {clock}"
+    if moment.date() == today.date():
+        return clock
+    return f"{moment:%a} {moment.day} {moment:%b}{'' if moment.year == today.year else f' {moment.year}'} {clock}"
 
 
 def took(seconds: float) -> str:

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 from cpool_flow.events import AttemptFinished, AttemptKind
 from cpool_flow.plan import PlannedStep
+from cpool_flow.shared_slots import Held
 
 Deliver = Callable[[AttemptFinished | Exception], None]
 
@@ -34,7 +35,7 @@ class Assignment:
     """One attempt to execute. `scope`: the values that its texts may see. `timeout_seconds` covers it with its `verify`.
     `resume`: the session in which the agent goes on. `item`: that of its fan-out, or of the nearest group around it.
     `agent`: the step's own, or one that stands in for it. `budget_usd`: what it may spend of a budget, US dollars. `tokens_before`: what
-    the session had come to in which it goes on."""
+    the session had come to in which it goes on. `held`: the slot among those that it shares with other runs."""
 
     step: PlannedStep
     task: str
@@ -49,6 +50,7 @@ class Assignment:
     resume: str | None = None
     item: Any = None
     tree: str | None = None
+    held: Held | None = None
     agent: str | None = None
     budget_usd: float | None = None
     tokens_before: Tokens = Tokens()

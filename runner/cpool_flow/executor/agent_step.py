@@ -30,7 +30,7 @@ REASON_CHARACTERS = 300
 
 async def run_agent(assignment: Assignment, context: RunContext, work: Work, warm: WarmSlots) -> Outcome:
     """Give one task to the agent. Raises RenderError, InvalidInput, OperationFailed."""
-    request = _request(assignment, context)
+    request = request_of(assignment, context)
     adapter = context.inputs.adapter(request.config.agent or "claude")
     before = await context.recorder.look() if context.recorder else None
     spool_out, spool_err = spools(assignment.log, assignment.slot)
@@ -80,9 +80,10 @@ def _outcome(result: AgentResult, ended: Ended, assignment: Assignment, context:
         model=_name(mask(result.model or request.config.model or "")),
         resets_at=result.resets_at,
         answer=answer,
+        denied=tuple(dict.fromkeys(name for tool in result.denials if (name := _name(mask(tool))))),
     )
     if result.kind is None:  # also where it was stopped after its whole result
-        return _read(outcome, answer, assignment, context)
+        return read_answer(outcome, answer, assignment, context)
     if ended.how == "cancelled":
         return outcome.failed("cancelled", work.stopped or "cancelled")
     if ended.how == "timeout":
@@ -119,7 +120,7 @@ def _end_of(text: str, told: str = "") -> str:
     return "" if text in told else text.encode("utf-8", "replace")[-TAIL_BYTES:].decode("utf-8", "ignore")
 
 
-def _read(outcome: Outcome, answer: str, assignment: Assignment, context: RunContext) -> Outcome:
+def read_answer(outcome: Outcome, answer: str, assignment: Assignment, context: RunContext) -> Outcome:
     """The answer as the step says to read it. The recovery of a `run` step answers nobody: its text is only kept."""
     step = assignment.step.step
     if not step.is_agent:
@@ -137,13 +138,15 @@ def _read(outcome: Outcome, answer: str, assignment: Assignment, context: RunCon
 # ---- the request --------------------------------------------------------------------------------------------
 
 
-def _request(assignment: Assignment, context: RunContext) -> AgentRequest:
+def request_of(assignment: Assignment, context: RunContext) -> AgentRequest:
+    """What an attempt asks of its agent. Raises RenderError, InvalidInput."""
     step, scope = assignment.step.step, assignment.scope
     config = _config(assignment, context)
     schema = context.copy(assignment).schema_of(step) if step.is_agent else None
     files = context.folder.files
     shared = unwrap(scope["context"])
     assert isinstance(shared, dict)
+    shared = {**context.shared, **shared}
     files.mkdir(mode=0o700, exist_ok=True)
     return AgentRequest(
         prompt=_prompt(assignment, context),
@@ -171,7 +174,7 @@ def _prompt(assignment: Assignment, context: RunContext) -> str:
     if assignment.kind == "recovery":
         return context.text(step.recovery_prompt or "", scope)
     if step.prompt is not None:
-        return context.text(step.prompt, scope)
+        return step.prompt if assignment.step.literal else context.text(step.prompt, scope)
     return context.copy(assignment).parsed_skills[step.skill or ""].render(context.values(step.with_ or {}, scope), context)
 
 
@@ -182,7 +185,9 @@ def _config(assignment: Assignment, context: RunContext) -> AgentConfig:
     config = merged.config
     if agent != assignment.step.agent:
         config = config.model_copy(update=dict.fromkeys(settings.OF_ONE_AGENT))
-    values = context.values(config.model_dump(exclude_none=True), assignment.scope)
+    values = config.model_dump(exclude_none=True)
+    if not assignment.step.literal:
+        values = context.values(values, assignment.scope)
     for key in ("script", "recording"):
         copy = context.inputs.pool if key in merged.pooled else context.copy(assignment)
         if values.get(key) in copy.files:

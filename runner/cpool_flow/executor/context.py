@@ -18,6 +18,7 @@ from cpool_flow.json_value import JsonValue
 from cpool_flow.process import Processes
 from cpool_flow.run_folder import RunFolder
 from cpool_flow.secrets import Masker
+from cpool_flow.shared_slots import VARIABLE, Held
 from cpool_flow.shell.program import BASH, SH, words
 from cpool_flow.slots import NamedSlot
 from cpool_flow.values import Record
@@ -27,7 +28,7 @@ from cpool_flow.workspace import Place
 @dataclass(frozen=True)
 class RunContext:
     """One run, as its attempts see it. `environment` is the caller's, `secrets` the declared ones that are set. `grace_seconds`:
-    how long what is stopped has to end by itself."""
+    how long what is stopped has to end by itself. `shared`: what a pool tells its agents at this moment."""
 
     folder: RunFolder
     inputs: Inputs
@@ -42,6 +43,7 @@ class RunContext:
     env: Mapping[str, str] = field(default_factory=dict)
     recorder: Recorder | None = None
     context: Mapping[str, Any] = field(default_factory=dict)
+    shared: Mapping[str, Any] = field(default_factory=dict)
 
     def write_file(self, text: str) -> str:
         return self.folder.write_value(self.masker.mask(text))
@@ -92,7 +94,7 @@ class RunContext:
             template.check_argument(f"{name}={value}", f"the variable `{name}`")
         variables = {**_texts(assignment.scope["env"]), **own}
         variables |= {name: self.secrets[name] for name in step.secrets or () if name in self.secrets}
-        return variables | self._identity(assignment.slot)
+        return variables | self._identity(assignment.slot, assignment.held)
 
     def shell_environment(self, assignment: Assignment) -> dict[str, str]:
         """The caller's environment, less the declared secrets that the step does not name."""
@@ -107,18 +109,19 @@ class RunContext:
     def setup_environment(self) -> dict[str, str]:
         return {**self.public_environment, **self.env, **self._identity(None)}
 
-    def _identity(self, slot: str | None) -> dict[str, str]:
-        number = self.inputs.slot_number(slot) if slot else 0
+    def _identity(self, slot: str | None, held: Held | None = None) -> dict[str, str]:
+        number = held.number if held is not None else self.inputs.slot_number(slot) if slot else 0
         return {
             "CPOOL_RUN_ID": self.folder.run_id,
             "CPOOL_RUN_DIR": str(self.folder.path),
             "CPOOL_SLOT": slot or "",
             "CPOOL_PORT_OFFSET": str(number * 100),
+            VARIABLE: held.path if held is not None else "",
         }
 
 
 class NoValue(InvalidInput):
-    """A variable of `env`, or a key of `context`, comes to no value. `path`: where it stands in the file."""
+    """A variable of `env`, a key of `context`, or the concurrency group comes to no value. `path`: where it stands in the file."""
 
     def __init__(self, path: tuple[str, str], reason: str) -> None:
         super().__init__(f"`{'.'.join(path)}` has no value: {reason}")
@@ -142,6 +145,17 @@ def declared_values(
     except template.RenderError as error:
         raise NoValue(path, error.message) from None
     return env, context
+
+
+def concurrency_group(concurrency: model.Concurrency, scope: Mapping[str, object], host: template.Host) -> str:
+    """The name of the group. `scope`: `args`, `env`, `context` and `run`. Raises NoValue."""
+    try:
+        group = template.parse(concurrency.group).render(scope, host).strip()
+    except template.RenderError as error:
+        raise NoValue(("concurrency", "group"), error.message) from None
+    if not group:
+        raise NoValue(("concurrency", "group"), "it is empty")
+    return group
 
 
 def _rendered(value: Any, scope: Mapping[str, object], host: template.Host) -> Any:

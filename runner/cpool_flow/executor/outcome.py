@@ -43,6 +43,7 @@ class Outcome:
     fault: Fault = ""
     # What is known of a cost that is not known in full.
     cost_at_least_usd: float | None = None
+    denied: tuple[str, ...] = ()
 
     def failed(self, kind: str, reason: str, tail: str = "") -> Outcome:
         """The same outcome, failed after all."""
@@ -58,6 +59,7 @@ class Outcome:
             turns=self.turns,
             session_id=self.session_id,
             model=self.model,
+            denied=self.denied,
         )
 
     def masked(self, mask: Callable[[str], str]) -> Outcome:
@@ -90,6 +92,7 @@ class Outcome:
             artifacts=self.artifacts,
             fault=self.fault,
             cost_at_least_usd=self.cost_at_least_usd,
+            denied=self.denied,
         )
 
     def _error(self, assignment: Assignment) -> str:

@@ -100,4 +100,4 @@ class LiveProgress:
     def _draw(self, state: State, now: float, *, last: bool = False) -> None:
         columns, lines = self._area.size()
         # One column and one line are left free: a terminal may move on by itself where they are full.
-        self._area.draw(picture(state, now, columns - 1, max(lines - 1, 1), self._said, last=last), patient=last)
+        self._area.draw(picture(state, now, max(columns - 1, 1), max(lines - 1, 1), self._said, last=last), patient=last)

@@ -82,6 +82,14 @@ class Checkout:
             await self.own.output("update-index", "-z", "--index-info", stdin=index_lines(standing, entries, len(tip)))
             await hide(self.own, [name for name in standing if name in entries])
 
+    async def repositories(self, found: Snapshot) -> set[Path]:
+        """All repositories inside the working tree that git does not ignore, after `snapshot`: also those whose files were taken before."""
+        folders: set[bytes] = set()
+        for name in (await self.own.output("ls-files", "-z")).split(b"\0"):
+            while (name := name.rpartition(b"/")[0]) and name not in folders:
+                folders.add(name)
+        return {*found.repositories, *(path for path in map(self._path, folders) if _repository_kind(path) is not None)}
+
     async def changed_files(self, before: str, after: str) -> tuple[str, ...]:
         """Paths that differ between two commits or trees, from the top level, sorted."""
         names = await self.git.output("diff-tree", "-r", "-z", "--name-only", "--no-renames", before, after)

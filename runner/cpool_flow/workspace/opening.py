@@ -17,7 +17,7 @@ from .agent_files import Exchange, differing, entries_of, load
 from .branch import RunBranch
 from .checkout import Checkout
 from .include import check_include_file, include_files
-from .record import WorktreeRecord
+from .record import RECORD, WorktreeRecord
 from .registration import add_worktree, admin_directory, forget, lock, one_at_a_time, repair_registration
 from .removal import remove_directory
 from .repository import QUIET, Repository, refuse_submodules, resolve_base
@@ -58,10 +58,19 @@ async def plan_worktree(
         source_git_directory=repository.git_directory,
         common_directory=repository.common_directory,
         include_changes=include_changes,
+        target=await _target(git, repository, base),
         trusted=trusted,
     )
     await _refuse_taken_names(git, record)
     return record
+
+
+async def _target(git: Git, repository: Repository, base: str) -> str:
+    """The branch that the run comes from: `base` where that is a branch, else the one that is checked out, where it is there."""
+    if base == "HEAD":
+        return repository.branch or ""
+    here = git.at(repository.directory)
+    return base if await here.holds(*QUIET, "show-ref", "--verify", "--quiet", f"refs/heads/{base}") else ""
 
 
 async def open_worktree(git: Git, record: WorktreeRecord) -> Worktree:
@@ -76,19 +85,20 @@ async def open_worktree(git: Git, record: WorktreeRecord) -> Worktree:
         raise
 
 
-async def reattach_worktree(git: Git, record: WorktreeRecord, last_commit: str | None = None) -> Worktree:
+async def reattach_worktree(git: Git, record: WorktreeRecord, last_commit: str | None = None, filters: str | None = None) -> Worktree:
     """The run's worktree again, after an interruption at any point; made again from its branch where it is gone.
 
-    `last_commit` is the newest commit of the run that the caller knows, for a branch that is gone as well.
+    `last_commit` is the newest commit of the run that the caller knows, for a branch that is gone as well; `filters` are those that
+    the worktree had when the run began (`Worktree.filters`).
     `Worktree.notes` says what was mended. Raises `OperationFailed`.
     """
     if not record.common_directory.is_dir():
         raise OperationFailed(f"the repository of the run is gone: {record.common_directory}")
     record.private.mkdir(mode=0o700, parents=True, exist_ok=True)
     _check_owner(record)
-    view = await _view(git, record)
+    view = await _view(git, record, filters)
     remove_directory(removed_directory(record))
-    if _being_made(record).exists() and record.top_level.is_dir():
+    if being_made(record).exists() and record.top_level.is_dir():
         record.top_level.rename(removed_directory(record))  # nobody has worked in it yet
         remove_directory(removed_directory(record))
     if not os.path.lexists(record.top_level):
@@ -107,7 +117,7 @@ async def reattach_worktree(git: Git, record: WorktreeRecord, last_commit: str |
 async def _make_again(view: View, record: WorktreeRecord, last_commit: str | None) -> Worktree:
     admin = admin_directory(record)
     branch = RunBranch(record, view)
-    was_there = not _being_made(record).exists() and (branch.left_at or await branch.tip())
+    was_there = not being_made(record).exists() and (branch.left_at or await branch.tip())
     _begin(record)
     notes = []
     if admin is not None:
@@ -130,7 +140,7 @@ async def _make(view: View, record: WorktreeRecord, last_commit: str | None, not
     branch.leave_at(await branch.settled_tip())
     worktree = Worktree(record, view, fresh=True, notes=[*(notes or ()), *skipped])
     await worktree.exchange_agent_files()
-    _being_made(record).unlink()
+    being_made(record).unlink()
     return worktree
 
 
@@ -142,7 +152,10 @@ async def _exchange(view: View, record: WorktreeRecord, branch: RunBranch) -> Ex
 
 
 async def _start(view: View, record: WorktreeRecord) -> str:
-    """The commit that the run's branch starts from: `base`, or the uncommitted changes of the checkout on top of it."""
+    """The commit that the run's branch starts from: `base`, or the uncommitted changes of the checkout on top of it; of a run that
+    takes over what another has done, where that one was."""
+    if record.start:
+        return await _taken_over(view, record)
     if not record.include_changes:
         return record.base
     snapshot = await _source(view, record).snapshot()
@@ -154,6 +167,13 @@ async def _start(view: View, record: WorktreeRecord) -> str:
     return await view.git.line("commit-tree", snapshot.tree, "-p", record.base, "-F", "-", stdin=message)
 
 
+async def _taken_over(view: View, record: WorktreeRecord) -> str:
+    if not record.tree or record.tree == await view.git.line("rev-parse", "--verify", f"{record.start}^{{tree}}"):
+        return record.start
+    message = b"What the run before had done by then\n"
+    return await view.git.line("commit-tree", record.tree, "-p", record.start, "-F", "-", stdin=message)
+
+
 def _source(view: View, record: WorktreeRecord) -> Checkout:
     async def base() -> str:
         return record.base
@@ -161,8 +181,10 @@ def _source(view: View, record: WorktreeRecord) -> Checkout:
     return Checkout(view, record.source, record.source_git_directory / "index", record.private, base)
 
 
-async def _view(git: Git, record: WorktreeRecord) -> View:
-    return await freeze(git, record.source, record.source_git_directory, record.common_directory, record.private / "view", commits=True)
+async def _view(git: Git, record: WorktreeRecord, filters: str | None = None) -> View:
+    source = record.source if record.source.is_dir() else record.common_directory  # a checkout that went
+    places = (source, record.source_git_directory, record.common_directory, record.private / "view")
+    return await freeze(git, *places, commits=True, filters=filters)
 
 
 async def _abandon(git: Git, record: WorktreeRecord) -> None:
@@ -224,23 +246,23 @@ async def _refuse_taken_names(git: Git, record: WorktreeRecord) -> None:
 
 
 def _begin(record: WorktreeRecord) -> None:
-    _being_made(record).touch()
+    being_made(record).touch()
     _record_file(record).write_text(json.dumps(record.to_json(), indent=1), encoding="utf-8", errors="surrogateescape")
 
 
 def _check_owner(record: WorktreeRecord) -> None:
     try:
-        found = json.loads(_record_file(record).read_text(encoding="utf-8", errors="surrogateescape"))
-    except (FileNotFoundError, ValueError):
+        found = WorktreeRecord.from_json(json.loads(_record_file(record).read_text(encoding="utf-8", errors="surrogateescape")))
+    except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
         return
-    if found != record.to_json():
+    if found != record:
         raise OperationFailed(f"{record.top_level} belongs to another run")
 
 
-def _being_made(record: WorktreeRecord) -> Path:
+def being_made(record: WorktreeRecord) -> Path:
     """There until the worktree is whole: nobody has worked in it before."""
     return record.private / "being-made"
 
 
 def _record_file(record: WorktreeRecord) -> Path:
-    return record.private / "record.json"
+    return record.private / RECORD

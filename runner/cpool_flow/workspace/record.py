@@ -1,6 +1,6 @@
 """What is known of a run's worktree before it exists: enough to make it, to find it again, and to tell it from others.
 
-A plain value for the journal. Does not touch the disk.
+A plain value for the journal.
 """
 
 from __future__ import annotations
@@ -9,11 +9,18 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+# In the private folder.
+RECORD = "record.json"
+
 
 @dataclass(frozen=True)
 class WorktreeRecord:
-    """A worktree of a run. All paths are absolute, but `folder`, which is where in the repository the run was started. `trusted`: the
-    folder with the files that count in place of the repository's own (`agent_files.py`, `.worktreeinclude`), empty where none does."""
+    """A worktree of a run. All paths are absolute, but `folder`, which is where in the repository the run was started.
+
+    `target`: the branch that `base` was the tip of, empty where it was none. `start`: the commit that the run's branch begins at,
+    where it is not `base`; `tree`: the files that it begins with, where they are not those of that commit. `trusted`: the folder with
+    the files that count in place of the repository's own (`agent_files.py`, `.worktreeinclude`), empty where none does.
+    """
 
     run_id: str
     branch: str
@@ -24,6 +31,9 @@ class WorktreeRecord:
     source_git_directory: Path
     common_directory: Path
     include_changes: bool = False
+    target: str = ""
+    start: str = ""
+    tree: str = ""
     trusted: str = ""
 
     @property
@@ -46,7 +56,7 @@ class WorktreeRecord:
 
         No run id begins with a dot, so it is never another run's worktree.
         """
-        return self.top_level.with_name(f".{self.top_level.name}")
+        return _private(self.top_level)
 
     def to_json(self) -> dict[str, str | bool]:
         return {name: str(value) if isinstance(value, Path) else value for name, value in asdict(self).items()}
@@ -65,5 +75,17 @@ class WorktreeRecord:
             source_git_directory=Path(text["source_git_directory"]),
             common_directory=Path(text["common_directory"]),
             include_changes=data["include_changes"] is True,
+            target=text.get("target", ""),
+            start=text.get("start", ""),
+            tree=text.get("tree", ""),
             trusted=text.get("trusted", ""),
         )
+
+
+def is_in_worktree(path: Path) -> bool:
+    """Whether a folder is a worktree of a run, or inside of one."""
+    return any((_private(folder) / RECORD).is_file() for folder in (path, *path.parents) if folder.name)
+
+
+def _private(top_level: Path) -> Path:
+    return top_level.with_name(f".{top_level.name}")

@@ -35,7 +35,7 @@ def checkout_of_branch(record: WorktreeRecord) -> Path | None:
     """Another checkout that has the run's branch checked out: there it must not be moved or deleted."""
     others = [(admin, path) for admin, path in _worktrees(record) if path != record.top_level]
     checkouts = [(record.common_directory, record.common_directory.parent), *others]
-    return next((path for folder, path in checkouts if _read(folder / "HEAD") == f"ref: {record.reference}"), None)
+    return next((path for folder, path in checkouts if read_small_file(folder / "HEAD") == f"ref: {record.reference}"), None)
 
 
 async def add_worktree(view: View, record: WorktreeRecord) -> Path:
@@ -97,7 +97,7 @@ def unlock(record: WorktreeRecord, admin: Path) -> None:
 
 def foreign_lock(record: WorktreeRecord, admin: Path) -> str | None:
     """The reason of a lock that somebody else put on the worktree."""
-    reason = _read(admin / "locked")
+    reason = read_small_file(admin / "locked")
     return None if reason in (None, _reason(record)) else reason
 
 
@@ -125,13 +125,25 @@ def _locked(descriptor: int) -> bool:
     return True
 
 
-def _worktrees(record: WorktreeRecord) -> Iterator[tuple[Path, Path]]:
+def registered_worktrees(common_directory: Path) -> Iterator[tuple[Path, Path]]:
     """Each registered worktree: its admin directory and where it stands."""
-    folder = record.common_directory / "worktrees"
+    folder = common_directory / "worktrees"
     for admin in sorted(folder.iterdir()) if folder.is_dir() else ():
-        text = _read(admin / "gitdir")
+        text = read_small_file(admin / "gitdir")
         if text:
             yield admin, Path(os.path.normpath(admin / text)).parent
+
+
+def read_small_file(path: Path) -> str | None:
+    """The text of a small file without its last line break; None for anything else."""
+    if not _is(path, stat.S_ISREG):
+        return None
+    with path.open("rb") as file:
+        return os.fsdecode(file.read(_SMALL)).strip("\n")
+
+
+def _worktrees(record: WorktreeRecord) -> Iterator[tuple[Path, Path]]:
+    return registered_worktrees(record.common_directory)
 
 
 async def _register(view: View, record: WorktreeRecord, at: Path) -> Path:
@@ -140,7 +152,7 @@ async def _register(view: View, record: WorktreeRecord, at: Path) -> Path:
         raise OperationFailed(f"the branch {record.branch} is checked out at {elsewhere}: switch that checkout to another branch first")
     await view.git.output("worktree", "add", "--quiet", "--no-checkout", "--lock", str(at), record.branch)
     # git names the folder by the way that we showed it; others must find it without us.
-    admin = Path((_read(at / ".git") or "").removeprefix("gitdir: ")).resolve()
+    admin = Path((read_small_file(at / ".git") or "").removeprefix("gitdir: ")).resolve()
     _write(at / ".git", _link_text(admin))
     _write(admin / "locked", _reason(record))
     return admin
@@ -169,7 +181,7 @@ def _remove_registration(admin: Path) -> None:
 
 
 async def _is_sound(view: View, record: WorktreeRecord, admin: Path) -> bool:
-    common = _read(admin / "commondir")
+    common = read_small_file(admin / "commondir")
     points_home = common is not None and Path(os.path.normpath(admin / common)) == record.common_directory
     return points_home and await view.of(admin, record.top_level).holds("rev-parse", "--git-dir")
 
@@ -185,7 +197,7 @@ def _link_damage(record: WorktreeRecord, admin: Path) -> str | None:
     link = record.top_level / ".git"
     if has_own_repository(record):
         return "a repository of its own stands where the worktree's `.git` file belongs"
-    if _read(link) == _link_text(admin).strip() and not link.is_symlink():
+    if read_small_file(link) == _link_text(admin).strip() and not link.is_symlink():
         return None
     return "the worktree's `.git` file was changed" if os.path.lexists(link) else "the worktree's `.git` file was removed"
 
@@ -196,14 +208,6 @@ def _link_text(admin: Path) -> str:
 
 def _reason(record: WorktreeRecord) -> str:
     return f"cpool-flow run {record.run_id}"
-
-
-def _read(path: Path) -> str | None:
-    """The text of a small file without its last line break; None for anything else."""
-    if not _is(path, stat.S_ISREG):
-        return None
-    with path.open("rb") as file:
-        return os.fsdecode(file.read(_SMALL)).strip("\n")
 
 
 def _write(path: Path, text: str) -> None:

@@ -59,21 +59,32 @@ class View:
         """git for one working tree, its references and its index."""
         return self.git.at(self.directory, GIT_DIR=git_directory, GIT_WORK_TREE=work_tree)
 
+    @property
+    def filters(self) -> str:
+        """The filters that it knows, as configuration text: all that may be started here, however often it is made anew."""
+        lines = (self.directory / "config").read_bytes().decode("utf-8", "surrogateescape").split("\n")
+        pairs = zip(lines[::2], lines[1::2], strict=False)  # as `configuration_text` writes them
+        return "".join(f"{section}\n{assignment}\n" for section, assignment in pairs if section.startswith("[filter "))
+
     def exclude(self, patterns: Iterable[str]) -> None:
         """Let our git leave these out as well."""
         with (self.directory / "info" / "exclude").open("a", encoding="utf-8", errors="surrogateescape") as file:
             file.writelines(f"{pattern}\n" for pattern in ("", *patterns))
 
 
-async def freeze(git: Git, source: Path, git_directory: Path, common_directory: Path, directory: Path, *, commits: bool) -> View:
+async def freeze(
+    git: Git, source: Path, git_directory: Path, common_directory: Path, directory: Path, *, commits: bool, filters: str | None = None
+) -> View:
     """The view in `directory`, with the configuration that holds now in the checkout `source`. A view that is there keeps its own.
 
-    Not `commits`: it only reads, and knows nobody's name, server or token.
+    Not `commits`: it only reads, and knows nobody's name, server or token. `filters`: those of an earlier view, in place of those
+    that are defined by now.
     """
     configuration = directory / "config"
     if not configuration.exists():
         listing = await git.at(source).output(*QUIET, "config", "--null", "--list")
-        settings = tuple(_frozen(_settings(listing), _TO_COMMIT if commits else _TO_READ))
+        sections = (_TO_COMMIT if commits else _TO_READ) - (frozenset({"filter"}) if filters is not None else frozenset())
+        settings = tuple(_frozen(_settings(listing), sections))
         shutil.rmtree(directory, ignore_errors=True)
         (directory / "info").mkdir(parents=True, mode=0o700)
         for path in (
@@ -83,10 +94,11 @@ async def freeze(git: Git, source: Path, git_directory: Path, common_directory: 
         ):
             if path.is_file():
                 shutil.copyfile(path, directory / "info" / path.name)
-        if any(key.startswith("filter.lfs.") for key, _ in settings):
+        text = configuration_text(settings) + (filters or "")
+        if '[filter "lfs"]' in text:
             (common_directory / "lfs").mkdir(exist_ok=True)
         # Written last: a view that has it is whole.
-        _write(configuration, configuration_text(settings))
+        _write(configuration, text)
     _link(common_directory, directory)
     return View(
         directory, git.without_configuration().at(directory, GIT_DIR=directory, GIT_COMMON_DIR=directory, GIT_NO_REPLACE_OBJECTS="1")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from ..errors import OperationFailed
@@ -36,6 +36,11 @@ class Worktree:
         self._view = view
         self._run_branch = RunBranch(record, view)
         self._alone = asyncio.Lock()
+
+    @property
+    def filters(self) -> str:
+        """The filters that may be started here: those that were defined when the run began."""
+        return self._view.filters
 
     @property
     def directory(self) -> Path:
@@ -97,7 +102,8 @@ class Worktree:
                 except OperationFailed as error:
                     return await self._stay([*notes, f"the directory stays: {error}"])
                 notes += commit.notes if commit else ()
-                reasons = self._reasons_to_stay(snapshot)
+                repositories = await self._checkout().repositories(snapshot)
+                reasons = [f"the directory stays: {reason}" for reason in reasons_to_stay(self.record, snapshot, repositories)]
                 if keep == "worktree" or reasons:
                     return await self._stay(notes + reasons)
                 notes += await self._ignored_files()
@@ -153,19 +159,6 @@ class Worktree:
             return None, snapshot
         return Commit(tip, changed, tuple(notes)), snapshot
 
-    def _reasons_to_stay(self, snapshot: Snapshot) -> list[str]:
-        reasons = ["some files could not be committed"] if snapshot.left_out else []
-        repositories = {path for path in snapshot.repositories if _holds_commits(path)} | set(worktrees_inside(self.record))
-        reasons += [
-            f"{path.relative_to(self.record.top_level)} is a git repository with commits of its own" for path in sorted(repositories)
-        ]
-        if has_own_repository(self.record):
-            reasons.append("a step put a git repository of its own in the place of the worktree's")
-        admin = admin_directory(self.record)
-        lock = foreign_lock(self.record, admin) if admin else None
-        reasons += [f"it is locked: {lock}"] if lock is not None else []
-        return [f"the directory stays: {reason}" for reason in reasons]
-
     async def _stay(self, notes: list[str]) -> Closed:
         admin = admin_directory(self.record)
         if admin is not None:
@@ -192,6 +185,18 @@ class Worktree:
         leftover = remove_directory(removed_directory(self.record)) or remove_directory(self.record.private)
         notes += [sentence for sentence in (note, leftover) if sentence]
         return Closed(None if gone else self.branch, None, tip, tuple(notes))
+
+
+def reasons_to_stay(record: WorktreeRecord, snapshot: Snapshot, repositories: Iterable[Path]) -> list[str]:
+    """What is in the worktree that would be on no branch if its directory went. `repositories`: those inside of it."""
+    reasons = ["some files could not be committed"] if snapshot.left_out else []
+    holding = {path for path in repositories if _holds_commits(path)} | set(worktrees_inside(record))
+    reasons += [f"{path.relative_to(record.top_level)} is a git repository with commits of its own" for path in sorted(holding)]
+    if has_own_repository(record):
+        reasons.append("a step put a git repository of its own in the place of the worktree's")
+    admin = admin_directory(record)
+    lock = foreign_lock(record, admin) if admin else None
+    return [*reasons, *([f"it is locked: {lock}"] if lock is not None else [])]
 
 
 def removed_directory(record: WorktreeRecord) -> Path:

@@ -1,0 +1,130 @@
+"""An agent that is a Python function: `Pool(agent=function)`. For tests of your own code, and for models that have no command line.
+
+It runs in the loop of the pool and gets the same rules as any agent: slots, time limit, budget, retries, verdicts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, get_args
+
+from cpool_flow.executor import Assignment
+from cpool_flow.executor.agent_step import read_answer, request_of
+from cpool_flow.executor.context import RunContext
+from cpool_flow.executor.local import LocalSlots
+from cpool_flow.executor.outcome import Outcome, seconds_text
+from cpool_flow.executor.work import Work
+from cpool_flow.model import ErrorKind
+
+NAME = "function"
+# A function that does not end when it is cancelled is left to itself after this long.
+GRACE_SECONDS = 5.0
+KINDS = frozenset(get_args(ErrorKind))
+
+
+@dataclass(frozen=True)
+class Call:
+    """What the function is called with. `schema`: the JSON Schema that its answer must fit. `budget_usd`: what it may spend, None where
+    nothing limits it. `attempt` counts from 1."""
+
+    prompt: str
+    task: str
+    attempt: int
+    system_prompt: str | None
+    directory: str
+    settings: Mapping[str, Any]
+    schema: Any = None
+    budget_usd: float | None = None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What it may return in place of a text. `error_kind` (`failed`, `overloaded`, `rate_limited`, `permission_denied`, …) makes it a
+    failure of that kind. `cost_usd` None: not known. `resets_at`: when a usage limit is over (seconds since the epoch)."""
+
+    text: str = ""
+    cost_usd: float | None = 0.0
+    turns: int | None = None
+    error_kind: str | None = None
+    error: str = ""
+    denied_tools: tuple[str, ...] = ()
+    model: str | None = None
+    resets_at: float | None = None
+
+
+AgentFunction = Callable[[Call], Awaitable[str | Answer]]
+
+
+class FunctionSlots(LocalSlots):
+    """Slots whose agent tasks are calls of one function; commands are processes as ever."""
+
+    def __init__(self, context: RunContext, function: AgentFunction) -> None:
+        super().__init__(context)
+        self._function = function
+
+    async def _work(self, assignment: Assignment, work: Work) -> Outcome:
+        if not assignment.step.step.is_agent and assignment.kind == "normal":
+            return await super()._work(assignment, work)
+        return await self._called(assignment, work)
+
+    async def _called(self, assignment: Assignment, work: Work) -> Outcome:
+        begun = work.not_begun()
+        if begun is not None:
+            return Outcome(begun.how, work.stopped or begun.how, cost_usd=0.0)
+        request = request_of(assignment, self._context)
+        settings = request.config.model_dump(exclude_none=True, exclude={"agent"})
+        call = Call(
+            request.prompt,
+            request.task,
+            request.attempt,
+            request.system_prompt,
+            request.directory,
+            settings,
+            request.schema,
+            request.budget_usd,
+        )
+        calling = asyncio.ensure_future(self._function(call))
+
+        def halt(*, first: bool, at_once: bool) -> None:
+            calling.cancel()
+
+        with work.halted_by(halt):
+            await asyncio.wait([calling], timeout=max(0.0, work.remaining_seconds))
+            if not calling.done():
+                calling.cancel()
+                await asyncio.wait([calling], timeout=GRACE_SECONDS)
+                return Outcome("timeout", f"did not end within {seconds_text(assignment.timeout_seconds)}")
+        if calling.cancelled():
+            return Outcome("cancelled", work.stopped or "the agent's function was cancelled")
+        error = calling.exception()
+        if error is not None:  # whatever a function of others raises is a failure of its task, not of the pool
+            return Outcome("failed", self._context.masker.mask(f"the agent's function raised {type(error).__name__}: {error}"))
+        answer = calling.result()
+        return self._judged(Answer(answer) if isinstance(answer, str) else answer, assignment)
+
+    def _judged(self, answer: object, assignment: Assignment) -> Outcome:
+        if not isinstance(answer, Answer):
+            return Outcome("invalid", f"the agent's function returned {type(answer).__name__}, and not a text or an `Answer`")
+        if answer.error_kind is not None and answer.error_kind not in KINDS:
+            return Outcome("invalid", f"the agent's function returned the error kind `{answer.error_kind[:80]}`, which there is not")
+        mask = self._context.masker.mask
+        text = mask(answer.text)
+        outcome = Outcome(
+            cost_usd=answer.cost_usd,
+            turns=answer.turns,
+            session_id=assignment.session_id,
+            model=answer.model,
+            resets_at=answer.resets_at,
+            answer=text,
+            denied=tuple(map(mask, answer.denied_tools)),
+        )
+        kind = answer.error_kind
+        if kind is None and answer.denied_tools and not assignment.step.step.allow_denials:
+            kind = "permission_denied"
+        if kind is None:
+            return read_answer(outcome, text, assignment, self._context)
+        denied = ", ".join(f"`{tool}`" for tool in outcome.denied)
+        reason = mask(answer.error) or (f"the agent was refused a tool that it asked for: {denied}" if denied else kind)
+        return outcome.failed(kind, reason)

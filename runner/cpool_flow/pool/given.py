@@ -1,0 +1,73 @@
+"""The settings that a call gives for one task → a step as the journal keeps it, checked once for each set of settings."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from cpool_flow.errors import InvalidInput, did_you_mean
+from cpool_flow.model import AgentConfig
+from cpool_flow.validate import Checked
+
+STEP_SETTINGS = (
+    "timeout", "idle_timeout", "retries", "retry", "recovery_prompt", "recoveries", "verify", "expect", "effects", "output",
+    "output_schema", "output_vars", "env", "secrets", "cwd", "allow_denials", "slot", "profile",
+)  # fmt: skip
+_DURATIONS = ("timeout", "idle_timeout")
+# Files that agents read are the pool's.
+_OF_THE_POOL = ("script", "recording")
+AGENT_SETTINGS = tuple(key for key in AgentConfig.model_fields if key not in (*_OF_THE_POOL, "env"))
+
+
+class Given:
+    """Turns settings into steps. `check` says what is wrong with a workflow that holds one."""
+
+    def __init__(self, check: Callable[[Mapping[str, Any]], Checked]) -> None:
+        self._check = check
+        self._known: dict[str, dict[str, Any]] = {}
+
+    def step(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """The step without its name and its prompt. Raises InvalidInput."""
+        if not settings:
+            return {}
+        try:
+            key = json.dumps(settings, sort_keys=True, allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise InvalidInput(f"the settings of a task are plain data: {error}") from None
+        if key not in self._known:
+            self._known[key] = self._checked(json.loads(key))
+        return self._known[key]
+
+    def _checked(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+        for name in settings:
+            _check_name(name)
+        step = {name: _seconds(value) if name in _DURATIONS else value for name, value in settings.items() if name in STEP_SETTINGS}
+        config = {name: value for name, value in settings.items() if name in AGENT_SETTINGS}
+        self._check({"steps": [{"name": "task", "prompt": "text", **step, **({"config": _untemplated(config)} if config else {})}]})
+        return {**step, **({"config": config} if config else {})}
+
+
+def _check_name(name: str) -> None:
+    if name in _OF_THE_POOL:
+        raise InvalidInput(f"`{name}` is a setting of the whole pool", help=f"`Pool(config={{'{name}': …}})`")
+    known = (*STEP_SETTINGS, *AGENT_SETTINGS)
+    if name not in known:
+        near = did_you_mean(name, known)
+        raise InvalidInput(f"a task has no setting `{name}`{f', {near}' if near else ''}")
+
+
+def _seconds(value: object) -> object:
+    """A number of seconds as the duration that a file would hold."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return value
+    return f"{value:.6f}".rstrip("0").rstrip(".") + "s"
+
+
+def _untemplated(value: Any) -> Any:
+    """The same without what would be a template in a file: here texts are literal."""
+    if isinstance(value, str):
+        return value.replace("{{", "{ {").replace("{%", "{ %").replace("{#", "{ #")
+    if isinstance(value, dict):
+        return {key: _untemplated(inner) for key, inner in value.items()}
+    return [_untemplated(inner) for inner in value] if isinstance(value, list) else value

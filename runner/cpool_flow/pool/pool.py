@@ -1,0 +1,537 @@
+"""The pool as its callers see it: give it work, wait for results, watch it, make it larger or smaller, drain it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import time
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from cpool_flow import events, inputs, library, run_folder
+from cpool_flow.errors import InvalidInput, did_you_mean
+from cpool_flow.journal import Recorded
+from cpool_flow.model import MOST_SLOTS, STEP_NAME
+from cpool_flow.pool.errors import BudgetExhausted, PoolIsClosed, UnknownTask
+from cpool_flow.pool.function_agent import NAME as FUNCTION
+from cpool_flow.pool.function_agent import AgentFunction
+from cpool_flow.pool.given import Given
+from cpool_flow.pool.host import Host, Wanted, settle
+from cpool_flow.pool.made import Made, Slots, make
+from cpool_flow.pool.result import TaskResult, never_run, result_of_step
+from cpool_flow.pool.scaling import rescaled
+from cpool_flow.pool.status import DrainSummary, PoolStatus, slot_statuses
+from cpool_flow.pool.sync import SyncPool
+from cpool_flow.pool.task import Events, PoolEvent, Task, TaskGroup
+from cpool_flow.pool.workflow import Brought, ChainStep, Workflow, check_secrets_declared, completed
+from cpool_flow.state import State
+from cpool_flow.validate import Checked, Wishes
+
+MAX_SLOTS = 100
+# What is left below this is nothing (US dollars).
+LEAST_USD = 1e-6
+
+
+class Pool:
+    """Slots with agents, and work for them. `async with Pool(slots=4) as pool:` opens it; at the end of the block it drains: it waits for
+    all work, or cancels it where the block was left by an error. All of it belongs to one loop."""
+
+    def __init__(
+        self,
+        *,
+        slots: Slots | None = None,
+        agent: str | AgentFunction | None = None,
+        config: Mapping[str, Any] | None = None,
+        budget_usd: float | None = None,
+        allow_unpriced: bool = False,
+        directory: str | Path | None = None,
+        project: str | Path | None = None,
+        isolation: str = "none",
+        store: str | Path | None = None,
+        run_id: str | None = None,
+        tags: Sequence[str] = (),
+        secrets: Sequence[str] = (),
+        context: Mapping[str, Any] | None = None,
+        resume: str | None = None,
+        min_slots: int = 0,
+        max_slots: int = MAX_SLOTS,
+    ) -> None:
+        """`slots`: how many, or a list as in `cpool.yaml` (default: as that says, else 4). `agent`: a name, or an async function that is
+        called instead. `config`: settings of all agent tasks, over those of `cpool.yaml`. `budget_usd`: the most that all work together
+        may spend. `directory`: where agents work (default: here); `project`: where `cpool.yaml` and names are looked up (default: found
+        upwards from there); `isolation`: `none`, or `worktree` for one git worktree of the pool. `store`: the project that keeps the
+        pool's run for `cpool-flow status`, `logs` and `resume`; without it nothing is kept. `secrets`: environment variables that are
+        masked. `context`: what all agents are told. `resume`: the run in `store` that this pool goes on with, also after a crash: its settings are
+        those with which it was begun (an agent that is a function, and another `budget_usd`, may be given). `min_slots` and `max_slots` bound `scale`.
+
+        Nothing is read before the pool is entered: then raises InvalidInput."""
+        self._slots, self._agent, self._config = slots, agent, dict(config or {})
+        self._budget_usd, self._allow_unpriced = budget_usd, allow_unpriced
+        self._directory, self._project, self._isolation = directory, project, isolation
+        self._store, self._run_id, self._tags, self._secrets = store, run_id, tuple(tags), tuple(secrets)
+        self._first_context, self._resume = dict(context or {}), resume
+        self._bounds = (min_slots, max_slots)
+        self._host: Host | None = None
+        self._work: asyncio.Task[None] | None = None
+        self._tasks: dict[str, Task] = {}
+        self._listeners: list[Events] = []
+        self._ended: Counter[str] = Counter()
+        self._numbers: Counter[str] = Counter()
+        self._names: set[str] = set()  # that were given, and so cannot be given again in this run
+        self._closed = "it was not entered yet"
+        self._given = Given(self._check_step)
+
+    @staticmethod
+    def sync(**settings: Any) -> SyncPool:
+        """The same for programs without a loop: `with Pool.sync(slots=4) as pool: result = pool.run("…")`."""
+        return SyncPool(Pool(**settings))
+
+    # ---- its life -------------------------------------------------------------------------------------------
+
+    async def __aenter__(self) -> Self:
+        """Raises InvalidInput with all that is wrong with its settings, OperationFailed where its folder cannot be written."""
+        if self._host is not None:
+            raise PoolIsClosed("a pool is entered once")
+        host = Host(self._wanted(), self._follow)
+        await host.open()
+        self._host, self._closed = host, ""
+        for key, value in self._first_context.items():
+            self.set_context(key, value)
+        self._find_again(host)
+        self._work = asyncio.get_running_loop().create_task(host.work())
+        self._work.add_done_callback(self._over)
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        await self.drain(cancel=error is not None)
+
+    async def drain(self, deadline_seconds: float | None = None, *, cancel: bool = False) -> DrainSummary:
+        """Take no more work, and wait for what there is; `cancel` stops it, as does the deadline (seconds from now). Afterwards nothing of
+        the pool runs. May be called again. Raises OperationFailed where the pool could not go on."""
+        host, work = self._opened(), self._work
+        assert work is not None
+        if not self._closed:
+            self._closed = "it drains"
+            host.engine.tell(events.PoolClosed())
+        if cancel and not work.done():
+            host.engine.stop("cancel", "the pool was told to cancel its work")
+        if not await settle(work, deadline_seconds):
+            host.engine.stop("cancel", f"the pool did not drain within {deadline_seconds:g} s")
+        await asyncio.shield(work)
+        return DrainSummary(
+            self._ended["success"],
+            self._ended["failed"],
+            self._ended["cancelled"] + self._ended["skipped"],
+            host.state.spending.spent_usd,
+        )
+
+    # ---- work -----------------------------------------------------------------------------------------------
+
+    def submit(
+        self,
+        prompt: str,
+        *,
+        name: str | None = None,
+        tags: Sequence[str] = (),
+        queue_timeout_seconds: float | None = None,
+        **settings: Any,
+    ) -> Task:
+        """Give the pool a task: one prompt for one agent. The text is literal, nothing in it is a template. `settings` are those of a step
+        (`timeout` in seconds, `retries`, `output`, `output_schema`, `slot`, …) and of the agent (`model`, `max_turns`, `allowed_tools`, …).
+        `queue_timeout_seconds`: cancelled if no slot was free for it by then.
+
+        Raises InvalidInput, PoolIsClosed, BudgetExhausted: then nothing was added."""
+        if not isinstance(prompt, str) or not prompt.strip(" \t\r\n"):
+            raise InvalidInput("the prompt is empty")
+        host = self._accepting()
+        step = {**self._given.step(settings), "prompt": prompt, "on_failure": "continue"}
+        return self._added(host, "task", name, step, tags, queue_timeout_seconds, literal=True)
+
+    async def run(self, prompt: str, **settings: Any) -> TaskResult:
+        """Give the pool a task and wait for its result: see `submit`. To cancel the waiting cancels the task."""
+        return await _owned(self.submit(prompt, **settings))
+
+    def fan_out(self, prompts: Iterable[str], *, fail_fast: bool = False, **settings: Any) -> TaskGroup:
+        """One task for each prompt: `await` gives the results in that order, each with its own outcome. Raises as `submit` does."""
+        if isinstance(prompts, str):
+            raise InvalidInput("`fan_out` takes a list of prompts, not a single text")
+        wanted = list(prompts)
+        if any(not isinstance(prompt, str) or not prompt.strip(" \t\r\n") for prompt in wanted):
+            raise InvalidInput("one of the prompts is empty")
+        return TaskGroup([self.submit(prompt, **settings) for prompt in wanted], fail_fast=fail_fast)
+
+    def skill(
+        self, skill: str, args: Mapping[str, Any] | None = None, *, name: str | None = None, tags: Sequence[str] = (), **settings: Any
+    ) -> Task:
+        """Give the pool a task from the template of a skill. Raises as `submit` does."""
+        given = dict(args or {})
+        step = {"skill": skill, "with": {key: f"{{{{ args.{key} }}}}" for key in given}, **self._given.step(settings)}
+        return self.workflow(Workflow.chain([step], given, name=f"skill {skill}"), args=given, name=name, tags=tags)
+
+    def chain(
+        self, steps: Sequence[ChainStep], *, args: Mapping[str, Any] | None = None, name: str | None = None, tags: Sequence[str] = ()
+    ) -> Task:
+        """Give the pool steps that follow one another: prompts, or steps as in a workflow file. `{{ previous.output }}` is what the step
+        before has answered. The result is that of the last step; `result.steps` has them all. Raises as `submit` does."""
+        return self._bring(Workflow.chain(steps, args), "chain", args, name, tags)
+
+    def fan_out_chains(
+        self, chains: Iterable[Sequence[ChainStep]], *, args: Mapping[str, Any] | None = None, tags: Sequence[str] = ()
+    ) -> TaskGroup:
+        """Several chains side by side. All are checked before the first is added. Raises as `submit` does."""
+        wanted = [(chain, self._brought(Workflow.chain(chain, args), "chain")) for chain in chains]
+        return TaskGroup([self._add_brought(brought, "chain", args, None, tags) for _, brought in wanted])
+
+    def workflow(
+        self, workflow: str | Path | Workflow, *, args: Mapping[str, Any] | None = None, name: str | None = None, tags: Sequence[str] = ()
+    ) -> Task:
+        """Give the pool a whole workflow, as a part of its run: its steps share slots, place and budget with all other work. The result's
+        `json` is its outputs. Raises InvalidInput with all that is wrong with it or with its arguments, and as `submit` does."""
+        return self._bring(workflow if isinstance(workflow, Workflow) else Workflow(workflow), "workflow", args, name, tags)
+
+    def task(self, task_id: str) -> Task:
+        """The task of that id. Raises UnknownTask."""
+        found = self._tasks.get(task_id)
+        if found is None:
+            raise UnknownTask(task_id, did_you_mean(task_id, self._tasks))
+        return found
+
+    def tasks(self, *, status: str | None = None, tag: str | None = None) -> list[Task]:
+        """The tasks in the order in which they were given; only those with that status, or that tag."""
+        return [task for task in self._tasks.values() if (status is None or task.status == status) and (tag is None or tag in task.tags)]
+
+    def forget(self, task_id: str) -> None:
+        """Let go of a task that has ended: a pool that lives long need not keep every result. Raises UnknownTask, InvalidInput."""
+        if not self.task(task_id).done:
+            raise InvalidInput(f"task `{task_id}` has not ended")
+        del self._tasks[task_id]
+
+    def approve(self, task_id: str, answer: str = "", *, by: str = "", reason: str = "", reject: bool = False) -> None:
+        """Answer an `approve` step of a workflow (`workflow-1/ask`). Raises InvalidInput where nobody is asked there."""
+        host = self._opened()
+        if task_id not in host.state.approvals:
+            raise InvalidInput(f"`{task_id[:80]}` waits for no approval")
+        host.engine.say(task_id, {"answer": answer, "by": by, "reason": reason, **({"reject": "yes"} if reject else {})})
+
+    # ---- what it tells --------------------------------------------------------------------------------------
+
+    def status(self) -> PoolStatus:
+        """The pool at this moment. Raises PoolIsClosed before it is entered."""
+        host = self._opened()
+        state = host.state
+        counts = Counter(task.status for task in self._tasks.values() if not task.done)
+        slots = slot_statuses(state, host.inputs, time.time())
+        busy = sum(slot.task is not None for slot in slots)
+        return PoolStatus(
+            accepting=not self._closed,
+            slots=slots,
+            idle_slots=sum(slot.state == "idle" for slot in slots),
+            busy_slots=busy,
+            pending_tasks=sum(counts.values()) - counts["running"],
+            running_tasks=counts["running"],
+            succeeded_tasks=self._ended["success"],
+            failed_tasks=self._ended["failed"],
+            cancelled_tasks=self._ended["cancelled"] + self._ended["skipped"],
+            spent_usd=state.spending.spent_usd,
+            budget_usd=state.spending.limit_usd,
+            spending_complete=state.spending.complete,
+            parked=dict(state.parked),
+        )
+
+    def events(self, task: str | None = None) -> Events:
+        """What happens from now on, of one task or of all: `async for event in pool.events():`. It ends with the pool."""
+        listener = Events(task, self._deaf)
+        self._listeners.append(listener)
+        if (self._work is not None and self._work.done()) or (task is not None and self.task(task).done):
+            listener.end()
+        return listener
+
+    @property
+    def run_id(self) -> str:
+        """The id of the pool's run, for `cpool-flow status` where it is stored."""
+        return self._opened().folder.run_id
+
+    # ---- shared context -------------------------------------------------------------------------------------
+
+    def set_context(self, key: str, value: Any) -> None:
+        """Tell all agents that start from now on. `value` is plain data. Raises InvalidInput."""
+        host = self._accepting()
+        if value is None or not key:
+            raise InvalidInput("a shared value has a name, and is not None: `delete_context` takes one away")
+        self._plain(value)
+        host.engine.tell(events.ContextChanged(host.masker.mask(key), host.masker.mask_value(value)))
+
+    def get_context(self, key: str) -> Any:
+        """What agents are told by this name; None where nothing."""
+        return self._opened().state.shared.get(key)
+
+    def delete_context(self, key: str) -> Any:
+        """Tell agents no more; returns what they were told."""
+        host = self._accepting()
+        before = host.state.shared.get(key)
+        if before is not None:
+            host.engine.tell(events.ContextChanged(key))
+        return before
+
+    def context(self) -> dict[str, Any]:
+        """All that agents are told, sorted by name."""
+        return dict(sorted(self._opened().state.shared.items()))
+
+    # ---- slots ----------------------------------------------------------------------------------------------
+
+    def scale(self, *, up: int | None = None, down: int | None = None, to: int | None = None, cancel: bool = False) -> int:
+        """Make the pool larger or smaller; returns how many slots it has then. Of slots that go the idle ones go first; one that works
+        goes when its work has ended, unless `cancel`: then that is cancelled. Slots with names of their own stay.
+
+        Raises InvalidInput beyond `min_slots` or `max_slots`: then nothing has changed."""
+        host = self._accepting()
+        change = rescaled(host.state, self._bounds, up=up, down=down, to=to)
+        if change.names != host.state.slot_order:
+            host.engine.tell(events.SlotsChanged(change.names))
+        for slot in change.leaving if cancel else ():
+            task = host.state.slots.get(slot)
+            if task is not None:
+                self._cancel(_root(task), f"slot `{slot}` was taken away")
+        return len(change.names)
+
+    # ---- inside ---------------------------------------------------------------------------------------------
+
+    def _find_again(self, host: Host) -> None:
+        """The tasks of a pool that is gone on with; those that have ended have their results."""
+        for added in host.added:
+            task = self._tasks[added.name] = Task(added.name, added.tags, self._status_of, self._cancel, self.events)
+            self._names.add(added.name)
+            if host.state.steps[added.name].ended:
+                self._look_at(task.id, host.state, time.time())
+        self._numbers["brought"] = len(host.inputs.copies)
+
+    def _wanted(self) -> Wanted:
+        return self._wanted_again(self._resume) if self._resume is not None else self._wanted_anew()
+
+    def _wanted_again(self, reference: str) -> Wanted:
+        """Raises InvalidInput: no such run, not the run of a pool, settings that cannot change any more."""
+        if self._store is None:
+            raise InvalidInput("`resume` needs the `store` in which the pool was kept")
+        fixed = {"slots": self._slots, "config": self._config, "tags": self._tags, "secrets": self._secrets, "run_id": self._run_id}
+        fixed["context"] = self._first_context
+        given = [name for name, value in fixed.items() if value]
+        if given or isinstance(self._agent, str):
+            raise InvalidInput(f"a pool that is gone on with keeps its `{given[0] if given else 'agent'}`")
+        store = Path(self._store).resolve()
+        folder = run_folder.find(store, self._resume or reference)
+        taken = inputs.load(folder)
+        if not taken.grows:
+            raise InvalidInput(f"run `{folder.run_id}` is not that of a pool", help=f"cpool-flow resume {folder.run_id}")
+        function = self._agent if callable(self._agent) else None
+        if (taken.agent == FUNCTION) != (function is not None):
+            raise InvalidInput(
+                f"the agent of the pool `{folder.run_id}` {'is no function' if function else 'was a function: give it again'}"
+            )
+        self._secrets = taken.secrets
+        taken = replace(taken, budget_usd=taken.budget_usd if self._budget_usd is None else float(self._budget_usd))
+        made = Made(taken, {}, ())
+        project = Path(self._project).resolve() if self._project is not None else store
+        return Wanted(made, project, store, folder.run_id, (), dict(os.environ), function, folder)
+
+    def _wanted_anew(self) -> Wanted:
+        directory = Path(self._directory or Path.cwd()).resolve()
+        if not directory.is_dir():
+            raise InvalidInput(f"`directory`: there is no folder `{directory}`")
+        home = os.environ.get("HOME")
+        project = (
+            Path(self._project).resolve() if self._project is not None else library.find_project(directory, Path(home) if home else None)
+        )
+        low, most = self._bounds
+        if not (isinstance(low, int) and isinstance(most, int) and 0 <= low <= most <= MOST_SLOTS):
+            raise InvalidInput(f"`min_slots` and `max_slots` are numbers from 0 to {MOST_SLOTS}, the first not above the second")
+        if self._isolation not in ("none", "worktree"):
+            raise InvalidInput(f"`isolation` is `none` or `worktree`, not `{self._isolation}`")
+        if self._budget_usd is not None and not (isinstance(self._budget_usd, (int, float)) and 0 < self._budget_usd < float("inf")):
+            raise InvalidInput(f"`budget_usd` is a number above zero, not {self._budget_usd}")
+        function = self._agent if callable(self._agent) else None
+        named = {"agent": self._agent} if isinstance(self._agent, str) else {}
+        made = make(
+            directory=directory,
+            project=project,
+            slots=self._slots,
+            most_slots=most,
+            config={**self._config, **named},
+            stand_in=FUNCTION if function is not None else None,
+            secrets=self._secrets,
+            budget_usd=None if self._budget_usd is None else float(self._budget_usd),
+            allow_unpriced=self._allow_unpriced,
+            isolation=self._isolation,
+        )
+        if made.inputs.pool.file.budgets.day is not None and self._store is None:
+            raise InvalidInput("the project has a budget for each day: give the pool a `store`, so that others see what it spends")
+        run_id = self._run_id or f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{os.urandom(3).hex()}"
+        store = Path(self._store).resolve() if self._store is not None else None
+        run_folder.check_run_id(store or project, run_id)
+        return Wanted(made, project, store, run_id, self._tags, dict(os.environ), function)
+
+    def _opened(self) -> Host:
+        if self._host is None:
+            raise PoolIsClosed(self._closed)
+        return self._host
+
+    def _accepting(self) -> Host:
+        """Raises PoolIsClosed; BudgetExhausted where nothing that is given now could start."""
+        if self._closed:
+            raise PoolIsClosed(self._closed)
+        host = self._host
+        assert host is not None
+        spending, stopping = host.state.spending, host.state.stopping
+        if spending.limit_usd is not None and (
+            spending.spent_usd >= spending.limit_usd - LEAST_USD or (stopping is not None and stopping.cause == "budget")
+        ):
+            raise BudgetExhausted(spending.spent_usd, spending.limit_usd)
+        return host
+
+    def _check_step(self, data: Mapping[str, Any]) -> Checked:
+        checked = self._brought(Workflow.from_data(data, name="task"), "task").checked
+        for problem in checked.warnings:
+            self._accepting().engine.tell(events.Noted(problem.message))
+        return checked
+
+    def _brought(self, workflow: Workflow, kind: str) -> Brought:
+        host = self._accepting()
+        self._numbers["brought"] += 1
+        prefix = f"{kind}{self._numbers['brought']}"
+        pool = host.inputs.slot_pool
+        brought = workflow.bring(prefix, host.wanted.project, _places, pool, Wishes())
+        check_secrets_declared(brought.copies.values(), self._secrets)
+        return brought
+
+    def _bring(self, workflow: Workflow, kind: str, args: Mapping[str, Any] | None, name: str | None, tags: Sequence[str]) -> Task:
+        return self._add_brought(self._brought(workflow, kind), kind, args, name, tags)
+
+    def _add_brought(self, brought: Brought, kind: str, args: Mapping[str, Any] | None, name: str | None, tags: Sequence[str]) -> Task:
+        host = self._accepting()
+        values = completed(brought.checked, args)
+        self._plain(values)
+        host.add_files(brought.files)
+        for problem in brought.checked.warnings:
+            host.engine.tell(events.Noted(host.masker.mask(problem.message)))
+        step = {"workflow": brought.main, "with": values, "on_failure": "continue"}
+        return self._added(host, kind, name, step, tags, None, literal=True, copies=brought.as_data())
+
+    def _added(
+        self,
+        host: Host,
+        kind: str,
+        name: str | None,
+        step: Mapping[str, Any],
+        tags: Sequence[str],
+        queue_timeout_seconds: float | None,
+        *,
+        literal: bool,
+        copies: Mapping[str, Any] | None = None,
+    ) -> Task:
+        task_id = self._new_id(kind, name)
+        words = tuple(tags)
+        host.engine.tell(events.StepAdded(task_id, host.masker.mask_value(dict(step)), literal, copies, words))
+        task = self._tasks[task_id] = Task(task_id, words, self._status_of, self._cancel, self.events)
+        if queue_timeout_seconds is not None:
+            asyncio.get_running_loop().call_later(queue_timeout_seconds, self._give_up_waiting, task, queue_timeout_seconds)
+        return task
+
+    def _new_id(self, kind: str, name: str | None) -> str:
+        """Raises InvalidInput for a name that is taken, or cannot be one."""
+        if name is None:
+            while True:
+                self._numbers[kind] += 1
+                task_id = f"{kind}-{self._numbers[kind]}"
+                if task_id not in self._names:
+                    return task_id
+        if not isinstance(name, str) or not re.fullmatch(STEP_NAME.strip("^$"), name) or len(name) > 64:
+            raise InvalidInput(f"`{str(name)[:80]}` cannot be the name of a task: lower case letters, digits, `-` and `_`, at most 64")
+        counted = re.fullmatch(r"(task|chain|workflow)-([1-9][0-9]*)", name)
+        if name in self._names or (counted is not None and int(counted[2]) <= self._numbers[counted[1]]):
+            raise InvalidInput(f"there is already a task `{name}`")
+        self._names.add(name)
+        return name
+
+    def _give_up_waiting(self, task: Task, seconds: float) -> None:
+        if not task.done and self._opened().state.steps[task.id].status in ("pending", "ready"):
+            self._cancel(task.id, f"no slot was free within {seconds:g} s")
+
+    def _status_of(self, task_id: str) -> str:
+        step = self._opened().state.steps.get(task_id)
+        return step.status if step is not None else "pending"
+
+    def _cancel(self, task_id: str, reason: str) -> bool:
+        host = self._opened()
+        step = host.state.steps.get(task_id)
+        if step is None or step.ended:
+            return False
+        host.engine.tell(events.StepCancelled(task_id, host.masker.mask(reason)))
+        return True
+
+    def _plain(self, value: Any) -> None:
+        Workflow.from_data({"value": value}, name="value")
+
+    # ---- what the engine tells ------------------------------------------------------------------------------
+
+    def _follow(self, recorded: Sequence[Recorded], state: State) -> None:
+        for entry in recorded:
+            named = getattr(entry.event, "task", None) or getattr(entry.event, "step", None)
+            if isinstance(entry.event, events.StepAdded):
+                named = entry.event.name
+            root = _root(named) if isinstance(named, str) else None
+            if self._listeners:
+                self._tell(PoolEvent(type(entry.event).__name__, entry.at, root, events.to_json(entry.event)))
+            if root is not None:
+                self._look_at(root, state, entry.at)
+
+    def _look_at(self, task_id: str, state: State, at: float) -> None:
+        step, task = state.steps.get(task_id), self._tasks.get(task_id)
+        if step is None or task is None or task.done or not step.ended:
+            return
+        assert self._host is not None
+        load = self._host.folder.load
+        result = result_of_step(step, load, task.tags) if step.tasks else never_run(state, step, task.tags)
+        self._ended[result.status] += 1
+        task.end(result)
+        self._tell(PoolEvent("TaskEnded", at, task_id, {"status": result.status}, result))
+        self._host.forget(task_id)
+
+    def _tell(self, event: PoolEvent) -> None:
+        for listener in list(self._listeners):
+            listener.give(event)
+
+    def _deaf(self, listener: Events) -> None:
+        if listener in self._listeners:
+            self._listeners.remove(listener)
+
+    def _over(self, work: asyncio.Task[None]) -> None:
+        """Nothing goes on any more: who still waits is told why."""
+        self._closed = "it has ended"
+        error = PoolIsClosed("it was stopped") if work.cancelled() else work.exception()
+        for task in self._tasks.values():
+            if not task.done:
+                task.fail(error or PoolIsClosed("it has ended"))
+        for listener in list(self._listeners):
+            listener.end()
+
+
+async def _owned(task: Task) -> TaskResult:
+    try:
+        return await task
+    except asyncio.CancelledError:
+        task.cancel("its caller was cancelled")
+        raise
+
+
+def _root(name: str) -> str:
+    """The task of the pool that a step or a task inside of it belongs to."""
+    return re.split(r"[/\[#]", name, maxsplit=1)[0]
+
+
+def _places(kind: library.Kind, beside: Path) -> tuple[library.Place, ...]:
+    home = Path(os.environ.get("XDG_CONFIG_HOME") or Path(os.environ.get("HOME", "/"), ".config"))
+    return library.places(kind, beside, beside, home)

@@ -1,0 +1,221 @@
+"""What a new run takes over from an old one: the facts of the steps that it does not do again, and the files it begins with.
+
+Pure: reads the old run's journal and plan. The new run's state stays the fold of its own journal, in which those facts stand first,
+and after them `ResultsTaken`. Knows no folder and no git.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from cpool_flow import events
+from cpool_flow.errors import InvalidInput, Problem, did_you_mean, listed
+from cpool_flow.model import Session
+from cpool_flow.plan import Plan
+from cpool_flow.state import State
+from cpool_flow.tasks import NOT_CHOSEN, SKIPPED_BY_WHEN, StepState, Task
+
+Fact = tuple[events.Event, float]
+Journal = Sequence[Fact]
+_LOST = "the run that is taken over ended while it ran"
+
+
+@dataclass(frozen=True)
+class Takeover:
+    """`facts`: events with their times, for the new journal. `steps`: those whose results are taken over, `partly`: those of which only
+    what succeeded is. The new run begins with the files of `tree`, on top of `commit`; None: those of the commit, the run's base."""
+
+    facts: tuple[Fact, ...] = ()
+    steps: tuple[str, ...] = ()
+    partly: tuple[str, ...] = ()
+    commit: str | None = None
+    tree: str | None = None
+
+
+def from_the_start(plan: Plan, journal: Journal, *, changed_before: bool) -> Takeover:
+    """Nothing but what was never meant to run. `changed_before`: the old run began with uncommitted files, so its base alone is not
+    what it began with."""
+    first = next((event for event, _ in journal if isinstance(event, events.AttemptStarted)), None)
+    left_out = _left_out(_folded(plan, journal))
+    return Takeover(tuple(_facts(journal, left_out)), tree=first.tree if first is not None and changed_before else None)
+
+
+def up_to(plan: Plan, journal: Journal, name: str, run_id: str) -> Takeover:
+    """Everything that had ended when step `name` began first, but for what comes after it. Raises InvalidInput."""
+    _check_name(plan, journal, name, run_id)
+    cut = _beginning(journal, name)
+    if cut is None:
+        raise _not_reached(plan, journal, name, run_id)
+    before = journal[:cut]
+    state = _folded(plan, before)
+    again = {name, *plan.downstream([name]), *_enders(state)} - _left_out(state)
+    upstream = _upstream(plan, name)
+    taken = [step.plan.name for step in _main(state) if step.ended and step.plan.name not in again and _counts(step, upstream)]
+    began = journal[cut][0]
+    tree = began.tree if isinstance(began, events.AttemptStarted) else None
+    found = Takeover(tuple(_facts(before, taken)), tuple(taken), (), _commit(before), tree)
+    return _checked(plan, found, run_id)
+
+
+def without_failed(plan: Plan, journal: Journal, run_id: str) -> Takeover:
+    """Everything but the steps that failed, or did not end, and those that depend on them. Raises InvalidInput where none did."""
+    state = _folded(plan, journal)
+    bad = {step.plan.name for step in _main(state) if not step.ended or step.went_wrong}
+    bad |= set(_enders(state)) if state.status == "failed" or bad else set()
+    if not bad and not any(step.went_wrong for step in state.root.steps.values()):
+        raise InvalidInput(f"no step of run `{run_id}` has failed", help=f"all of it again: cpool-flow rerun {run_id}")
+    after = plan.downstream(bad) - _left_out(state)
+    taken = [step.plan.name for step in _main(state) if step.ended and step.plan.name not in bad | after]
+    partly = [name for name in plan.steps if name in bad - after and _holds_results(state.root.steps[name])]
+    facts = [*_facts(journal, [*taken, *partly])]
+    facts += _lost(_folded(plan, [journal[0], *facts]), journal[-1][1])
+    commit, tree = _files(journal, bad, taken, partly)
+    return _checked(plan, Takeover(tuple(facts), tuple(taken), tuple(partly), commit, tree), run_id)
+
+
+# ---- which steps --------------------------------------------------------------------------------------------
+
+
+def _main(state: State) -> Iterator[StepState]:
+    return (step for step in state.root.steps.values() if step.plan.phase == "main")
+
+
+def _left_out(state: State) -> set[str]:
+    """What `--only` has not chosen stays left out."""
+    return {step.plan.name for step in _main(state) if step.status == "skipped" and step.reason == NOT_CHOSEN}
+
+
+def _counts(step: StepState, upstream: set[str]) -> bool:
+    """A failure is no result, but where the step was to know of it."""
+    return step.ended_well or step.plan.name in upstream
+
+
+def _upstream(plan: Plan, name: str) -> set[str]:
+    return {step.name for step in plan if name in plan.downstream([step.name])}
+
+
+def _enders(state: State) -> list[str]:
+    """The steps that have ended the whole run early: taken over, they would end the new one as well."""
+    ended = state.stopping is not None and state.stopping.cause == "end"
+    return [step.plan.name for step in _main(state) if ended and any(_ends_the_run(state, task) for task in step.tasks)]
+
+
+def _ends_the_run(state: State, task: Task) -> bool:
+    """Whether it is, or holds, the end of the run; that of a sub-workflow is its own matter."""
+    if task.status == "success" and state.steps[task.step].plan.step.end is not None:
+        return True
+    frames = (frame for frame in task.rounds if not frame.plan.is_workflow)
+    return any(_ends_the_run(state, inside) for frame in frames for step in frame.steps.values() for inside in step.tasks)
+
+
+def _holds_results(step: StepState) -> bool:
+    return (step.plan.fans_out or step.plan.inner is not None) and any(task.settled or task.rounds for task in step.tasks)
+
+
+def _check_name(plan: Plan, journal: Journal, name: str, run_id: str) -> None:
+    known = [step.name for step in plan.phase("main")]
+    if name in known:
+        return
+    if name in plan.steps:
+        raise InvalidInput(f"step `{name}` is in `finally`: it runs at the end of every run", help=f"a step of {listed(known)}")
+    root = _root(name)
+    state = _folded(plan, journal)
+    if root in known and (name in state.steps or name in state.tasks):
+        help = f"cpool-flow rerun {run_id} --from {root}"
+        raise InvalidInput(f"`{name}` is a part of step `{root}`: a run can begin anew only with a whole step of its own", help=help)
+    hint = did_you_mean(name, known)
+    raise InvalidInput(Problem(f"run `{run_id}` has no step `{name[:80]}`", hint=hint, help=None if hint else f"it has {listed(known)}"))
+
+
+def _not_reached(plan: Plan, journal: Journal, name: str, run_id: str) -> InvalidInput:
+    step = _folded(plan, journal).root.steps[name]
+    why = f" ({step.status}{f': {step.reason}' if step.reason else ''})" if step.ended else ""
+    help = f"begin with what went wrong: cpool-flow rerun {run_id} --failed"
+    return InvalidInput(f"run `{run_id}` has not come to step `{name}`{why}: there is nothing that it saw", help=help)
+
+
+def _checked(plan: Plan, found: Takeover, run_id: str) -> Takeover:
+    """Raises InvalidInput where a step would go on in the session of one that is taken over: sessions belong to their run."""
+    for step in plan:
+        if step.name in found.steps:
+            continue
+        for each in step.everything():
+            session = each.step.session
+            source = (session.continue_ or session.fork) if isinstance(session, Session) else None
+            if source in found.steps:
+                message = f"step `{each.name}` goes on in the session of `{source}`, which belongs to run `{run_id}`"
+                raise InvalidInput(message, help=f"begin there: cpool-flow rerun {run_id} --from {source}")
+    return found
+
+
+# ---- which facts --------------------------------------------------------------------------------------------
+
+
+def _facts(journal: Journal, steps: Iterable[str]) -> Iterator[Fact]:
+    """What was recorded of these steps of the run, and of all inside of them."""
+    chosen = frozenset(steps)
+    for event, at in journal:
+        match event:
+            case events.RunResumed(reopen=True):
+                yield replace(event, mark="", budget_usd=None), at  # what follows is of another life
+            case events.PlaceCommitted():
+                tasks = tuple(task for task in event.tasks if _root(task) in chosen)
+                if tasks:
+                    yield replace(event, tasks=tasks), at
+            case _ if _root(_subject(event)) in chosen:
+                yield event, at
+
+
+def _subject(event: events.Event) -> str:
+    """The id of the task, step or frame that an event is about; empty for the run itself."""
+    return str(getattr(event, "task", None) or getattr(event, "step", None) or getattr(event, "frame", None) or "")
+
+
+def _root(identity: str) -> str:
+    """The step of the run that a task or step belongs to: `fix` for `fix[2]/test`."""
+    return re.split(r"[\[/#]", identity, maxsplit=1)[0]
+
+
+def _beginning(journal: Journal, name: str) -> int | None:
+    """Where the first attempt of a step, or in a step, stands; without any, where it was opened, or skipped by its own `when`."""
+    opened = None
+    for index, (event, _) in enumerate(journal):
+        if isinstance(event, events.AttemptStarted) and _root(event.task) == name:
+            return index
+        by_itself = isinstance(event, events.StepClosed) and (event.reason == SKIPPED_BY_WHEN or event.status == "failed")
+        if opened is None and (by_itself or isinstance(event, events.StepOpened)) and _subject(event) == name:
+            opened = index
+    return opened
+
+
+def _lost(state: State, at: float) -> Iterator[Fact]:
+    for task in state.running.values():
+        number = task.attempts[-1].started.number
+        yield events.AttemptFinished(task.id, number, "lost", error=_LOST, reason=_LOST, interrupted=True), at
+
+
+def _folded(plan: Plan, journal: Journal) -> State:
+    state = State(plan)
+    for event, at in journal:
+        state.apply(event, at)
+    return state
+
+
+# ---- which files --------------------------------------------------------------------------------------------
+
+
+def _commit(journal: Journal) -> str | None:
+    commits = [event.commit for event, _ in journal if isinstance(event, events.PlaceCommitted | events.PlaceClosed) and event.commit]
+    return commits[-1] if commits else None
+
+
+def _files(journal: Journal, bad: set[str], taken: Sequence[str], partly: Sequence[str]) -> tuple[str | None, str | None]:
+    """Commit and tree: what the first step that failed saw. Where something is taken over that was done after that, what the run left."""
+    for index, (event, _) in enumerate(journal):
+        if isinstance(event, events.AttemptStarted) and _root(event.task) in bad:
+            later = [each for each, _ in journal[index:] if isinstance(each, events.PlaceCommitted)]
+            mixed = any(_root(task) in taken for each in later for task in each.tasks)
+            return (_commit(journal), None) if partly or mixed else (_commit(journal[:index]), event.tree)
+    return _commit(journal), None

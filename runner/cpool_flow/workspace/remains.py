@@ -1,0 +1,77 @@
+"""What a run has left in its repository, looked at from outside and later: its branch, commits kept aside, its worktree.
+
+Reads by a view of its own that goes again. Does not know whether anybody still works there, nor what becomes of it.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import InvalidInput
+from ..git import Git
+from .record import WorktreeRecord
+from .view import View, freeze
+
+
+@dataclass(frozen=True)
+class Branch:
+    """A branch and its commit."""
+
+    name: str
+    tip: str
+
+
+@dataclass(frozen=True)
+class Remains:
+    """`tip`: the run's last commit, None where there is none any more; `branch` is None where the branch itself went. `kept`: the
+    branches of commits that the run's own branch lost. `view` reads, and commits where that was asked for; `scratch` goes with it."""
+
+    record: WorktreeRecord
+    view: View
+    scratch: Path
+    branch: Branch | None
+    tip: str | None
+    kept: tuple[Branch, ...] = ()
+
+    @property
+    def changed(self) -> bool:
+        """Whether the run has made any commit."""
+        return self.tip is not None and self.tip != self.record.base
+
+
+@asynccontextmanager
+async def remains(
+    git: Git, record: WorktreeRecord, last_commit: str | None, *, commits: bool = False, filters: str | None = None
+) -> AsyncIterator[Remains]:
+    """What is left of the run. `last_commit`: the newest that the caller knows of, for a branch that is gone. `filters`: those that may
+    be started. Raises `InvalidInput` where the repository is gone."""
+    with tempfile.TemporaryDirectory(prefix="cpool-flow-") as folder:
+        view = await view_of(git, record, record.source, record.source_git_directory, Path(folder), commits=commits, filters=filters)
+        listing = await view.git.output("for-each-ref", "--format=%(refname) %(objectname)", f"{record.reference}*")
+        found = [Branch(name.removeprefix("refs/heads/"), tip) for name, _, tip in map(_parts, listing.splitlines())]
+        branch = next((each for each in found if each.name == record.branch), None)
+        kept = tuple(each for each in found if each.name.startswith(f"{record.branch}-kept-"))
+        yield Remains(record, view, Path(folder), branch, branch.tip if branch else await _existing(view, last_commit), kept)
+
+
+async def view_of(
+    git: Git, record: WorktreeRecord, source: Path, git_directory: Path, folder: Path, *, commits: bool, filters: str | None
+) -> View:
+    """A view of the run's repository in `folder`, as the checkout `source` sees it; where that went, as the repository itself does."""
+    common = record.common_directory
+    if not common.is_dir():
+        raise InvalidInput(f"the repository of the run is gone: {common}")
+    seen_from = source if source.is_dir() else common
+    return await freeze(git, seen_from, git_directory, common, folder / "view", commits=commits, filters=filters or "")
+
+
+def _parts(line: bytes) -> tuple[str, str, str]:
+    return line.decode("utf-8", "surrogateescape").rpartition(" ")
+
+
+async def _existing(view: View, commit: str | None) -> str | None:
+    return commit if commit and await view.git.holds("cat-file", "-e", f"{commit}^{{commit}}") else None

@@ -1,0 +1,291 @@
+"""What a rerun takes over: facts of steps that had ended before, never of what comes after; the files that the step saw."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from simulation import Simulation, created, finished, workflow
+from test_random_runs import MOST_STEPS, random_workflows, simulate
+
+from cpool_flow import events, model, takeover
+from cpool_flow.errors import InvalidInput
+from cpool_flow.takeover import Takeover
+
+CHAIN = workflow({"name": "a", "run": "x"}, {"name": "b", "run": "x"}, {"name": "c", "run": "x"})
+
+
+def ended(flow: model.Workflow, *failing: str, **options: Any) -> Simulation:
+    """A run whose attempts of these tasks fail."""
+
+    def outcome(started: events.AttemptStarted) -> tuple[float, events.AttemptFinished]:
+        kind = "failed" if started.task in failing else None
+        return 1.0, finished(started.task, started.number, kind, cost_usd=0.5)
+
+    return Simulation(flow, outcome=outcome, **options).run()
+
+
+def rerun(old: Simulation, found: Takeover, **options: Any) -> Simulation:
+    """The new run, to its end: every attempt of it succeeds."""
+    new = Simulation(old.workflow, items=old.items, skip=old.skip, rounds=old.rounds, children=old.children, **options)
+    for event, at in found.facts:
+        new.now = at
+        new.note(event)
+        new.state.check()
+    new.note(events.ResultsTaken("old", found.steps, found.partly))
+    new.state.check()
+    return new
+
+
+def from_step(old: Simulation, name: str) -> Takeover:
+    return takeover.up_to(old.plan, old.journal, name, "old")
+
+
+def without_failed(old: Simulation) -> Takeover:
+    return takeover.without_failed(old.plan, old.journal, "old")
+
+
+def started(run: Simulation) -> list[str]:
+    """The tasks that this run itself has executed."""
+    seen = next(index for index, (event, _) in enumerate(run.journal) if isinstance(event, events.ResultsTaken))
+    return [event.task for event, _ in run.journal[seen:] if isinstance(event, events.AttemptStarted)]
+
+
+def test_a_rerun_from_a_step_does_that_step_and_what_comes_after():
+    old = ended(CHAIN)
+    found = from_step(old, "b")
+    assert found.steps == ("a",)
+    new = rerun(old, found).run()
+    assert started(new) == ["b", "c"]
+    assert new.statuses() == {"a": "success", "b": "success", "c": "success"}
+    assert new.state.steps["a"].reason == "taken over from run old"
+
+
+def test_what_is_taken_over_costs_the_new_run_nothing():
+    new = rerun(ended(CHAIN), from_step(ended(CHAIN), "c"))
+    assert new.state.cost_usd == 0.0
+    assert [attempt.taken for task in new.state.tasks.values() for attempt in task.attempts] == [True, True]
+
+
+def test_a_rerun_of_the_first_step_takes_nothing_over():
+    old = ended(CHAIN)
+    assert from_step(old, "a").steps == ()
+    assert started(rerun(old, from_step(old, "a")).run()) == ["a", "b", "c"]
+
+
+def test_what_had_not_ended_when_the_step_began_is_done_again():
+    flow = workflow(
+        {"name": "a", "run": "x", "needs": []},
+        {"name": "slow", "run": "x", "needs": []},
+        {"name": "b", "run": "x", "needs": ["a"]},
+        {"name": "c", "run": "x", "needs": ["b", "slow"]},
+    )
+    old = Simulation(flow, outcome=lambda started: (9.0 if started.task == "slow" else 1.0, finished(started.task, started.number))).run()
+    found = from_step(old, "b")
+    assert found.steps == ("a",)
+    assert sorted(started(rerun(old, found).run())) == ["b", "c", "slow"]
+
+
+def test_a_failure_is_taken_over_where_the_step_was_to_know_of_it_and_else_done_again():
+    flow = workflow(
+        {"name": "watched", "run": "x", "needs": []},
+        {"name": "alone", "run": "x", "needs": []},
+        {"name": "told", "run": "x", "needs": ["watched"], "join": "done"},
+    )
+    old = ended(flow, "watched", "alone")
+    found = from_step(old, "told")
+    assert found.steps == ("watched",)
+    new = rerun(old, found).run()
+    assert sorted(started(new)) == ["alone", "told"]
+    assert new.state.status == "failed"
+
+
+def test_an_early_end_is_decided_anew():
+    flow = workflow({"name": "a", "run": "x"}, {"name": "enough", "end": "success"}, {"name": "late", "run": "x"})
+    old = ended(flow)
+    with pytest.raises(InvalidInput, match="run `old` has not come to step `late` \\(skipped: the end\\)"):
+        from_step(old, "late")
+    found = from_step(old, "enough")
+    assert found.steps == ("a",)
+    assert rerun(old, found).run().statuses() == {"a": "success", "enough": "success", "late": "skipped"}
+
+
+def test_finally_runs_again_in_every_rerun():
+    flow = workflow({"name": "a", "run": "x"}, {"name": "b", "run": "x"}, **{"finally": [{"name": "tidy", "run": "x"}]})
+    old = ended(flow)
+    assert started(rerun(old, from_step(old, "b")).run()) == ["b", "tidy"]
+    with pytest.raises(InvalidInput, match="step `tidy` is in `finally`: it runs at the end of every run"):
+        from_step(old, "tidy")
+
+
+def test_a_step_that_was_done_in_a_second_life_of_the_run_counts_from_its_first_attempt():
+    old = ended(CHAIN, "b")
+    resumed = Simulation(CHAIN, journal=old.journal).run()
+    assert resumed.state.status == "success"
+    assert from_step(resumed, "b").steps == ("a",)
+    found = from_step(resumed, "c")
+    assert found.steps == ("a", "b")
+    new = rerun(resumed, found).run()
+    assert started(new) == ["c"]
+    assert new.state.mark == "mark"
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("d", "run `old` has no step `d`"),
+        ("gruop", "run `old` has no step `gruop`"),
+        ("group/inner", "`group/inner` is a part of step `group`: a run can begin anew only with a whole step of its own"),
+        ("items[1]", "`items[1]` is a part of step `items`: a run can begin anew only with a whole step of its own"),
+    ],
+)
+def test_only_a_whole_step_of_the_run_can_be_begun_with(name: str, message: str):
+    flow = workflow({"name": "items", "foreach": [1], "run": "x"}, {"name": "group", "steps": [{"name": "inner", "run": "x"}]})
+    with pytest.raises(InvalidInput) as caught:
+        from_step(ended(flow, items={"items": 2}), name)
+    assert str(caught.value) == message
+
+
+def test_a_step_that_was_not_reached_saw_nothing():
+    with pytest.raises(
+        InvalidInput, match="run `old` has not come to step `c` \\(skipped: upstream failed\\): there is nothing that it saw"
+    ):
+        from_step(ended(CHAIN, "b"), "c")
+
+
+def test_a_session_is_not_gone_on_with_in_another_run():
+    flow = workflow(
+        {"name": "plan", "prompt": "x"}, {"name": "go", "prompt": "x", "session": {"continue": "plan"}}, {"name": "end", "run": "x"}
+    )
+    old = ended(flow)
+    with pytest.raises(InvalidInput, match="step `go` goes on in the session of `plan`, which belongs to run `old`"):
+        from_step(old, "go")
+    assert from_step(old, "end").steps == ("plan", "go")
+
+
+# ---- failed -------------------------------------------------------------------------------------------------
+
+
+def test_failed_steps_are_done_again_with_what_depends_on_them():
+    flow = workflow(
+        {"name": "a", "run": "x", "needs": []},
+        {"name": "bad", "run": "x", "needs": ["a"], "on_failure": "continue"},
+        {"name": "after", "run": "x", "needs": ["bad"]},
+        {"name": "other", "run": "x", "needs": ["a"]},
+    )
+    old = ended(flow, "bad")
+    found = without_failed(old)
+    assert found.steps == ("a", "other")
+    assert started(rerun(old, found).run()) == ["bad", "after"]
+
+
+def test_of_a_fan_out_only_the_items_that_failed_are_done_again():
+    flow = workflow({"name": "many", "foreach": [1], "run": "x"}, {"name": "last", "run": "x"})
+    old = ended(flow, "many[1]", items={"many": 3})
+    found = without_failed(old)
+    assert (found.steps, found.partly) == ((), ("many",))
+    new = rerun(old, found).run()
+    assert started(new) == ["many[1]", "last"]
+    assert new.state.cost_usd == 0.0
+    assert new.state.status == "success"
+
+
+def test_in_a_group_what_has_succeeded_is_kept():
+    group = [{"name": "one", "run": "x"}, {"name": "two", "run": "x"}]
+    old = ended(workflow({"name": "each", "foreach": [1], "steps": group}), "each[0]/two", items={"each": 2})
+    found = without_failed(old)
+    assert found.partly == ("each",)
+    assert started(rerun(old, found).run()) == ["each[0]/two"]
+
+
+def test_a_failure_in_finally_is_a_failure_too():
+    old = ended(workflow({"name": "a", "run": "x"}, **{"finally": [{"name": "tidy", "run": "x"}]}), "tidy")
+    found = without_failed(old)
+    assert found.steps == ("a",)
+    assert started(rerun(old, found).run()) == ["tidy"]
+
+
+def test_where_nothing_failed_there_is_nothing_to_do_again():
+    with pytest.raises(InvalidInput, match="no step of run `old` has failed"):
+        without_failed(ended(CHAIN))
+
+
+def test_what_was_interrupted_is_done_again():
+    old = Simulation(CHAIN)
+    old.run(until=1.5)
+    found = without_failed(old)
+    assert found.steps == ("a",)
+    assert started(rerun(old, found).run()) == ["b", "c"]
+
+
+# ---- files --------------------------------------------------------------------------------------------------
+
+
+def facts(*happened: events.Event) -> list[tuple[events.Event, float]]:
+    first = [created(), events.PlaceOpened("/place"), events.SetupFinished()]
+    return [(event, float(number)) for number, event in enumerate([*first, *happened])]
+
+
+def step(name: str, tree: str, error: str | None = None) -> list[events.Event]:
+    opened = [events.StepOpened(name), events.AttemptStarted(name, 1, tree=tree), finished(name, 1, error)]
+    return [*opened, *([events.TaskClosed(name, "failed", error)] if error else [])]
+
+
+def test_the_new_run_begins_with_the_files_that_the_step_saw():
+    old = Simulation(CHAIN)
+    journal = facts(
+        *step("a", "tree 0"), events.PlaceCommitted("commit a", ("a",)), *step("b", "tree a"), events.PlaceCommitted("commit b", ("b",)),
+        *step("c", "tree b"),
+    )  # fmt: skip
+    assert takeover.up_to(old.plan, journal, "a", "old").commit is None
+    assert takeover.up_to(old.plan, journal, "a", "old").tree == "tree 0"
+    found = takeover.up_to(old.plan, journal, "c", "old")
+    assert (found.commit, found.tree) == ("commit b", "tree b")
+
+
+def test_a_commit_of_two_steps_is_that_of_the_one_that_is_taken_over():
+    flow = workflow({"name": "a", "run": "x", "needs": []}, {"name": "b", "run": "x", "needs": []}, {"name": "c", "run": "x", "needs": "a"})
+    both = events.PlaceCommitted("both", ("a", "b"))
+    journal = facts(*step("a", "tree 0"), *step("b", "tree 0", "failed"), both, *step("c", "tree ab"))
+    found = takeover.up_to(Simulation(flow).plan, journal, "c", "old")
+    assert [event.tasks for event, _ in found.facts if isinstance(event, events.PlaceCommitted)] == [("a",)]
+
+
+def test_after_a_failure_the_new_run_begins_with_what_the_failed_step_saw():
+    journal = facts(
+        *step("a", "tree 0"), events.PlaceCommitted("commit a", ("a",)), *step("b", "tree a", "failed"),
+        events.PlaceCommitted("commit b", ("b",)), events.StepClosed("c", "skipped", "upstream failed"), events.PlaceClosed(commit="commit b"),
+    )  # fmt: skip
+    found = takeover.without_failed(Simulation(CHAIN).plan, journal, "old")
+    assert (found.steps, found.commit, found.tree) == (("a",), "commit a", "tree a")
+
+
+def test_what_was_done_beside_a_failed_step_is_not_lost():
+    flow = workflow({"name": "a", "run": "x", "needs": []}, {"name": "b", "run": "x", "needs": []})
+    journal = facts(*step("b", "tree 0", "failed"), *step("a", "tree 1"), events.PlaceCommitted("commit", ("a",)))
+    found = takeover.without_failed(Simulation(flow).plan, journal, "old")
+    assert (found.steps, found.commit, found.tree) == (("a",), "commit", None)
+
+
+# ---- any run ------------------------------------------------------------------------------------------------
+
+
+@given(random_workflows(), st.integers(0, 1000), st.integers(0, MOST_STEPS - 1), st.booleans())
+@settings(max_examples=150, deadline=None)
+def test_any_rerun_does_nothing_again_that_it_has_taken_over_and_comes_to_an_end(
+    flow: model.Workflow, seed: int, number: int, failed: bool
+) -> None:
+    old = simulate(flow, seed).run()
+    try:
+        found = without_failed(old) if failed else from_step(old, f"s{number}")
+    except InvalidInput:
+        return
+    new = rerun(old, found, rejects=old.rejects).run()
+    assert not {name.partition("/")[0].partition("[")[0] for name in started(new)} & set(found.steps)
+    if not new.left:
+        settled = [new.state.root.steps[name] for name in found.steps]
+        assert all(step.ended for step in settled)
+        if not failed and flow.steps[number].approve is None and new.state.stopping is None:
+            assert new.state.root.steps[f"s{number}"].ended
