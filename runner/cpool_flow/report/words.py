@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 from cpool_flow.model import duration_text
@@ -28,6 +29,7 @@ def took(seconds: float) -> str:
     return f"{seconds:.1f}s" if seconds < 59.95 else duration_text(round(seconds))
 
 
+@lru_cache(maxsize=65_536)
 def seconds(moment: str) -> float:
     """A time of a document as seconds since the epoch."""
     return datetime.fromisoformat(moment).timestamp()
@@ -53,7 +55,11 @@ def span(attempts: Iterable[Document]) -> float | None:
 
 def own_time(task: Document) -> str:
     """How long a step or item took with all that is in it; empty where nothing has ended."""
-    lasted = span(task["attempts"] if not task["items"] and "steps" not in task else all_attempts(task))
+    attempts = task["attempts"]
+    if len(attempts) == 1 and not task["items"] and "steps" not in task:  # as nearly all are
+        ended = attempts[0]["ended_at"]
+        return took(seconds(ended) - seconds(attempts[0]["started_at"])) if ended else ""
+    lasted = span(all_attempts(task))
     return "" if lasted is None else took(lasted)
 
 
@@ -100,6 +106,8 @@ def as_text(value: Any) -> str:
 
 def in_one_line(value: Any) -> str:
     """The same, with JSON on one line."""
+    if type(value) is int:  # as items often are
+        return str(value)
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
