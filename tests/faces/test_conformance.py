@@ -33,7 +33,7 @@ def test_every_key_has_its_file(kind: str) -> None:
     assert {file.stem for file in (FOLDER / kind).glob("*.yaml")} == keys - LATER_KEYS[kind]
 
 
-@pytest.mark.parametrize("case", cases())
+@pytest.mark.parametrize("case", list(cases()))
 def test_a_key_does_what_it_must(session: Session, case: dict[str, Any]) -> None:
     if case.get("git"):
         session.repository()
