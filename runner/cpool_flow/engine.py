@@ -27,6 +27,7 @@ from cpool_flow.tasks import Task, seen
 
 # How often a coordinator looks for requests of other processes, in seconds.
 POLL_SECONDS = 0.25
+CTRL_C_SECONDS = 0.05
 AUTO_APPROVE = "--auto-approve"
 Follow = Callable[[Sequence[Recorded], State], None]
 
@@ -174,6 +175,7 @@ class Engine:
         while not self.state.all_ended:
             self.take_requests()
             self._take_answers(values)
+            await self._hear_ctrl_c()
             self._take_results()
             await self._commit(place)
             self.state.wake(self._clock())
@@ -240,6 +242,12 @@ class Engine:
             self._committed = False
             self._slots.give_back(result.task)
             self.note(self._with_nested(self._as_stopped(result)))
+
+    async def _hear_ctrl_c(self) -> None:
+        """Where Ctrl-C has ended an attempt it is on its way to us as well."""
+        struck = any(isinstance(result, events.AttemptFinished) and result.signal == signal.SIGINT for result in self._results)
+        if struck and self.state.stopping is None:
+            await asyncio.sleep(CTRL_C_SECONDS)
 
     def _as_stopped(self, result: events.AttemptFinished) -> events.AttemptFinished:
         """Ctrl-C also reaches a process that has only just been started and is still of our own group: cancelled, it has not failed."""

@@ -102,7 +102,7 @@ _TOKEN = re.compile(
 _BEGUN = re.compile(
     r"""(?x)
     (?: \[ \s*+ )*+ \{ \s*+ (?: ["'}] | \Z | // | /\* | [A-Za-z_$][\w$-]*+ \s*+ : )
-    | (?: \[ \s*+ )++ (?: ["'\]] | \Z | (?: -?[0-9][0-9.eE+-]*+ | true | false | null ) \s*+ (?: , | \Z )
+    | (?: \[ \s*+ )++ (?: ["'\]] | \Z | (?: -?[0-9][0-9.eE+-]*+ | true | false | null ) \s*+ (?: , | \] | \Z )
                         | (?: - | t | tr | tru | f | fa | fal | fals | n | nu | nul ) \Z )
     """
 )

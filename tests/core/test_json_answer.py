@@ -95,6 +95,11 @@ def test_a_value_that_was_cut_is_never_taken_for_a_smaller_one(value: Any, befor
     assert verdict(f"{before}: {text[:cut]}") == "error"
 
 
+@pytest.mark.parametrize("text", ["[[null]", ': [[1], {"a": 1}', "[ [true] , [2]", "so [[[1.5]]"])
+def test_a_list_that_was_cut_behind_a_list_in_it_is_no_smaller_one(text: str) -> None:
+    assert verdict(text) == "error"
+
+
 @given(st.text())
 def test_any_text_gives_a_value_or_a_reason(text: str) -> None:
     verdict(text)
