@@ -53,7 +53,7 @@ def told(session: Session, line: str) -> list[str]:
 
 def test_what_can_stand_in_each_place_is_offered(project: Session) -> None:
     offered = {
-        "re": ["resume", "report"],
+        "re": ["resume", "rerun", "report"],
         "--pro": ["--project"],
         "run --pro": ["--progress"],
         "run --progress ": ["auto", "plain", "json", "quiet"],
@@ -62,6 +62,8 @@ def test_what_can_stand_in_each_place_is_offered(project: Session) -> None:
         "run flows/": ["flows/other.yml"],
         "run ./f": ["./flow.yaml", "./flows/"],
         "run review --arg p": ["path=", "pr="],
+        "run review --only b": ["build"],
+        "rerun alpha --from e": ["each"],
         "run review --args-file ": ["file,"],
         "validate fl": ["flow.yaml", "flows/"],
         "show code": ["code_review"],
