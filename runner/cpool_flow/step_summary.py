@@ -103,7 +103,7 @@ def _escaped(text: str) -> str:
 
 def in_html(text: str) -> str:
     """One line of text between tags, where Markdown is not read."""
-    return html.escape(printable(" ".join(text.split())))
+    return html.escape(printable(" ".join(text.split())), quote=False)
 
 
 def fenced(text: str) -> str:

@@ -164,4 +164,4 @@ def test_a_plain_text_can_still_be_read(text: str, made: str) -> None:
 @given(st.text(max_size=60))
 def test_between_tags_a_text_is_no_tag(text: str) -> None:
     assert html.unescape(in_html(text)) == printable(" ".join(text.split()))
-    assert not set(in_html(text)) & set('<>"\n')
+    assert not set(in_html(text)) & set("<>\n")
