@@ -210,6 +210,8 @@ class _Rivals:
     def _in_other_steps(self, step: StepState, most: int) -> int:
         """Of the steps of the same frame that need not wait for this one, and of each chain of them only the first."""
         frame = step.frame
+        if frame.plan.grow is not None:
+            return self._in_other_work(step, most)
         after = frame.plan.downstream([step.plan.name])
         beside = {
             name
@@ -218,6 +220,16 @@ class _Rivals:
         }
         first = beside - frame.plan.downstream(beside)
         return sum(self._unserved(frame.steps[name], most) for name in first)
+
+    def _in_other_work(self, step: StepState, most: int) -> int:
+        """The same in a pool, whose steps wait for nobody; there may be very many of them."""
+        found = 0
+        for other in step.frame.steps.values():
+            if found >= most:
+                break
+            if other is not step and not other.ended and other.plan.has_agents:
+                found += self._unserved(other, most)
+        return found
 
     def _unserved(self, step: StepState, most: int, but: Task | None = None) -> int:
         """Tasks of a step that have not begun to spend."""

@@ -29,8 +29,8 @@ DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
 SCHEMA = json.loads((ROOT / "schemas" / "workflow.schema.json").read_text(encoding="utf-8"))
 POOL_SCHEMA = json.loads((ROOT / "schemas" / "pool.schema.json").read_text(encoding="utf-8"))
 # Besides `console` and `yaml`, which are executed: `sh` is the installation (`test_package.py` does it), `text` a picture, `yml` a file
-# of GitHub (`test_github_files.py` reads it).
-LANGUAGES = {"console", "yaml", "sh", "text", "yml"}
+# of GitHub (`test_github_files.py` reads it), `python` a file that a command executes.
+LANGUAGES = {"console", "python", "yaml", "sh", "text", "yml"}
 
 
 class Reader:
@@ -167,7 +167,10 @@ def whole(data: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_every_block_of_a_document_is_one_that_is_executed_an_installation_or_a_picture(document: Path) -> None:
-    assert {block.language for block in blocks(document)} <= LANGUAGES
+    shown = blocks(document)
+    assert {block.language for block in shown} <= LANGUAGES
+    commands = "".join(block.text for block in shown if block.language == "console")
+    assert all(f"$ python {block.file}" in commands for block in shown if block.language == "python")
 
 
 def test_every_key_of_a_workflow_file_is_listed() -> None:

@@ -393,6 +393,19 @@ def test_f31_structured_answers_are_checked_and_parsed(here: Path) -> None:
     ended(test())
 
 
+def test_f32_what_a_task_prints_can_be_read_while_it_runs_and_afterwards(here: Path) -> None:
+    async def test() -> None:
+        async with pool_in(here) as pool:
+            task = pool.chain([{"name": "talk", "run": "echo one; until [ -e go ]; do sleep 0.01; done; echo two"}])
+            while not any("one" in path.read_text() for path in pool.logs(task.id)):
+                await asyncio.sleep(0.01)
+            (here / "go").touch()
+            await task
+            assert [path.read_text() for path in pool.logs(task.id)] == ["one\ntwo\n"]
+
+    ended(test())
+
+
 def test_a_prompt_of_ten_megabytes_is_a_prompt(here: Path) -> None:
     async def test() -> None:
         async with pool_in(here, Agent("ok")) as pool:

@@ -456,11 +456,10 @@ def test_w26_success_needs_more_than_a_process_that_ended(here: Path) -> None:
         ended(test())
 
 
-def test_w27_events_are_bounded_and_results_can_be_let_go(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_w27_events_are_bounded_and_results_can_be_let_go(here: Path) -> None:
     async def test() -> None:
-        monkeypatch.setattr("cpool_flow.pool.task.MOST_EVENTS", 10)
         async with pool_in(here) as pool:
-            slow = pool.events()
+            slow = pool.events(most=10)
             one = pool.submit("one")
             kinds = [event.kind async for event in pool.events(one.id)]
             await pool.fan_out(["x"] * 10)

@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from cpool_flow import events, inputs, library, run_folder
+from cpool_flow.attempt_logs import AttemptLogs
 from cpool_flow.errors import InvalidInput, did_you_mean
 from cpool_flow.journal import Recorded
 from cpool_flow.model import MOST_SLOTS, STEP_NAME
@@ -27,7 +28,7 @@ from cpool_flow.pool.result import TaskResult, never_run, result_of_step
 from cpool_flow.pool.scaling import rescaled
 from cpool_flow.pool.status import DrainSummary, PoolStatus, slot_statuses
 from cpool_flow.pool.sync import SyncPool
-from cpool_flow.pool.task import Events, PoolEvent, Task, TaskGroup
+from cpool_flow.pool.task import MOST_EVENTS, Events, PoolEvent, Task, TaskGroup
 from cpool_flow.pool.workflow import Brought, ChainStep, Workflow, check_secrets_declared, completed
 from cpool_flow.state import State
 from cpool_flow.validate import Checked, Wishes
@@ -243,13 +244,25 @@ class Pool:
             parked=dict(state.parked),
         )
 
-    def events(self, task: str | None = None) -> Events:
-        """What happens from now on, of one task or of all: `async for event in pool.events():`. It ends with the pool."""
-        listener = Events(task, self._deaf)
+    def events(self, task: str | None = None, *, most: int = MOST_EVENTS) -> Events:
+        """What happens from now on, of one task or of all: `async for event in pool.events():`. It ends with the task, or with the pool. Of
+        events that nobody takes the latest `most` are kept. Raises UnknownTask."""
+        ended = task is not None and self.task(task).done
+        listener = Events(task, self._deaf, most)
         self._listeners.append(listener)
-        if (self._work is not None and self._work.done()) or (task is not None and self.task(task).done):
-            listener.end()
+        if ended or (self._work is not None and self._work.done()):
+            listener.close()
         return listener
+
+    def logs(self, task_id: str) -> list[Path]:
+        """The files with what the attempts of a task have printed so far, as their agents and commands printed it; also while they run.
+        Without a `store` they are gone with the pool. Raises UnknownTask."""
+        host = self._opened()
+        self.task(task_id)
+        listed = AttemptLogs(host.folder.logs)
+        running = [task.attempts[-1] for task in host.state.running.values() if _root(task.id) == task_id]
+        ended = sorted(host.folder.logs.glob(f"{task_id}.*.log"))
+        return [*ended, *(path for attempt in running for path in map(Path, listed.own(attempt)) if path.exists())]
 
     @property
     def run_id(self) -> str:

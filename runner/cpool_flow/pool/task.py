@@ -29,9 +29,10 @@ class PoolEvent:
 class Events:
     """The events for one listener, from when it began to listen; `lost` of them were dropped because it was too slow."""
 
-    def __init__(self, task: str | None, left: Callable[[Events], None]) -> None:
-        """`task`: only its events, up to its end."""
+    def __init__(self, task: str | None, left: Callable[[Events], None], most: int = MOST_EVENTS) -> None:
+        """`task`: only its events, up to its end. `most`: how many wait to be taken before the oldest are dropped."""
         self.lost = 0
+        self._most = most
         self._task = task
         self._of_task = task is not None
         self._left = left
@@ -43,7 +44,7 @@ class Events:
         """Hand on an event, where it is wanted."""
         if self._over or self._task not in (None, event.task):
             return
-        if len(self._waiting) >= MOST_EVENTS:
+        if len(self._waiting) >= self._most:
             self._waiting.popleft()
             self.lost += 1
         self._waiting.append(event)
