@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from cpool_flow.cli import completing
 from cpool_flow.cli.inside import refuse_from_inside
 from cpool_flow.cli.json_output import print_json
 from cpool_flow.cli.patch import print_patch
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 
 @click.command("diff", short_help="Show what a run has changed, as a patch.")
-@click.argument("run", default="last")
+@click.argument("run", default="last", shell_complete=completing.runs)
 @click.option("--stat", is_flag=True, help="A line for each file instead.")
 @click.option("--json", "as_json", is_flag=True, help="The files with their counts of lines as one JSON document.")
 @click.pass_obj
@@ -78,7 +79,7 @@ def _file(file: Any) -> dict[str, Any]:
 
 
 @click.command("merge", short_help="Take a run's branch over into the branch that it came from.")
-@click.argument("run", default="last")
+@click.argument("run", default="last", shell_complete=completing.runs)
 @click.option("--into", metavar="BRANCH", help="Into this branch.")
 @click.option("--self", "from_inside", is_flag=True, help="Also from inside the same run.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")

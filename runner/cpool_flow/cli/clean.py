@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from cpool_flow.cli import completing
 from cpool_flow.cli.inside import refuse_from_inside
 from cpool_flow.cli.json_output import print_json
 from cpool_flow.cli.project import find_run, project_of_runs
@@ -31,7 +32,7 @@ class Outcome:
 
 
 @click.command("clean", short_help="Delete runs that have nothing left to take over.")
-@click.argument("run", required=False)
+@click.argument("run", required=False, shell_complete=completing.runs)
 @click.option("--older", type=Duration(), metavar="T", help="Only runs that ended longer ago, such as 30d; also failed ones.")
 @click.option("--force", is_flag=True, help="Also what is not merged, not committed, or has not ended.")
 @click.option("--dry-run", is_flag=True, help="Say what would be deleted.")

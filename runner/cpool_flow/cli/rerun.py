@@ -8,14 +8,17 @@ from typing import Any
 
 import click
 
+from cpool_flow.cli import completing
 from cpool_flow.cli.project import find_run, project_of_runs
 from cpool_flow.cli.run import check_taken_up, manner_of, meet_the_runner, output_options, work_on
 from cpool_flow.errors import InvalidInput
 
 
 @click.command("rerun", short_help="Do a run again, or a part of it, as a new run.")
-@click.argument("run", default="last")
-@click.option("--from", "step", metavar="STEP", help="Begin with this step: what had ended before it is taken over.")
+@click.argument("run", default="last", shell_complete=completing.runs)
+@click.option(
+    "--from", "step", metavar="STEP", shell_complete=completing.steps, help="Begin with this step: what had ended before it is taken over."
+)
 @click.option("--failed", is_flag=True, help="Only the steps that failed, and those that depend on them.")
 @click.option("--run-id", metavar="ID", help="An id of your own.")
 @output_options
