@@ -53,7 +53,7 @@ def told(session: Session, line: str) -> list[str]:
 
 def test_what_can_stand_in_each_place_is_offered(project: Session) -> None:
     offered = {
-        "re": ["resume", "report"],
+        "re": ["resume", "rerun", "report"],
         "--pro": ["--project"],
         "run --pro": ["--progress"],
         "run --progress ": ["auto", "plain", "json", "quiet"],
