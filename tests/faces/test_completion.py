@@ -62,6 +62,8 @@ def test_what_can_stand_in_each_place_is_offered(project: Session) -> None:
         "run flows/": ["flows/other.yml"],
         "run ./f": ["./flow.yaml", "./flows/"],
         "run review --arg p": ["path=", "pr="],
+        "run review --only b": ["build"],
+        "rerun alpha --from e": ["each"],
         "run review --args-file ": ["file,"],
         "validate fl": ["flow.yaml", "flows/"],
         "show code": ["code_review"],

@@ -143,6 +143,25 @@ def arguments(context: Context, word: str) -> Names:
 
 
 @offered
+def steps_of_workflow(context: Context, word: str) -> Names:
+    """The steps of the workflow that was named before."""
+    from cpool_flow import library
+    from cpool_flow.cli.project import searched
+    from cpool_flow.document import load
+
+    named = _named(context, "workflow")
+    if named is None:
+        return
+    found = library.find_workflow(named, Path.cwd(), searched("workflow", _project(context)))
+    data = load(library.read_bytes(found.path), str(found.path)).data
+    listed = data.get("steps") if isinstance(data, dict) else None
+    for step in listed if isinstance(listed, list) else ():
+        name = step.get("name") if isinstance(step, dict) else None
+        if isinstance(name, str):
+            yield name, ""
+
+
+@offered
 def agents(context: Context, word: str) -> Names:
     """The agents that are built in."""
     from cpool_flow.model import AGENTS
