@@ -37,6 +37,7 @@ from cpool_flow.secrets import Masker, check_secrets
 from cpool_flow.setup import set_up
 from cpool_flow.shared_slots import shared_slots
 from cpool_flow.state import State
+from cpool_flow.turn import Turn
 from cpool_flow.waiting_room import turn_of, wait
 from cpool_flow.workspace import PlainPlace
 
@@ -151,19 +152,19 @@ class _Coordinator:
     async def _drive(self, engine: Engine, processes: Processes, mark: str) -> None:
         if not self._wishes.starting:
             self._take_over(engine, mark)
+        with turn_of(self._folder, engine.state) as turn:
+            if turn is not None and not await self._comes(turn, engine):
+                self._give_up(engine)
+            await self._drive_in_turn(engine, processes)
+
+    async def _comes(self, turn: Turn, engine: Engine) -> bool:
+        """Wait for the run's turn. False where the run is to end before that."""
+        concurrency = self._inputs.workflow.concurrency
         heart = asyncio.get_running_loop().create_task(self._beat(engine.state))
         try:
-            with turn_of(self._folder, engine.state) as turn:
-                if turn is not None and not await wait(turn, engine, self._folder, cancels=self._cancels_others):
-                    self._give_up(engine)
-                await self._drive_in_turn(engine, processes)
+            return await wait(turn, engine, self._folder, cancels=concurrency is not None and concurrency.cancel)
         finally:
             heart.cancel()
-
-    @property
-    def _cancels_others(self) -> bool:
-        concurrency = self._inputs.workflow.concurrency
-        return concurrency is not None and concurrency.cancel
 
     def _give_up(self, engine: Engine) -> None:
         """It is to end while others are ahead: at once, for also `finally` would run in the turn of another."""
@@ -183,6 +184,7 @@ class _Coordinator:
         context = self._context(place, processes, engine.state)
         values = RunValues(engine.state, context)
         executor = LocalSlots(context)
+        heart = asyncio.get_running_loop().create_task(self._beat(engine.state))
         try:
             if left_open and (engine.state.setup is None or place.fresh):
                 engine.note(events.SetupFinished(await set_up(engine, context)))
@@ -193,6 +195,7 @@ class _Coordinator:
             if ended:
                 await self._finish(engine, place, values)
         finally:
+            heart.cancel()
             await executor.close()
 
     def _take_over(self, engine: Engine, mark: str) -> None:
