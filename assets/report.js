@@ -87,7 +87,7 @@
     const middle = x + width / 2;
     const lines = step.detail ? [[19, ""], [35, "detail"]] : [[27, ""]];
     return element("g", { class: step.status },
-      element("rect", { class: "node", x, y, width, height, rx: step.kind === "run" ? 6 : height / 2 }),
+      element("rect", { class: "node", x, y, width, height, rx: step.kind === "run" ? 5 : 15 }),
       linked(step, ...lines.map(([down, kind]) => element("text", { x: middle, y: y + down, "text-anchor": "middle", class: kind }, kind ? step.detail : titleOf(step)))));
   }
 

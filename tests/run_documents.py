@@ -25,7 +25,7 @@ def task(name: str, status: str = "success", *attempts: dict[str, Any], **more: 
 def run(*steps: dict[str, Any], **more: Any) -> dict[str, Any]:
     about = {"run_id": "r1", "name": "calm-fox", "workflow": "review", "status": "success", "args": {}, "outputs": {}, "cost_usd": 0.0}
     about |= {"started_at": f"{DAY}00:00.000Z", "ended_at": f"{DAY}01:00.000Z", "duration_seconds": 60.0, "branch": None, "base": None}
-    return {**about, "directory": None, "tags": [], "error": None, "steps": list(steps), **more}
+    return {**about, "directory": None, "tags": [], "limits": [], "error": None, "steps": list(steps), **more}
 
 
 def report(flow: Workflow, document: dict[str, Any], **more: Any) -> Report:

@@ -15,13 +15,13 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from math import inf
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cpool_flow import events, faults, project_pool, traces
 from cpool_flow.engine import Engine, Follow
 from cpool_flow.errors import InvalidInput
 from cpool_flow.executor.context import RunContext, declared_values, find_shell
 from cpool_flow.executor.local import LocalSlots
-from cpool_flow.executor.recorder import Recorder
 from cpool_flow.guardian import sweep
 from cpool_flow.history import fold
 from cpool_flow.inputs import Inputs, hidden_values
@@ -39,6 +39,9 @@ from cpool_flow.shared_slots import shared_slots
 from cpool_flow.state import State
 from cpool_flow.waiting_room import turn_of, wait
 from cpool_flow.workspace import PlainPlace
+
+if TYPE_CHECKING:
+    from cpool_flow.executor.recorder import Recorder
 
 # What a person says of a task, by its id.
 Say = Callable[[str, Mapping[str, str]], None]
@@ -148,10 +151,14 @@ class _Coordinator:
     async def _drive(self, engine: Engine, processes: Processes, mark: str) -> None:
         if not self._wishes.starting:
             self._take_over(engine, mark)
-        with turn_of(self._folder, engine.state) as turn:
-            if turn is not None and not await wait(turn, engine, self._folder, cancels=self._cancels_others):
-                self._give_up(engine)
-            await self._drive_in_turn(engine, processes)
+        heart = asyncio.get_running_loop().create_task(self._beat(engine.state))
+        try:
+            with turn_of(self._folder, engine.state) as turn:
+                if turn is not None and not await wait(turn, engine, self._folder, cancels=self._cancels_others):
+                    self._give_up(engine)
+                await self._drive_in_turn(engine, processes)
+        finally:
+            heart.cancel()
 
     @property
     def _cancels_others(self) -> bool:
@@ -176,7 +183,6 @@ class _Coordinator:
         context = self._context(place, processes, engine.state)
         values = RunValues(engine.state, context)
         executor = LocalSlots(context)
-        heart = asyncio.get_running_loop().create_task(self._beat(engine.state))
         try:
             if left_open and (engine.state.setup is None or place.fresh):
                 engine.note(events.SetupFinished(await set_up(engine, context)))
@@ -187,7 +193,6 @@ class _Coordinator:
             if ended:
                 await self._finish(engine, place, values)
         finally:
-            heart.cancel()
             await executor.close()
 
     def _take_over(self, engine: Engine, mark: str) -> None:
@@ -238,10 +243,17 @@ class _Coordinator:
             default_shell=find_shell(self._environment),
             shared=state.shared,
             grace_seconds=self._wishes.grace_seconds,
-            recorder=Recorder(Path(self._inputs.record), place.place, self._masker) if self._inputs.record else None,
+            recorder=self._recorder(place),
         )
         env, declared = declared_values(bare.workflow, fixed_values(bare, state), bare)
         return replace(bare, env=env, context=declared)
+
+    def _recorder(self, place: RunPlace) -> Recorder | None:
+        if not self._inputs.record:
+            return None
+        from cpool_flow.executor.recorder import Recorder
+
+        return Recorder(Path(self._inputs.record), place.place, self._masker)
 
     async def _finish(self, engine: Engine, place: RunPlace, values: RunValues) -> None:
         """Outputs, then the place, then the end of the run: the last event says that nothing is left to do."""

@@ -114,7 +114,7 @@ class Result:
             document["error"] = error
         if plan.phase == "finally":
             document["phase"] = "finally"
-        return document | self._question(alone) | self._artifacts(step, alone) | self._inside(step, alone)
+        return self._completed(document, step, alone)
 
     def _items(self, step: StepState) -> list[Any]:
         return json.loads(self._load(step.items)) if step.plan.fans_out and step.items else []
@@ -133,28 +133,31 @@ class Result:
             **self._output(task),
             "items": [],
             "attempts": [self._attempt(attempt) for attempt in task.attempts],
-            **_cost(task.all_attempts()),
+            **_cost(task.all_attempts() if task.rounds else task.attempts),
             "branch": branch(self._state),
             "commit": task.commit,
         }
         if task.failure:
             document["error"] = task.failure
-        return document | self._question(task) | self._artifacts(step, task) | self._inside(step, task)
+        return self._completed(document, step, task)
 
-    def _question(self, task: Task | None) -> JsonObject:
-        return {"question": self._load(task.asked)} if task is not None and task.asked is not None else {}
+    def _completed(self, document: JsonObject, step: StepState, task: Task | None) -> JsonObject:
+        """With what only some steps have."""
+        if task is not None and task.asked is not None:
+            document["question"] = self._load(task.asked)
+        if step.plan.step.artifacts is not None:
+            document["artifacts"] = self._artifacts(task)
+        if step.plan.inner is not None:
+            document |= self._inside(step, task)
+        return document
 
-    def _artifacts(self, step: StepState, task: Task | None) -> JsonObject:
+    def _artifacts(self, task: Task | None) -> list[str | None]:
         """The files that the last attempt left to be kept, as absolute paths."""
-        if step.plan.step.artifacts is None:
-            return {}
         finished = task.attempts[-1].finished if task and task.attempts else None
-        return {"artifacts": [self._find(path) for path in finished.artifacts] if finished else []}
+        return [self._find(path) for path in finished.artifacts] if finished else []
 
     def _inside(self, step: StepState, task: Task | None) -> JsonObject:
         """The steps of the latest round of a task that holds steps, and how many rounds a loop has made."""
-        if step.plan.inner is None:
-            return {}
         frame = task.frame if task else None
         steps = [self._step(inside) for inside in frame.steps.values()] if frame else []
         rounds = {"rounds": len(task.rounds) if task else 0} if step.plan.step.repeat is not None else {}

@@ -6,6 +6,7 @@ a link or a mention.
 
 from __future__ import annotations
 
+import html
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -23,7 +24,9 @@ MOST_DRAWN_CHARACTERS = 45_000
 MOST_DRAWN_EDGES = 480
 MOST_CELL_CHARACTERS = 300
 MOST_TEXT_CHARACTERS = 20_000
-_MARKUP = re.compile(r"[\\`*_{}\[\]()<>#+\-.!|&~@:$^\"]")
+# What could be markup, or at its place a link, a mention or a reference; and what could begin a list, a heading or a rule.
+_MARKUP = re.compile(r"[\\`*_\[\]<>|&~$]|:(?=//)|@(?=\w)|#(?=\w)|(?<=www)\.", re.IGNORECASE)
+_BEGINNING = re.compile(r"(?:[0-9]+(?=[.)]))|(?=[-+=#])")
 
 
 def report(run: Document, plan: Document | None, limit_bytes: int | None = None) -> str:
@@ -74,19 +77,33 @@ def failures(steps: Iterable[Document]) -> Iterator[str]:
     for step in _innermost(steps):
         text = str(step.get("error") or next((each["error"] for each in reversed(step["attempts"]) if each["error"]), None) or "")
         if step["status"] == "failed" and text:
-            yield _folded(f"<b>{plain(step['name'])}</b> {plain(_one_line(step['reason'] or ''))}", text)
+            yield _folded(f"<b>{in_html(step['name'])}</b> {in_html(_one_line(step['reason'] or ''))}", text)
 
 
 def outputs(values: Mapping[str, Any]) -> Iterator[str]:
     """The outputs of the workflow, each folded."""
     for name, value in values.items():
         text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=2)
-        yield _folded(f"output <b>{plain(name)}</b>", text)
+        yield _folded(f"output <b>{in_html(name)}</b>", text)
 
 
 def plain(text: str) -> str:
-    """One line of text of which Markdown makes nothing: no markup, link, mention or image."""
-    return _MARKUP.sub(lambda found: f"&#{ord(found[0])};", printable(" ".join(text.split())))
+    """One line of text of which Markdown makes nothing: no markup, link, mention or image. It can still be read as it is."""
+    line = printable(" ".join(text.split()))
+    begins = _BEGINNING.match(line)
+    if begins is None:
+        return _escaped(line)
+    at = begins.end()
+    return f"{line[:at]}\\{line[at]}{_escaped(line[at + 1 :])}"
+
+
+def _escaped(text: str) -> str:
+    return _MARKUP.sub(lambda found: f"\\{found[0]}", text)
+
+
+def in_html(text: str) -> str:
+    """One line of text between tags, where Markdown is not read."""
+    return html.escape(printable(" ".join(text.split())))
 
 
 def fenced(text: str) -> str:

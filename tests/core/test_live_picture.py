@@ -123,6 +123,21 @@ def test_a_second_attempt_a_recovery_and_a_round_are_told() -> None:
 """)
 
 
+def test_what_took_more_than_one_attempt_says_so_at_the_end() -> None:
+    def outcome(started: events.AttemptStarted) -> tuple[float, events.AttemptFinished]:
+        return 1.0, finished(started.task, started.number, None if started.number == 2 else "failed")
+
+    state = run(
+        {"name": "again", "run": "a", "retries": 1, "retry": {"delay": "0s"}, "needs": []},
+        {"name": "mend", "prompt": "p", "recovery_prompt": "r", "needs": []},
+        outcome=outcome,
+    )
+    assert shown(state, 9.0, last=True) == same("""
+  again           success    2.0s · 2 attempts
+  mend            success    2.0s · 2 attempts · recovered
+""")
+
+
 def test_who_waits_for_a_person_says_which_command_answers() -> None:
     state = run({"name": "ship", "approve": "Ship it?"}, {"name": "after", "run": "a"}, person=False)
     assert shown(state, 60.0) == same("""

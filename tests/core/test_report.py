@@ -107,11 +107,11 @@ def test_steps_that_were_never_reached_are_pending() -> None:
 
 
 def test_a_graph_that_no_browser_would_lay_out_in_time_is_only_a_list() -> None:
-    flow = workflow(*({"name": f"s{number}", "run": "x", "needs": []} for number in range(401)))
+    flow = workflow(*({"name": f"s{number}", "run": "x", "needs": []} for number in range(251)))
     lines = overview(plan.build(flow), [])
     assert not is_drawable(lines)
-    assert "401 steps: too many to be drawn" in graph(lines)
-    assert is_drawable(lines[:400])
+    assert "251 steps: too many to be drawn" in graph(lines)
+    assert is_drawable(lines[:250])
     assert graph_data(lines[:1]) == [
         {
             "name": "s0",

@@ -80,10 +80,15 @@ class Terminal:
         self._set_size(columns, lines)
         self.screen.resize(lines, columns)
 
-    def end(self) -> int:
-        """Read to the end; the exit code."""
+    def read_all(self) -> str:
+        """Read to the end; the screen."""
         while self._read():
             pass
+        return self.display
+
+    def end(self) -> int:
+        """Read to the end; the exit code."""
+        self.read_all()
         os.close(self._ours)
         return self.process.wait(60)
 

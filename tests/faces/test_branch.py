@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from session import Session
+from terminal import Terminal
 
 FLOW = """
     version: 1
@@ -88,6 +89,17 @@ def test_a_file_cannot_steer_the_terminal_by_its_diff(project: Session) -> None:
     shown = project.flow("diff", "r1", FORCE_COLOR="1").out
     assert "\x1b[32m+\\x1b[2Jx\x1b[m" in shown
     assert "\x1b[1mdiff --git a/made.txt b/made.txt\x1b[m" in shown
+
+
+def test_diff_has_colours_on_a_terminal_and_only_there(project: Session) -> None:
+    run(project)
+    terminal = Terminal(project, "diff", "r1")
+    assert terminal.end() == 0
+    assert b"\x1b[32m+made\x1b[m" in terminal.shown
+    assert "\x1b" not in project.flow("diff", "r1").out
+    terminal = Terminal(project, "diff", "r1", NO_COLOR="1")
+    assert terminal.end() == 0
+    assert b"\x1b[" not in terminal.shown
 
 
 def test_diff_still_shows_what_a_deleted_branch_had(project: Session) -> None:

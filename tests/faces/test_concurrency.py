@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from session import Session
+from terminal import Terminal
 
 # Each run tells that it has begun, and works until it is told to end: so two at once would be seen.
 FLOW = """
@@ -107,6 +108,17 @@ def test_a_run_that_waits_can_be_cancelled_and_resumed(project: Session, how: st
     end(project, "b")
     assert project.flow("resume", "b", "--quiet").code == 0
     assert ledger(project) == ["a begins", "a tidies", "b begins", "b tidies"]
+
+
+def test_at_a_terminal_a_run_that_waits_says_for_whom_and_ctrl_c_ends_it(project: Session) -> None:
+    first = start(project, "a")
+    until(project, "begun-a", first)
+    terminal = Terminal(project, "run", "flow.yaml", "--run-id", "b", "--arg", "pr=1", "--arg", "me=b", columns=120)
+    terminal.see("waits for its turn in group `1`: run a is at work")
+    terminal.press_ctrl_c()
+    assert terminal.end() == 130
+    end(project, "a")
+    assert first.wait() == 0
 
 
 def test_who_is_killed_frees_its_turn(project: Session) -> None:

@@ -92,6 +92,15 @@ def test_ctrl_c_ends_the_watching_and_not_the_run(running: Session) -> None:
     assert running.status("r")["status"] == "running"
 
 
+def test_a_watching_that_is_ended_leaves_the_terminal_as_it_was(running: Session) -> None:
+    terminal = Terminal(running, "status", "r", "--watch")
+    terminal.see("slot-1  begun")
+    terminal.process.terminate()
+    assert terminal.process.wait(60) == 143
+    assert terminal.echoes
+    assert "slow" not in terminal.read_all()
+
+
 def test_followed_logs_name_a_step_once_and_go_on_below_its_name(running: Session) -> None:
     follower = running.start("logs", "r", "-f")
     out = running.home / "out.txt"

@@ -376,6 +376,6 @@ def test_on_a_terminal_files_of_others_are_listed_and_refused_as_text(session: S
         ["show", evil],
     )
     for command in (*commands, *refused):
-        code, more = on_a_terminal(session, *command)
+        code, more = on_a_terminal(session, *command, NO_COLOR="1")
         assert code in (0, 2), (command, more)
         assert_only_text(more)

@@ -104,7 +104,7 @@ def test_the_first_line_says_where_a_run_works_and_what_it_does_not_see(project:
         "run one (NAME) · flow · 4 slots · works in a git worktree of its own;"
         " does not see 2 uncommitted files (`include_changes: true` takes them along) · branch cpool/flow/one"
     )
-    assert ended.err.endswith("branch cpool/flow/one\n")
+    assert ended.err.endswith("branch cpool/flow/one\nlook: cpool-flow diff one · take it over: cpool-flow merge one\n")
 
 
 def test_the_place_is_outside_on_a_branch_of_the_run_from_a_base_that_is_fixed(project: Session) -> None:

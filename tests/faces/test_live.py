@@ -119,7 +119,7 @@ def test_the_view_makes_room_for_a_question_and_goes_on_after_the_answer(session
 
 def test_an_answer_from_elsewhere_brings_the_view_back(session: Session) -> None:
     session.file("flow.yaml", f"steps:\n  - {{name: ask, approve: Go?}}\n  - {{name: ship, run: 'echo ships; {WAITS}'}}\n")
-    terminal = Terminal(session, "run", "flow.yaml", "--run-id", "r")
+    terminal = Terminal(session, "run", "flow.yaml", "--run-id", "r", columns=200)
     terminal.see("n [REASON] to reject:")
     assert session.flow("approve", "r", "ask").code == 0
     seen = terminal.see("slot-1  ships").split("\n")

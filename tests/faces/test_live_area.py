@@ -145,6 +145,17 @@ def test_a_terminal_that_is_gone_is_left_alone(glass: Glass) -> None:
     glass.ours = os.open(os.devnull, os.O_RDWR)
 
 
+@pytest.mark.parametrize(
+    ("environment", "size"),
+    [({}, (80, 24)), ({"COLUMNS": "132", "LINES": "50"}, (132, 50)), ({"COLUMNS": "0", "LINES": "many"}, (80, 24))],
+)
+def test_a_terminal_that_does_not_know_its_size_has_that_of_the_environment(environment: dict[str, str], size: tuple[int, int]) -> None:
+    glass = Glass(**environment)
+    assert glass.area.size() == (20, 6)
+    glass.size(0, 0)
+    assert glass.area.size() == size
+
+
 @pytest.mark.parametrize(("terminal", "up"), [({"TERM_PROGRAM": "WezTerm"}, b"\r\x1b[2A"), ({}, b"\r\x1b[1A")])
 def test_where_a_narrower_terminal_breaks_lines_anew_all_their_parts_go(terminal: dict[str, str], up: bytes) -> None:
     glass = Glass(**terminal)

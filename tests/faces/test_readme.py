@@ -98,7 +98,7 @@ def test_the_example_reviews_fixes_and_reports(shop: Session) -> None:
 
 def test_the_commands_around_the_example_all_work(shop: Session) -> None:
     commands = [shlex.split(line, comments=True) for line in shell_block("cpool-flow resume").text.splitlines()]
-    assert [command[1] for command in commands] == ["validate", "plan", "run", "resume"]
+    assert [command[1] for command in commands] == ["validate", "plan", "run", "resume", "merge"]
     for program, *arguments in commands:
         assert program == "cpool-flow"
         ended = shop.flow(*arguments)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 from pathlib import Path
 
@@ -48,8 +49,8 @@ def test_without_a_file_the_report_is_markdown_on_stdout(failed_run: Session) ->
     assert (ended.code, ended.err) == (0, "")
     for part in (
         "## checks\n\n❌ **failed** · run `r1`",
-        "step &#96;each&#96; failed",
-        "* argument word: &#60;b&#62;&#124;&#96;x&#96;",
+        "step \\`each\\` failed",
+        "* argument word: \\<b\\>\\|\\`x\\`",
         "| `list` | ✅ success | 1 |",
         "| `each` | ❌ failed 2/3 | 3 |",
         "| `each[1]` | ❌ failed | 1 |",
@@ -198,3 +199,22 @@ def _page(session: Session) -> str:
     text = path.read_text(encoding="utf-8")
     path.unlink()
     return text
+
+
+def test_what_a_person_is_asked_and_how_to_answer_is_in_the_report(session: Session) -> None:
+    session.file("flow.yaml", 'steps:\n  - {name: ask, approve: "Release <1.4>?\\nSay **yes**."}\n')
+    assert session.flow("run", "flow.yaml", "--quiet", "--run-id", "r1").code == 4
+    text = session.flow("report").out
+    assert "`ask` asks:\n\n```text\nRelease <1.4>?\nSay **yes**.\n```" in text
+    assert "cpool-flow approve r1 ask" in text
+    assert "Release &lt;1.4&gt;?\nSay **yes**." in _page(session)
+
+
+def test_a_report_can_be_made_of_a_run_that_another_project_has_sent(failed_run: Session, tmp_path: Path) -> None:
+    other = Session(tmp_path / "other")
+    (other.path / ".cpool" / "runs").mkdir(parents=True)
+    shutil.copytree(failed_run.path / ".cpool" / "runs" / "r1", other.path / ".cpool" / "runs" / "r1")
+    shutil.rmtree(failed_run.path / ".cpool")
+    ended = other.flow("report", "r1")
+    assert (ended.code, "no such thing" in ended.out) == (0, True)
+    assert "no such thing" in _page(other)

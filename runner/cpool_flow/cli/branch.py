@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import shutil
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from cpool_flow import history
 from cpool_flow.cli.inside import refuse_from_inside
 from cpool_flow.cli.json_output import print_json
 from cpool_flow.cli.patch import print_patch
 from cpool_flow.cli.project import find_run
 from cpool_flow.errors import InvalidInput, printable
-from cpool_flow.journal import is_alive
+
+if TYPE_CHECKING:
+    from cpool_flow import history
 
 
 @click.command("diff", short_help="Show what a run has changed, as a patch.")
@@ -37,6 +37,10 @@ def diff_command(project: str | None, run: str, stat: bool, as_json: bool) -> in
     """
     if stat and as_json:
         raise InvalidInput("`--stat` and `--json` both want stdout", help="choose one")
+    import asyncio
+
+    from cpool_flow import history
+
     found = history.read(find_run(project, run))
     return asyncio.run(_diff(found, stat, as_json))
 
@@ -89,6 +93,11 @@ def merge_command(project: str | None, run: str, into: str | None, from_inside: 
     cpool-flow merge last
     cpool-flow merge last --into develop
     """
+    import asyncio
+
+    from cpool_flow import history
+    from cpool_flow.journal import is_alive
+
     folder = find_run(project, run)
     refuse_from_inside(folder, "merge", "its branch is not finished", allowed=from_inside)
     found = history.read(folder)

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import time
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from cpool_flow import run_folder
 from cpool_flow.cli.inside import refuse_from_inside
 from cpool_flow.cli.json_output import print_json
 from cpool_flow.cli.project import find_run, project_of_runs
 from cpool_flow.cli.run import Duration
 from cpool_flow.errors import FlowError, InvalidInput, printable
-from cpool_flow.journal import is_alive
-from cpool_flow.result import iso_time
+
+if TYPE_CHECKING:
+    from cpool_flow import run_folder
 
 UNITS = ("B", "kB", "MB", "GB", "TB")
 
@@ -54,6 +53,10 @@ def clean_command(
     """
     if run is not None:
         return _clean_one(project, run, older, force, dry_run, from_inside, as_json)
+    import asyncio
+
+    from cpool_flow import run_folder
+
     directory = project_of_runs(project)
     outcomes = [
         outcome
@@ -65,6 +68,8 @@ def clean_command(
 
 
 def _clean_one(project: str | None, run: str, older: float | None, force: bool, dry_run: bool, from_inside: bool, as_json: bool) -> int:
+    import asyncio
+
     if older is not None:
         raise InvalidInput("`--older` chooses among all runs, and one is named", help="leave one of the two out")
     folder = find_run(project, run)
@@ -80,6 +85,8 @@ def _clean_one(project: str | None, run: str, older: float | None, force: bool, 
 
 
 def _way_out(candidate: Any) -> str:
+    from cpool_flow.journal import is_alive
+
     run_id = candidate.folder.run_id
     if is_alive(candidate.folder.path):
         return f"stop it: cpool-flow cancel {run_id}"
@@ -147,6 +154,8 @@ def _was(outcome: Outcome) -> str:
 
 
 def _document(outcome: Outcome) -> dict[str, Any]:
+    from cpool_flow.result import iso_time
+
     candidate = outcome.candidate
     return {
         "run_id": candidate.folder.run_id,

@@ -41,6 +41,7 @@ def doctor_command(project: str | None, as_json: bool) -> int:
                 print(f"        help: {each['help']}")
             if "can" in each and each["found"] != "not found":
                 print(f"        can:  {_shown(each['can'])}")
+        sys.stdout.flush()
         print(_verdict(checks), file=sys.stderr)
     return 0 if all(each["ok"] for each in checks if each["needed"]) else 1
 

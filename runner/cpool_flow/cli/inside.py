@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
 from cpool_flow.errors import InvalidInput
-from cpool_flow.family import around
-from cpool_flow.run_folder import RunFolder
+
+if TYPE_CHECKING:
+    from cpool_flow.run_folder import RunFolder
 
 
 def is_inside(folder: RunFolder) -> bool:
+    from cpool_flow.family import around
+
     if os.environ.get("CPOOL_RUN_ID") == folder.run_id:
         return True
     return bool(os.environ.get("CPOOL_RUN_DIR")) and folder.path in around(os.environ)

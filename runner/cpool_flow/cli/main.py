@@ -10,6 +10,7 @@ import gc
 import importlib
 import os
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
@@ -193,11 +194,12 @@ def entry() -> NoReturn:
     code = run_main(sys.argv[1:])
     try:
         sys.stdout.flush()
-        sys.stderr.flush()
     except BrokenPipeError:
         code = 141
     except OSError as error:
         code = _full(error)
+    with suppress(OSError):  # a terminal that is gone, or a closed pipe: nobody is left to be told
+        sys.stderr.flush()
     os._exit(code)  # to take down all modules, one by one, costs more than to run a step
 
 
@@ -241,7 +243,8 @@ def _write_no_more() -> None:
 
 def _full(error: OSError) -> int:
     _write_no_more()
-    print(f"error: the output cannot be written: {(error.strerror or type(error).__name__).lower()}", file=sys.stderr)
+    with suppress(OSError):
+        print(f"error: the output cannot be written: {(error.strerror or type(error).__name__).lower()}", file=sys.stderr)
     return 5
 
 

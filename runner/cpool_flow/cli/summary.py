@@ -48,7 +48,8 @@ def next_commands(state: State, *, alive: bool = False, answered: frozenset[str]
     if asking:
         return [*answers, ("then", f"cpool-flow resume {run_id}")]
     if state.status == "success":
-        return []
+        has_branch = state.place_closed is not None and state.place_closed.branch is not None
+        return [("look", f"cpool-flow diff {run_id}"), ("take it over", f"cpool-flow merge {run_id}")] if has_branch else []
     return [("look", f"cpool-flow logs {run_id}"), ("go on", f"cpool-flow resume {run_id}{_decisions(state)}{_more_money(state)}")]
 
 

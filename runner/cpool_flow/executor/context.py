@@ -6,12 +6,11 @@ import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cpool_flow import model, template
 from cpool_flow.errors import InvalidInput
 from cpool_flow.executor import Assignment
-from cpool_flow.executor.recorder import Recorder
 from cpool_flow.git import POINTERS
 from cpool_flow.inputs import Inputs, WorkflowCopy
 from cpool_flow.json_value import JsonValue
@@ -23,6 +22,9 @@ from cpool_flow.shell.program import BASH, SH, words
 from cpool_flow.slots import NamedSlot
 from cpool_flow.values import Record
 from cpool_flow.workspace import Place
+
+if TYPE_CHECKING:
+    from cpool_flow.executor.recorder import Recorder
 
 
 @dataclass(frozen=True)

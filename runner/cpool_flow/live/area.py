@@ -11,7 +11,7 @@ import os
 import select
 import signal
 import termios
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from types import FrameType
 from typing import Any, TextIO
@@ -24,17 +24,17 @@ from cpool_flow.errors import printable
 # Terminals that break lines anew when they get narrower, as far as they say who they are.
 _REFLOW = ("VTE_VERSION", "TERM_PROGRAM", "KITTY_WINDOW_ID", "WT_SESSION", "KONSOLE_VERSION", "ALACRITTY_WINDOW_ID", "TMUX")
 _NO_WRAP, _WRAP, _CLEAR_LINE, _CLEAR_BELOW = "\x1b[?7l", "\x1b[?7h", "\x1b[K", "\x1b[J"
-DEFAULT_SIZE = (80, 24)
 
 
 class Area:
     """Nothing is drawn before the first `draw`. `close` may be called twice."""
 
-    def __init__(self, stream: TextIO, environment: dict[str, str] | os._Environ[str] = os.environ) -> None:
+    def __init__(self, stream: TextIO, environment: Mapping[str, str] = os.environ) -> None:
         self._stream = stream
         self._terminal = _reopened(stream)
         self._unsent = b""
         self._console = Console(file=stream, force_terminal=True, no_color=False, highlight=False, markup=False, emoji=False)
+        self._environment = environment
         self._reflows = any(environment.get(name) for name in _REFLOW)
         self._drawn: list[int] = []  # the cells of each line that is shown now
         self._last: str = ""
@@ -49,7 +49,12 @@ class Area:
             columns, lines = os.get_terminal_size(self._stream.fileno())
         except (OSError, ValueError):
             columns, lines = 0, 0
-        return columns or DEFAULT_SIZE[0], lines or DEFAULT_SIZE[1]
+        return columns or self._stated("COLUMNS", 80), lines or self._stated("LINES", 24)
+
+    def _stated(self, variable: str, default: int) -> int:
+        """The size that the environment names, of a terminal that does not know its own."""
+        text = self._environment.get(variable, "")
+        return int(text) if text.isdecimal() and 0 < int(text) < 10_000 else default
 
     def above(self, text: str) -> None:
         """Lines that stay, from the next drawing on."""

@@ -95,7 +95,8 @@ def _attempt(task: Task) -> list[str]:
 
 
 def _tries(task: Task) -> list[str]:
-    return [f"{len(task.attempts)} attempts"] if len(task.attempts) > 1 else []
+    recovered = task.status == "success" and task.attempts and task.attempts[-1].started.kind == "recovery"
+    return [*([f"{len(task.attempts)} attempts"] if len(task.attempts) > 1 else []), *(["recovered"] if recovered else [])]
 
 
 def _round(task: Task) -> str:

@@ -20,7 +20,10 @@ from cpool_flow.state import State
 REFRESH_SECONDS = 0.2
 MOST_OF_A_CORE = 0.05
 # What is said in lines that stay, besides the tree.
-_KEPT = (events.RunStopping, events.Noted, events.DecisionNeeded, events.SetupFinished, events.ApprovalRequested, events.SlotQuarantined)
+_KEPT = (
+    *(events.RunStopping, events.Noted, events.DecisionNeeded, events.SetupFinished, events.ApprovalRequested, events.SlotQuarantined),
+    *(events.TurnAwaited, events.TurnCame),
+)
 
 
 class LiveProgress:

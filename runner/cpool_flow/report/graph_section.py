@@ -13,8 +13,8 @@ from cpool_flow.report.steps_section import anchor, status_badge
 from cpool_flow.report.words import counted, span, took
 
 # A larger graph is only a list: no browser lays it out while somebody waits, and nobody reads it.
-MOST_NODES = 400
-MOST_EDGES = 1500
+MOST_NODES = 250
+MOST_EDGES = 600
 MOST_LISTED = 1000
 
 

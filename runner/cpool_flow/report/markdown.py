@@ -9,7 +9,7 @@ from typing import Any
 from cpool_flow import step_summary
 from cpool_flow.plan import Plan, PlannedStep
 from cpool_flow.report.content import Report
-from cpool_flow.report.words import first_line, in_one_line, moment
+from cpool_flow.report.words import first_line, in_one_line, moment, questions
 from cpool_flow.step_summary import fenced, plain
 
 JsonObject = dict[str, Any]
@@ -34,6 +34,8 @@ def _sections(report: Report) -> Iterator[str]:
     yield step_summary.graph(drawn_plan(report.plan), run)
     yield from islice(step_summary.failures(run["steps"]), MOST_FAILURES)
     yield from step_summary.outputs(run["outputs"])
+    for path, question in islice(questions(run["steps"]), MOST_FAILURES):
+        yield f"`{path}` asks:\n\n{fenced(question)}"
     if report.notes:
         yield "\n".join(f"* note: {plain(note)}" for note in report.notes)
     if report.commands:

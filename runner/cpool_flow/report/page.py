@@ -19,7 +19,7 @@ from cpool_flow.report.markup import element, island, joined
 from cpool_flow.report.overview import Line, overview
 from cpool_flow.report.steps_section import element_code, log_block, status_badge, steps_list, text_block
 from cpool_flow.report.timeline_section import timeline
-from cpool_flow.report.words import MARKS, as_text, first_line, moment, money, took
+from cpool_flow.report.words import MARKS, as_text, first_line, moment, money, questions, took
 
 Document = Mapping[str, Any]
 MOST_FAILURES = 50
@@ -100,12 +100,17 @@ def _facts(report: Report) -> Iterator[tuple[str, Markup | str]]:
     for name in ("branch", "base", "directory"):
         if run[name]:
             yield name, element_code(run[name])
+    for limit in run["limits"]:
+        yield "waits for", f"{limit['agent']} is at its usage limit, resumes {moment(limit['resumes_at'])}"
     if run["tags"]:
         yield "tags", ", ".join(run["tags"])
 
 
 def _sections(report: Report, lines: list[Line]) -> Iterator[Markup]:
     run = report.run
+    asked = list(_questions(run["steps"]))
+    if asked:
+        yield _section("questions", "What is asked", *asked[:MOST_FAILURES])
     if report.commands:
         rows = [element("li", f"{what}: ", element_code(command)) for what, command in report.commands]
         yield _section("next", "What next", element("ul", *rows))
@@ -142,6 +147,11 @@ def _values(values: Document) -> Iterator[Markup]:
             )
         else:
             yield element("p", element("b", name), " = ", element_code(shown))
+
+
+def _questions(steps: Iterable[Document]) -> Iterator[Markup]:
+    for path, question in questions(steps):
+        yield element("div", element("p", element("b", path)), text_block(question, most=LAST_LINES_CHARACTERS), class_="asked")
 
 
 def _failures(steps: Iterable[Document]) -> Iterator[Markup]:

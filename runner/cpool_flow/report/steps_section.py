@@ -27,7 +27,7 @@ from cpool_flow.report.words import (
 )
 
 Document = Mapping[str, Any]
-MOST_WHOLE = 100
+MOST_WHOLE = 300
 MOST_TEXT_CHARACTERS = 20_000
 MOST_ATTEMPTS = 50
 MOST_CELL_CHARACTERS = 160

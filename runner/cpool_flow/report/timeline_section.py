@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import groupby
-from typing import Any
+from typing import Any, NamedTuple
 
 from markupsafe import Markup
 
@@ -23,8 +22,7 @@ NARROWEST = 0.35
 _WORST_LAST = ("success", "cancelled", "running", "failed")
 
 
-@dataclass(frozen=True)
-class _Bar:
+class _Bar(NamedTuple):
     """An attempt, and from when to when it was at work."""
 
     start: float

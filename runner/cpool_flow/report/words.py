@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 from cpool_flow.model import duration_text
@@ -28,6 +29,7 @@ def took(seconds: float) -> str:
     return f"{seconds:.1f}s" if seconds < 59.95 else duration_text(round(seconds))
 
 
+@lru_cache(maxsize=65_536)
 def seconds(moment: str) -> float:
     """A time of a document as seconds since the epoch."""
     return datetime.fromisoformat(moment).timestamp()
@@ -53,7 +55,11 @@ def span(attempts: Iterable[Document]) -> float | None:
 
 def own_time(task: Document) -> str:
     """How long a step or item took with all that is in it; empty where nothing has ended."""
-    lasted = span(task["attempts"] if not task["items"] and "steps" not in task else all_attempts(task))
+    attempts = task["attempts"]
+    if len(attempts) == 1 and not task["items"] and "steps" not in task:  # as nearly all are
+        ended = attempts[0]["ended_at"]
+        return took(seconds(ended) - seconds(attempts[0]["started_at"])) if ended else ""
+    lasted = span(all_attempts(task))
     return "" if lasted is None else took(lasted)
 
 
@@ -65,6 +71,15 @@ def all_attempts(task: Document) -> Iterable[Document]:
     for steps in (*task.get("earlier_rounds", ()), task.get("steps", ())):
         for step in steps:
             yield from all_attempts(step)
+
+
+def questions(tasks: Iterable[Document], around: str = "") -> Iterator[tuple[str, str]]:
+    """What persons are asked and have not answered, with the path of the step or item that asks."""
+    for task in tasks:
+        path = task["name"] if "item" in task else f"{around}{task['name']}"
+        if task["status"] == "waiting" and task.get("question"):
+            yield path, task["question"]
+        yield from questions([*task["items"], *task.get("steps", ())], f"{path}/")
 
 
 def money(document: Document, tasks: Iterable[Document] | None = None) -> str:
@@ -91,6 +106,8 @@ def as_text(value: Any) -> str:
 
 def in_one_line(value: Any) -> str:
     """The same, with JSON on one line."""
+    if type(value) is int:  # as items often are
+        return str(value)
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
