@@ -444,6 +444,18 @@ def test_processes_of_the_program_around_a_pool_are_left_alone(here: Path) -> No
     ended(test())
 
 
+def test_an_agent_that_is_not_installed_fails_its_task_and_says_so(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(here))
+
+    async def test() -> None:
+        async with pool_in(here, "gemini") as pool:
+            result = await pool.run("x", retries=0)
+        assert (result.error_kind, result.reason) == ("invalid", "the program `gemini` was not found on the PATH")
+        assert result.cost_usd == 0.0
+
+    ended(test())
+
+
 def test_an_agent_function_that_is_wrong_fails_its_task_alone(here: Path) -> None:
     async def test() -> None:
         async def wrong(call: Call) -> object:

@@ -104,7 +104,7 @@ class LocalSlots:
                     outcome = await expected(outcome, assignment, context, head)
             return outcome
         except (RenderError, InvalidInput) as error:
-            return (outcome or _unasked(assignment, work)).instead("invalid", context.copy(assignment).told(error, assignment.step.path))
+            return (outcome or _unasked(assignment, work)).instead("invalid", _told(error, assignment, context))
         except (OperationFailed, OSError) as error:
             if _is_of_disk(error):
                 raise
@@ -120,6 +120,11 @@ class LocalSlots:
         if self._warm is None:
             self._warm = WarmSlots(self._context.processes, self._context.environment)
         return await run_agent(assignment, self._context, work, self._warm)
+
+
+def _told(error: Exception, assignment: Assignment, context: RunContext) -> str:
+    """The error with its place in the file; what a program gave to a pool stands in none."""
+    return str(error) if assignment.step.literal else context.copy(assignment).told(error, assignment.step.path)
 
 
 def _unasked(assignment: Assignment, work: Work) -> Outcome:
