@@ -16,7 +16,7 @@ from cpool_flow.executor.outcome import seconds_text
 from cpool_flow.history import Run
 from cpool_flow.journal import Recorded
 from cpool_flow.plan import PlannedStep
-from cpool_flow.result import attempt_status, iso_time, kind
+from cpool_flow.result import attempt_status, iso_time
 from cpool_flow.scope import Scope
 from cpool_flow.tasks import SKIPPED_BY_WHEN, UPSTREAM_FAILED, Attempt, Frame, StepState, Task
 from cpool_flow.values import Record, text_of, wrap
@@ -39,7 +39,7 @@ def explanation(run: Run, subject: Subject, journal: list[Recorded]) -> JsonObje
     return {
         "run_id": run.folder.run_id,
         "step": task.id if task else step.id,
-        "kind": kind(step),
+        "kind": step.plan.step.result_kind,
         "status": task.status if task else step.status,
         "reason": (task.reason if task else step.reason) or None,
         "order": _order(step),

@@ -365,6 +365,11 @@ class Step(Model):
         return next(kind for kind in KINDS if getattr(self, kind) is not None)
 
     @property
+    def result_kind(self) -> str:
+        """The same as results have it: what holds steps is a `group`."""
+        return "group" if self.steps is not None else self.kind
+
+    @property
     def is_agent(self) -> bool:
         return self.prompt is not None or self.skill is not None
 

@@ -66,7 +66,7 @@ class _Preview:
         written = step.step
         document: JsonObject = {
             "name": step.name,
-            "kind": "group" if written.steps is not None else written.kind,
+            "kind": written.result_kind,
             "phase": step.phase,
             "needs": list(step.needs),
             "join": step.join,

@@ -5,12 +5,12 @@ The run itself is not needed, and not touched: a report can be made after a cras
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from cpool_flow import __version__, library
 from cpool_flow.attempt_logs import AttemptLogs
+from cpool_flow.executor.logs import from_line, read_end
 from cpool_flow.history import Run
 from cpool_flow.report.content import Report
 from cpool_flow.report.page import Assets
@@ -73,16 +73,9 @@ def _first(most: int, attempts: Iterable[Attempt]) -> list[Attempt]:
 
 def _end(path: str, *, is_verify: bool) -> Iterator[JsonObject]:
     """The end of a log, from the beginning of a line where one is near; nothing of an empty one."""
-    try:
-        with open(path, "rb") as file:
-            size = file.seek(0, os.SEEK_END)
-            file.seek(max(0, size - LOG_END_BYTES))
-            data = file.read(LOG_END_BYTES)
-    except OSError:
-        return
+    data, size = read_end(path, LOG_END_BYTES) or (b"", 0)
     if not data:
         return
     cut = size > LOG_END_BYTES
-    if cut and b"\n" in data[: LOG_END_BYTES // 4]:
-        data = data[data.index(b"\n") + 1 :]
-    yield {"file": path, "text": data.decode("utf-8", "replace"), "bytes": size, "cut": cut, "is_verify": is_verify}
+    text = (from_line(data) if cut else data).decode("utf-8", "replace")
+    yield {"file": path, "text": text, "bytes": size, "cut": cut, "is_verify": is_verify}

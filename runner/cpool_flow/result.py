@@ -99,7 +99,7 @@ class Result:
         alone = step.tasks[0] if step.tasks and not plan.fans_out else None
         document: JsonObject = {
             "name": plan.name,
-            "kind": kind(step),
+            "kind": step.plan.step.result_kind,
             "status": step.status,
             "reason": step.reason or None,
             **self._output(alone),
@@ -120,7 +120,7 @@ class Result:
         return json.loads(self._load(step.items)) if step.plan.fans_out and step.items else []
 
     def _item_documents(self, step: StepState) -> list[JsonObject]:
-        kind_of_all = kind(step) if step.plan.fans_out else ""
+        kind_of_all = step.plan.step.result_kind if step.plan.fans_out else ""
         return [self._item(step, task, item, kind_of_all) for task, item in zip(step.tasks, self._items(step), strict=False)]
 
     def _item(self, step: StepState, task: Task, item: Any, kind: str) -> JsonObject:
@@ -204,11 +204,6 @@ class Result:
         if self._log_ends is not None:
             document["log_ends"] = self._log_ends(attempt)
         return document
-
-
-def kind(step: StepState) -> str:
-    """What a step is, in the words of the result: the key that says what it does, `group` for one with `steps`."""
-    return "group" if step.plan.step.steps is not None else step.plan.step.kind
 
 
 def attempt_status(attempt: Attempt) -> str:

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from cpool_flow import events
-from cpool_flow.result import kind
 from cpool_flow.state import State
 
 Attribute = str | int | float | bool
@@ -133,7 +132,7 @@ class _Spans:
         status = known.status if known is not None else None
         attributes: dict[str, Attribute | None] = {
             "cpool.step": step,
-            "cpool.kind": kind(known) if known is not None else None,
+            "cpool.kind": known.plan.step.result_kind if known is not None else None,
             "cpool.status": status,
             "cpool.items": len(known.tasks) if known is not None and known.plan.fans_out else None,
         }

@@ -6,11 +6,11 @@ verdicts or processes. Every value may be of any type, since an agent's output i
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from cpool_flow.agents.json_lines import count, dollars, event, first_line, listed, mapping, number, text
 from cpool_flow.model import ErrorKind
 
 _ENDED_TASKS = frozenset({"completed", "failed", "killed", "stopped"})
@@ -21,7 +21,7 @@ _REFUSALS: Mapping[object, ErrorKind] = {
     **dict.fromkeys((429, "rate_limit"), "rate_limited"),
 }
 _INPUT_TOKENS = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
-_MAX_DOLLARS = 1e9
+_LAST_MOMENT = 1e11
 
 
 @dataclass(slots=True)
@@ -57,16 +57,12 @@ class Transcript:
 
     def feed(self, line: bytes) -> str | None:
         """Take one line; what the agent does, for the live view. A line that is no JSON object is skipped."""
-        try:
-            event = json.loads(line.decode("utf-8", "replace"))
-        except (ValueError, RecursionError):
-            return None
-        if not isinstance(event, dict):
+        found = event(line)
+        if found is None:
             return None
         self.events += 1
-        kind = event.get("type")
-        take = _EVENTS.get(kind) if isinstance(kind, str) else None
-        return take(self, event) if take else None
+        take = _EVENTS.get(text(found.get("type")))
+        return take(self, found) if take else None
 
     @property
     def tokens(self) -> tuple[int, int]:
@@ -79,27 +75,27 @@ class Transcript:
                 return self._init(event)
             case "task_started":
                 self.marked = True
-                self.open_tasks.add(_text(event.get("task_id")))
-            case "task_updated" if _text(_mapping(event.get("patch")).get("status")) in _ENDED_TASKS:
-                self.open_tasks.discard(_text(event.get("task_id")))
+                self.open_tasks.add(text(event.get("task_id")))
+            case "task_updated" if text(mapping(event.get("patch")).get("status")) in _ENDED_TASKS:
+                self.open_tasks.discard(text(event.get("task_id")))
             case "task_notification":
-                self.open_tasks.discard(_text(event.get("task_id")))
+                self.open_tasks.discard(text(event.get("task_id")))
             case "background_tasks_changed":
-                self.open_tasks = {_text(_mapping(task).get("task_id")) for task in _list(event.get("tasks"))}
+                self.open_tasks = {text(mapping(task).get("task_id")) for task in listed(event.get("tasks"))}
             case "api_retry":
                 self._retry(event)
-                return f"the API asks to wait: {_text(event.get('error')) or 'unknown'}"
+                return f"the API asks to wait: {text(event.get('error')) or 'unknown'}"
             case "model_fallback":
                 self.marked = True
-                return f"falls back to {_text(event.get('fallback_model')) or 'another model'}"
+                return f"falls back to {text(event.get('fallback_model')) or 'another model'}"
             case "permission_denied":
-                return f"refused: {_text(event.get('tool_name'))}"
+                return f"refused: {text(event.get('tool_name'))}"
         return None
 
     def _retry(self, event: Mapping[str, Any]) -> None:
-        status, word = event.get("error_status"), _text(event.get("error"))
+        status, word = event.get("error_status"), text(event.get("error"))
         kind = (_REFUSALS.get(status) if isinstance(status, int) else None) or _REFUSALS.get(word)
-        if kind is not None and _count(event.get("attempt")) > _MOST_RETRIES:
+        if kind is not None and count(event.get("attempt")) > _MOST_RETRIES:
             named = ", ".join(str(part) for part in (status, word) if part)
             self.refused = kind, f"the API refuses again and again ({named})"
 
@@ -107,44 +103,44 @@ class Transcript:
         self.in_turn = True
         self.init = event
         self.open_tools.clear()
-        self.session_id = _text(event.get("session_id")) or self.session_id
-        self.model = _text(event.get("model")) or self.model
-        self.version = _text(event.get("claude_code_version")) or self.version
-        servers = map(_mapping, _list(event.get("mcp_servers")))
-        failed = [_text(server.get("name")) for server in servers if server.get("status") == "failed"]
+        self.session_id = text(event.get("session_id")) or self.session_id
+        self.model = text(event.get("model")) or self.model
+        self.version = text(event.get("claude_code_version")) or self.version
+        servers = map(mapping, listed(event.get("mcp_servers")))
+        failed = [text(server.get("name")) for server in servers if server.get("status") == "failed"]
         return f"MCP servers that failed: {', '.join(failed)}" if failed else None  # it goes on without a word
 
     def _assistant(self, event: Mapping[str, Any]) -> str | None:
-        message = _mapping(event.get("message"))
+        message = mapping(event.get("message"))
         self.refused = None
-        self._word = _text(event.get("error"))
-        identity = _text(message.get("id"))
+        self._word = text(event.get("error"))
+        identity = text(message.get("id"))
         # One message comes as an event a block. What the CLI made up itself, and what a subagent says, is no turn.
         if identity and identity != self._message_id and message.get("model") != "<synthetic>" and not event.get("parent_tool_use_id"):
             self._message_id = identity
             self.messages += 1
             self._message_tokens = _added(self._message_tokens, _tokens(message.get("usage")))
         shown = None
-        for block in map(_mapping, _list(message.get("content"))):
+        for block in map(mapping, listed(message.get("content"))):
             match block.get("type"):
                 case "tool_use":
-                    self.open_tools.add(_text(block.get("id")))
-                    self.used_tools.add(_text(block.get("name")))
+                    self.open_tools.add(text(block.get("id")))
+                    self.used_tools.add(text(block.get("name")))
                     shown = _tool(block)
                 case "text":
-                    shown = _line(_text(block.get("text"))) or shown
+                    shown = first_line(text(block.get("text"))) or shown
         return shown
 
     def _user(self, event: Mapping[str, Any]) -> str | None:
-        for block in map(_mapping, _list(_mapping(event.get("message")).get("content"))):
+        for block in map(mapping, listed(mapping(event.get("message")).get("content"))):
             if block.get("type") == "tool_result":
-                self.open_tools.discard(_text(block.get("tool_use_id")))
+                self.open_tools.discard(text(block.get("tool_use_id")))
         return None
 
     def _rate_limit(self, event: Mapping[str, Any]) -> str | None:
-        info = _mapping(event.get("rate_limit_info"))
+        info = mapping(event.get("rate_limit_info"))
         if info.get("status") == "rejected":
-            self.resets_at = _amount(info.get("resetsAt"), 1e11) or self.resets_at
+            self.resets_at = number(info.get("resetsAt"), _LAST_MOMENT) or self.resets_at
         return None
 
     def _result(self, event: Mapping[str, Any]) -> str | None:
@@ -154,25 +150,25 @@ class Transcript:
         self.error_word, self._word = self._word, ""
         self.in_turn = False
         self.open_tools.clear()
-        self.session_id = _text(event.get("session_id")) or self.session_id
-        self.reported_turns += _count(event.get("num_turns"))
+        self.session_id = text(event.get("session_id")) or self.session_id
+        self.reported_turns += count(event.get("num_turns"))
         # After a broken stream 2.1.197 reports no tokens for an answer that it has; its messages know them.
         spent = _tokens(event.get("usage"))
         spent = spent if any(spent) else self._message_tokens
         self.input_tokens, self.output_tokens = _added((self.input_tokens, self.output_tokens), spent)
-        self.cached_tokens += _count(_mapping(event.get("usage")).get("cache_read_input_tokens"))
+        self.cached_tokens += count(mapping(event.get("usage")).get("cache_read_input_tokens"))
         self._message_tokens = (0, 0)
-        for number, denial in enumerate(map(_mapping, _list(event.get("permission_denials")))):
-            self.denials[_text(denial.get("tool_use_id")) or str(number)] = _text(denial.get("tool_name")) or "a tool"
+        for index, denial in enumerate(map(mapping, listed(event.get("permission_denials")))):
+            self.denials[text(denial.get("tool_use_id")) or str(index)] = text(denial.get("tool_name")) or "a tool"
         return None
 
     def _dollars(self, result: Mapping[str, Any]) -> float | None:
         """The cost of one result. Newer versions say it; with the others `total_cost_usd` is a running total."""
-        total, before = _amount(result.get("total_cost_usd"), _MAX_DOLLARS), self.dollars_before
+        total, before = dollars(result.get("total_cost_usd")), self.dollars_before
         self.dollars_before = before if total is None else total
         models = result.get("model_usage_since_last_result")
         if isinstance(models, dict):
-            costs = [_amount(_mapping(usage).get("costUSD"), _MAX_DOLLARS) for usage in models.values()]
+            costs = [dollars(mapping(usage).get("costUSD")) for usage in models.values()]
             known = [cost for cost in costs if cost is not None]
             return sum(known) if len(known) == len(costs) else None
         return None if total is None or total < before else total - before
@@ -187,30 +183,9 @@ _EVENTS = {
 }
 
 
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else ""
-
-
-def _mapping(value: object) -> Mapping[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
-def _list(value: object) -> list[Any]:
-    return value if isinstance(value, list) else []
-
-
-def _count(value: object) -> int:
-    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 53 else 0
-
-
-def _amount(value: object, most: float) -> float | None:
-    """A number from 0 to `most`; NaN, infinite and negative ones are unknown."""
-    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= most else None
-
-
 def _tokens(usage: object) -> tuple[int, int]:
-    counts = _mapping(usage)
-    return sum(_count(counts.get(name)) for name in _INPUT_TOKENS), _count(counts.get("output_tokens"))
+    counts = mapping(usage)
+    return sum(count(counts.get(name)) for name in _INPUT_TOKENS), count(counts.get("output_tokens"))
 
 
 def _added(left: tuple[int, int], right: tuple[int, int]) -> tuple[int, int]:
@@ -221,11 +196,6 @@ def _plus(left: float | None, right: float | None) -> float | None:
     return None if left is None or right is None else left + right
 
 
-def _tool(block: Mapping[str, Any]) -> str:
-    detail = next((text for text in _mapping(block.get("input")).values() if isinstance(text, str)), "")
-    return _line(f"{_text(block.get('name'))} {detail}")
-
-
-def _line(text: str) -> str:
-    first, _, _ = text.lstrip().partition("\n")
-    return first[:200].rstrip()
+def _tool(block: Mapping[str, Any]) -> str | None:
+    detail = next((value for value in mapping(block.get("input")).values() if isinstance(value, str)), "")
+    return first_line(f"{text(block.get('name'))} {detail}")

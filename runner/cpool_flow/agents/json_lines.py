@@ -30,13 +30,22 @@ def mapping(value: object) -> Mapping[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
+def listed(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
 def count(value: object) -> int:
     return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 53 else 0
 
 
+def number(value: object, most: float) -> float | None:
+    """A number from 0 to `most`; NaN, infinite and negative ones are unknown."""
+    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= most else None
+
+
 def dollars(value: object) -> float | None:
-    """An amount of money; NaN, infinite and negative ones are unknown."""
-    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= _MAX_DOLLARS else None
+    """An amount of money."""
+    return number(value, _MAX_DOLLARS)
 
 
 def notice(line: bytes) -> str:

@@ -149,13 +149,9 @@ def token() -> str:
 
 
 def _lines(log: Path) -> Iterator[str]:
-    try:
-        with open(log, "rb") as file:
-            size = file.seek(0, os.SEEK_END)
-            file.seek(max(0, size - SHOWN_LOG_BYTES))
-            data = file.read(SHOWN_LOG_BYTES)
-    except OSError:
-        return
+    from cpool_flow.executor.logs import read_end
+
+    data, size = read_end(log, SHOWN_LOG_BYTES) or (b"", 0)
     if size > SHOWN_LOG_BYTES:
         yield f"… {size - SHOWN_LOG_BYTES:,} bytes before this are in {printable(str(log))}"
     for line in data.decode("utf-8", "replace").removesuffix("\n").split("\n") if data else ():

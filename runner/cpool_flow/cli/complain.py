@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +19,26 @@ def complain(error: FlowError, *, as_json: bool) -> int:
     """Print the error and return its exit code. `as_json`: a document was promised on stdout, so this is it."""
     problems = error.problems if isinstance(error, InvalidInput) else (Problem(str(error)),)
     if isinstance(error, InvalidInput):
-        print(with_labels(render_problems(problems, {**sources(problems), **error.sources})), file=sys.stderr)
+        tell(problems, error.sources)
     else:
         print(with_labels(f"error: {printable(str(error))}"), file=sys.stderr)
+        annotate_for_the_runner(problems)
+    if as_json:
+        print_json({"errors": [document(problem) for problem in problems]})
+    return error.exit_code
+
+
+def tell(problems: Sequence[Problem], texts: Mapping[str, str] | None = None) -> None:
+    """Show problems with the places they name, and in GitHub Actions annotate these. `texts`: of files that cannot be read any more."""
+    print(with_labels(render_problems(problems, {**sources(problems), **(texts or {})})), file=sys.stderr)
+    annotate_for_the_runner(problems)
+
+
+def annotate_for_the_runner(problems: Sequence[Problem]) -> None:
     if is_read_by_the_runner():
         from cpool_flow.cli.actions import annotate
 
         annotate(problems, sys.stderr)
-    if as_json:
-        print_json({"errors": [document(problem) for problem in problems]})
-    return error.exit_code
 
 
 def document(problem: Problem, file: str | None = None) -> dict[str, Any]:
@@ -45,7 +56,7 @@ def document(problem: Problem, file: str | None = None) -> dict[str, Any]:
     }
 
 
-def sources(problems: tuple[Problem, ...]) -> dict[str, str]:
+def sources(problems: Sequence[Problem]) -> dict[str, str]:
     """The texts of the files that the problems name, as far as they can be read."""
     found = {}
     for file in {problem.location.file for problem in problems if problem.location}:

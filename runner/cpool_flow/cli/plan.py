@@ -14,7 +14,7 @@ from cpool_flow import library
 from cpool_flow.cli import completing
 from cpool_flow.cli.json_output import print_json
 from cpool_flow.cli.project import find_run, places, project_directory
-from cpool_flow.cli.run import _warn
+from cpool_flow.cli.run import argument_option, show_warnings
 from cpool_flow.errors import InvalidInput, Problem, printable
 
 JsonObject = dict[str, Any]
@@ -22,15 +22,7 @@ JsonObject = dict[str, Any]
 
 @click.command("plan", short_help="Show what would run and where each value comes from.")
 @click.argument("workflow", metavar="FILE|NAME", shell_complete=completing.workflows)
-@click.option(
-    "-a",
-    "--arg",
-    "arguments",
-    multiple=True,
-    metavar="K=V",
-    shell_complete=completing.arguments,
-    help="An argument: K=TEXT, K=@FILE, K:=JSON.",
-)
+@argument_option
 @click.option("--args-file", metavar="FILE", shell_complete=completing.files, help="Arguments from a YAML or JSON file.")
 @click.option(
     "--format",
@@ -70,7 +62,7 @@ def plan_command(
     else:
         from cpool_flow.cli.plan_text import text_lines
 
-        _warn(warnings, quiet=False)
+        show_warnings(warnings, quiet=False)
         for line in text_lines(document):
             print(printable(line))
     return 0

@@ -152,9 +152,7 @@ def output_options(command: Any) -> Any:
     return command
 
 
-@click.command("run", short_help="Start a run and follow it to its end.")
-@click.argument("workflow", metavar="FILE|NAME", shell_complete=completing.workflows)
-@click.option(
+argument_option = click.option(
     "-a",
     "--arg",
     "arguments",
@@ -163,6 +161,11 @@ def output_options(command: Any) -> Any:
     shell_complete=completing.arguments,
     help="An argument: K=TEXT, K=@FILE, K:=JSON.",
 )
+
+
+@click.command("run", short_help="Start a run and follow it to its end.")
+@click.argument("workflow", metavar="FILE|NAME", shell_complete=completing.workflows)
+@argument_option
 @click.option("--args-file", metavar="FILE", shell_complete=completing.files, help="Arguments from a YAML or JSON file; `-` is stdin.")
 @click.option("--slots", type=click.IntRange(1, 1000), help="How much runs at once.")
 @click.option("--budget", type=Dollars(), metavar="USD", help="Most US dollars that the run may spend.")
@@ -223,7 +226,7 @@ def run_command(project: str | None, /, workflow: str, **options: Any) -> int:
     )
     prepared = start.prepare(workflow, directory, places(directory), settings, os.environ)
     folder = start.create(prepared, settings.home or directory, os.environ)
-    return work_on(folder, manner, starting=True, warn=partial(_warn, prepared.warnings, manner.quiet, prepared.sources))
+    return work_on(folder, manner, starting=True, warn=partial(show_warnings, prepared.warnings, manner.quiet, prepared.sources))
 
 
 @click.command("resume", short_help="Go on with a run after a crash, a cancel or a failure.")
@@ -279,17 +282,11 @@ def meet_the_runner(manner: Manner) -> None:
             actions.check_files(os.environ)
 
 
-def _warn(warnings: Sequence[Problem], quiet: bool, texts: Mapping[str, str] | None = None) -> None:
+def show_warnings(warnings: Sequence[Problem], quiet: bool, texts: Mapping[str, str] | None = None) -> None:
     if warnings and not quiet:
-        from cpool_flow.cli.colour import with_labels
-        from cpool_flow.cli.complain import sources
-        from cpool_flow.errors import render_problems
+        from cpool_flow.cli.complain import tell
 
-        print(with_labels(render_problems(warnings, {**sources(tuple(warnings)), **(texts or {})})), file=sys.stderr)
-        if is_read_by_the_runner():
-            from cpool_flow.cli.actions import annotate
-
-            annotate(warnings, sys.stderr)
+        tell(warnings, texts)
 
 
 def work_on(
@@ -382,10 +379,10 @@ def _finish(folder: RunFolder, run: Run, manner: Manner, told: ActionsRun | None
 def _complain(problems: Sequence[Problem]) -> None:
     for problem in problems:
         print(render_problem(problem, {}), file=sys.stderr)
-    if problems and is_read_by_the_runner():
-        from cpool_flow.cli.actions import annotate
+    if problems:
+        from cpool_flow.cli.complain import annotate_for_the_runner
 
-        annotate(problems, sys.stderr)
+        annotate_for_the_runner(problems)
 
 
 def _told_to_the_runner(folder: RunFolder, inputs: Inputs, manner: Manner) -> ActionsRun | None:

@@ -10,12 +10,10 @@ import click
 
 from cpool_flow.cli import completing
 from cpool_flow.cli.actions import annotate
-from cpool_flow.cli.colour import with_labels
-from cpool_flow.cli.complain import document, sources
+from cpool_flow.cli.complain import document, tell
 from cpool_flow.cli.json_output import print_json
 from cpool_flow.cli.project import places, project_directory, searched
-from cpool_flow.cli.runner_stream import is_read_by_the_runner
-from cpool_flow.errors import InvalidInput, Problem, render_problems
+from cpool_flow.errors import InvalidInput, Problem
 
 
 @click.command("validate", short_help="Find all problems of workflow files, without running them.")
@@ -44,9 +42,7 @@ def validate_command(project: str | None, files: tuple[str, ...], form: str, str
     elif form == "github":
         annotate(found, sys.stdout)
     elif found:
-        print(with_labels(render_problems(found, sources(tuple(found)))), file=sys.stderr)
-        if is_read_by_the_runner():
-            annotate(found, sys.stderr)
+        tell(found)
     if form == "text" and not failed:
         print(f"{len(files)} file{'s' if len(files) > 1 else ''} valid", file=sys.stderr)
     return 2 if failed else 0

@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from cpool_flow import model, template
@@ -102,9 +103,10 @@ class RunContext:
         """The caller's environment, less the declared secrets that the step does not name."""
         return {**self.public_environment, **self.step_variables(assignment), "CPOOL_STEP": assignment.task}
 
-    @property
-    def public_environment(self) -> dict[str, str]:
-        """The caller's environment, less the declared secrets; in a place of the run's own nothing in it leads git elsewhere."""
+    @cached_property
+    def public_environment(self) -> Mapping[str, str]:
+        """The caller's environment, less the declared secrets; in a place of the run's own nothing in it leads git elsewhere. Made once,
+        for it is asked for by every step."""
         hidden = {*self.secrets, "CPOOL_FAULT", *(POINTERS if self.place.branch is not None else ())}
         return {name: value for name, value in self.environment.items() if name not in hidden}
 

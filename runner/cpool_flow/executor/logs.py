@@ -97,13 +97,21 @@ class Log:
 
 def tail(path: Path, limit: int = TAIL_BYTES) -> str:
     """The last bytes of a file as text, from the beginning of a line where that is near."""
+    data, size = read_end(path, limit) or (b"", 0)
+    return (from_line(data) if size > limit else data).decode("utf-8", "replace").strip("\n")
+
+
+def read_end(path: str | Path, most: int) -> tuple[bytes, int] | None:
+    """The last `most` bytes of a file, and how many it has; None where it cannot be read."""
     try:
         with open(path, "rb") as file:
             size = file.seek(0, os.SEEK_END)
-            file.seek(max(0, size - limit))
-            data = file.read(limit)
+            file.seek(max(0, size - most))
+            return file.read(most), size
     except OSError:
-        return ""
-    if size > limit and b"\n" in data[: limit // 4]:
-        data = data[data.index(b"\n") + 1 :]
-    return data.decode("utf-8", "replace").strip("\n")
+        return None
+
+
+def from_line(data: bytes) -> bytes:
+    """What was cut in front, from the beginning of a line where that is near."""
+    return data[data.index(b"\n") + 1 :] if b"\n" in data[: len(data) // 4] else data

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from cpool_flow import agents
 from cpool_flow.agents.protocol import AgentRequest
-from cpool_flow.executor.logs import spools
+from cpool_flow.executor.logs import read_end, spools
 from cpool_flow.model import AgentConfig
 from cpool_flow.tasks import Task
 
@@ -72,13 +72,10 @@ def _newest(paths: tuple[Path, ...]) -> tuple[Path, int, int] | None:
 
 
 def _said(path: Path, agent: str | None) -> str:
-    try:
-        with open(path, "rb") as file:
-            size = file.seek(0, os.SEEK_END)
-            file.seek(max(0, size - TAIL_BYTES))
-            data = file.read(TAIL_BYTES)
-    except OSError:
+    found = read_end(path, TAIL_BYTES)
+    if found is None:
         return ""
+    data, size = found
     return last_line(data) if agent is None else _agent_said(data, agent, whole=size <= TAIL_BYTES)
 
 

@@ -55,7 +55,7 @@ def _drawn(step: PlannedStep) -> JsonObject:
     written = step.step
     document: JsonObject = {
         "name": step.name,
-        "kind": "group" if written.steps is not None else written.kind,
+        "kind": written.result_kind,
         "phase": step.phase,
         "needs": list(step.needs),
         "foreach": True if step.fans_out else None,

@@ -71,7 +71,7 @@ def _line(step: PlannedStep, documents: Sequence[Document], around: str) -> Line
     return Line(
         path=path,
         name=step.name,
-        kind="group" if step.step.steps is not None else step.step.kind,
+        kind=step.step.result_kind,
         needs=step.needs,
         is_finally=step.phase == "finally",
         fans_out=step.fans_out,
