@@ -28,7 +28,9 @@ from cpool_flow.process import Command, run_to_end
 from cpool_flow.state import State
 from cpool_flow.tasks import task_names
 
-_STAND_IN = str(Path(__file__).with_name("stand_in.py"))
+_STAND_IN = (sys.executable, "-I", "-S", str(Path(__file__).with_name("stand_in.py")))
+# An error shows the head of a command: how much of this one is seen depends on where Python and we are installed.
+_STAND_IN_SHOWN = re.compile(rf"`{re.escape(' '.join(_STAND_IN)[:60])}[^`]*`")
 _SCRIPT = "answers.yaml"
 
 
@@ -182,8 +184,7 @@ def _answered_step(step: dict[str, Any], commands: set[str], answers: Path, numb
     if "run" in step and name in commands:
         item = step.get("as", "item") if "foreach" in step else "matrix" if "matrix" in step else None
         shown = f"{{{{ {item} | tojson }}}}" if item else "null"
-        program = [sys.executable, "-I", "-S", _STAND_IN, str(answers), name]
-        changed["run"] = [*program, "{{ attempt }}", shown, "{{ iteration | default(1) }}"]
+        changed["run"] = [*_STAND_IN, str(answers), name, "{{ attempt }}", shown, "{{ iteration | default(1) }}"]
         changed.pop("shell", None)
     return changed
 
@@ -259,7 +260,7 @@ def _unexpected(case: Case, state: State, document: Mapping[str, Any]) -> Iterat
 def _failures(state: State) -> Iterator[str]:
     for step in state.failed_steps():
         told = step.error or next((task.error for task in step.tasks if task.status == "failed"), "")
-        told = re.sub(rf"`[^`]*{re.escape(_STAND_IN)}[^`]*`", "its answer", told)  # the command is one that nobody has written
+        told = _STAND_IN_SHOWN.sub("its answer", told)  # the command is one that nobody has written
         yield f"step `{step.id}` failed: {told.strip().splitlines()[0] if told.strip() else step.reason}"
 
 
