@@ -16,6 +16,7 @@ from cpool_flow.json_value import shown
 from cpool_flow.nodes import Path
 from cpool_flow.order import Order, Placed
 from cpool_flow.permissions import may_write
+from cpool_flow.references import references_in
 from cpool_flow.slots import SlotPool
 from cpool_flow.trust import is_write_token
 
@@ -44,6 +45,9 @@ def warn(
         _warn_of_numbers([(*placed.path, *keys) for keys in (("env",), ("run",), ("config", "env"), ("config", "command"))], findings)
         if placed not in writing and (placed.step.is_agent or placed.step.recovery_prompt is not None):
             _warn_of_reader(placed, findings)
+    if any(placed.level.races for placed in order.all):
+        for placed in order.all:
+            _warn_of_race(placed, workflow, order, findings)
     for placed in writers:
         _warn_of_foreign_text(placed, order, findings)
         _warn_of_tokens(placed, order, findings)
@@ -62,6 +66,22 @@ def _warn_of_step(placed: Placed, findings: Findings) -> None:
     if step.retry is not None and not retries:
         message = f"`retry` does nothing: step `{placed.name}` has no retries"
         findings.error((*placed.path, "retry"), message, key=True, help="say how many: `retries: 2`", warning=True)
+
+
+def _warn_of_race(placed: Placed, workflow: model.Workflow, order: Order, findings: Findings) -> None:
+    """Values of a step that may run on when this one begins, read as if it had ended: without `default`, or asking for its status."""
+    found = references_in(workflow, [placed], findings)
+    asked = {reference.path[1] for _, reference, _ in found if reference.path[0] == "steps" and reference.path[2:3] == ("status",)}
+    names = order.names(placed)
+    for path, reference, _ in found:
+        if reference.path[0] != "steps" or reference.guarded or reference.path[1] in asked:
+            continue
+        source = names.get(reference.path[1])
+        if source is None or source.shares_loop(placed) or not order.may_still_run(source, placed):
+            continue
+        message = f"step `{source.name}` may still run when step `{placed.name}` begins, and has no values then"
+        help = f"`join: any` waits for one need only: write `default(…)`, or ask for the status of `{source.name}`"
+        findings.error_in(path, reference.offset, reference.length, message, help=help, warning=True)
 
 
 def _warn_of_numbers(places: Iterable[Path], findings: Findings) -> None:

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, reduce
 from graphlib import CycleError, TopologicalSorter
+from operator import and_, or_
 
 from cpool_flow import model
 from cpool_flow.errors import did_you_mean, listed
@@ -75,6 +76,11 @@ class Level:
             return True
         return self._upstream is None or bool(self._upstream[then.number] >> first.number & 1)
 
+    def may_still_run(self, first: Placed, then: Placed) -> bool:
+        """Whether one step of this level, upstream of another, may run on when that begins: with `join: any` the first that ended well
+        is enough."""
+        return (first.is_last or not then.is_last) and not self._ended_before[then.number] >> first.number & 1
+
     def cycles(self) -> Iterator[tuple[str, ...]]:
         """Each cycle as names of which each needs the next, from the first that says so to itself again; at most ten."""
         needs = {name: list(placed.needs) for name, placed in self.steps.items()}
@@ -93,6 +99,22 @@ class Level:
         at = names.index(first)
         return (*names[at:], *names[:at], first)
 
+    @property
+    def races(self) -> bool:
+        """Whether a step begins here before all of its needs have ended."""
+        return any(_is_race(placed) for placed in self.steps.values())
+
+    @cached_property
+    def _ended_before(self) -> list[int]:
+        """For each step a bit per step that has ended when it begins, if none of them failed. Asked where no steps wait for each other."""
+        found = [0] * len(self.steps)
+        placed = {each.number: each for each in self.steps.values()}
+        needs = {number: [self.steps[need].number for need in each.needs] for number, each in placed.items()}
+        for number in TopologicalSorter(needs).static_order():
+            ended = [found[need] | 1 << need for need in needs[number]]
+            found[number] = reduce(and_ if _is_race(placed[number]) else or_, ended, ended[0] if ended else 0)
+        return found
+
     @cached_property
     def _upstream(self) -> list[int] | None:
         """For each step a bit per step before it: 10,000 steps in a chain are 6 MB. None where steps wait for each other."""
@@ -105,6 +127,10 @@ class Level:
         except CycleError:
             return None
         return found
+
+
+def _is_race(placed: Placed) -> bool:
+    return placed.step.join == "any" and len(placed.needs) > 1
 
 
 class Order:
@@ -127,8 +153,16 @@ class Order:
 
     def is_upstream(self, first: Placed, reader: Placed) -> bool:
         """Whether a step that `reader` can name has always ended when `reader` begins."""
-        beside = next(placed for placed in reader.outwards() if placed.level is first.level)
-        return first.level.is_before(first, beside)
+        return first.level.is_before(first, _beside(first, reader))
+
+    def may_still_run(self, first: Placed, reader: Placed) -> bool:
+        """Whether a step that is upstream of `reader` may not have ended when `reader` begins."""
+        return first.level.may_still_run(first, _beside(first, reader))
+
+
+def _beside(first: Placed, reader: Placed) -> Placed:
+    """What stands beside `first`: `reader`, or the group around it."""
+    return next(placed for placed in reader.outwards() if placed.level is first.level)
 
 
 def read_order(workflow: model.Workflow, findings: Findings) -> Order:
