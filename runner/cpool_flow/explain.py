@@ -18,7 +18,7 @@ from cpool_flow.journal import Recorded
 from cpool_flow.plan import PlannedStep
 from cpool_flow.result import attempt_status, iso_time
 from cpool_flow.scope import Scope
-from cpool_flow.tasks import SKIPPED_BY_WHEN, UPSTREAM_FAILED, Attempt, Frame, StepState, Task
+from cpool_flow.tasks import SKIPPED_BY_WHEN, UPSTREAM_FAILED, Attempt, Frame, StepState, Task, accounts
 from cpool_flow.values import Record, text_of, wrap
 
 JsonObject = dict[str, Any]
@@ -68,30 +68,48 @@ def _order(step: StepState) -> str:
 
 
 def _rules(subject: Subject, journal: list[Recorded]) -> Iterator[JsonObject]:
+    ended_at = _ended_at(subject)
     for recorded in journal:
         text = _rule(recorded.event, subject)
-        if text is not None:
+        if text is not None and not (ended_at is not None and recorded.at > ended_at):
             yield {"seq": recorded.seq, "at": iso_time(recorded.at), "rule": text}
+
+
+def _ended_at(subject: Subject) -> float | None:
+    """When it ended for good: what became of the run after that is no rule of it."""
+    task = subject.task
+    return task.last.ended_at if task is not None and task.ended and task.last is not None else subject.step.ended_at
 
 
 def _rule(event: events.Event, subject: Subject) -> str | None:
     step, task = subject.step, subject.task
     match event:
         case events.StepOpened() if event.step == step.id:
-            return _opened(event, step.plan.step)
+            return _opened(event, step.plan.step, task)
         case events.StepClosed() if event.step == step.id:
             return _closed(event, step)
         case events.ResultsTaken() if step.frame.owner is None and step.plan.name in event.steps:
             return f"all of this was done by run {event.run}, and is taken over"
         case events.ResultsTaken() if step.frame.owner is None and step.plan.name in event.partly:
             return f"all of this was done by run {event.run}: what has succeeded is taken over"
-        case events.RunStopping():
-            return f"the run was being stopped: {event.reason}" if not event.frame else None
+        case events.RunStopping() if event.frame in {frame.id for frame in accounts(step.frame)}:
+            return f"the {'sub-workflow' if event.frame else 'run'} was being stopped: {event.reason}"
         case events.RunResumed() if event.reopen:
             return "the run was resumed: what had failed was open again"
-    if task is None or getattr(event, "task", None) != task.id:
-        return None
-    return _task_rule(event)
+    named = getattr(event, "task", None) or ""
+    if task is None:
+        return _item_rule(event) if named.startswith(f"{step.id}[") and "/" not in named[len(step.id) :] else None
+    return _task_rule(event) if named == task.id else None
+
+
+def _item_rule(event: events.Event) -> str | None:
+    """What a fan-out tells of its items: which did not end well."""
+    match event:
+        case events.TaskClosed():
+            return f"{event.task} {event.status}: {event.reason}"
+        case events.RoundFinished() if not event.again and event.status != "success":
+            return f"{event.task} {event.status}: {event.reason}"
+    return None
 
 
 def _task_rule(event: events.Event) -> str | None:
@@ -129,9 +147,11 @@ def _task_rule(event: events.Event) -> str | None:
     return None
 
 
-def _opened(event: events.StepOpened, step: model.Step) -> str:
+def _opened(event: events.StepOpened, step: model.Step, task: Task | None) -> str:
     held = f"`when` held: `{step.when}`" if isinstance(step.when, str) else "its needs were met"
-    return f"{held}; it fans out over {event.count} items" if step.fans_out else held
+    if not step.fans_out:
+        return held
+    return f"{held}; it fans out over {event.count} items" if task is None else f"{held}; item {task.position + 1} of {event.count}"
 
 
 def _closed(event: events.StepClosed, step: StepState) -> str:
