@@ -140,6 +140,8 @@ def _explain(path: Path, found: list[Complaint], data: Any, findings: Findings) 
         refuse_key(path, findings)
     elif kind == "missing":
         _missing(path, str(context["loc"][-1]), value, findings)
+    elif kind in ("float_type", "int_parsing_size") and type(value) is int:
+        findings.error(path, f"{name} is a number with {len(str(value))} digits, which is too large")
     elif value is None and _is_type(kind):
         findings.error(path, f"{name} has no value", key=True, help="give it one, or remove the key")
     elif _is_later(path, value):
