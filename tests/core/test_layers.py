@@ -19,7 +19,7 @@ LAYERS = {
     "vocabulary": "errors model own_agent pool_file events capabilities",
     "core": """positions scalars yaml_complaints nodes document json_value json_answer pattern schema_bundle
         schema_errors schema_keywords schema values template shell placeholders arguments slots settings permissions
-        findings keys shape order visible references requires step_rules kind_rules asked agent_rules price_rules
+        findings keys readable shape order visible references requires step_rules kind_rules asked agent_rules price_rules
         foreign_text lints skill_text skill plan validate spending tasks supervision state takeover only budget
         usage_limit policy fan_out outputs scope result secrets disclosed cases drawing workflow_commands annotations
         step_summary trust report spans event_schema workflow_schema own_agent_rules pool_rules pool_schema""",
