@@ -58,8 +58,16 @@ def test_problems_of_every_kind_of_check_come_together_in_the_order_of_the_file(
 
 
 def test_a_wrong_shape_hides_what_depends_on_it_and_nothing_else() -> None:
+    hides = problems("args: []\nsteps:\n  - run: echo {{ args.m }}\n  - {run: [], needs: x}\n")
+    assert [problem.message for problem in hides] == ["`args` must be a mapping, and this is a list", "`run` is empty"]
     found = problems("steps:\n  - name: 3\n    run: echo {{ args.m }}\n  - {run: [], needs: x}\n")
-    assert [problem.message for problem in found] == ["`name` must be text, and this is the number 3", "`run` is empty"]
+    told = [
+        "`name` must be text, and this is the number 3",
+        "unknown argument `m`",
+        "`run` is empty",
+        "step `step_2` needs unknown step `x`",
+    ]
+    assert [problem.message for problem in found] == told
 
 
 def test_warnings_are_told_of_valid_files_only() -> None:
