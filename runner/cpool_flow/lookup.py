@@ -69,7 +69,7 @@ class Lookup:
         if len(around) > DEEPEST:
             raise InvalidInput(f"sub-workflows are nested deeper than {DEEPEST}")
         lookup = Lookup(path, self._project, self._places, around)
-        return validate(library.read_bytes(path, shown=name), shown_path(path), lookup, pool=pool, wishes=wishes)
+        return validate(library.read_bytes(path, shown=shown_path(path)), shown_path(path), lookup, pool=pool, wishes=wishes)
 
     def workflow_path(self, name: str) -> Path:
         """The file of a sub-workflow: named by its path, or by its name. Raises InvalidInput."""
