@@ -155,7 +155,9 @@ class _Rules:
         elif source.step.fans_out or source.step.repeat is not None:
             self._findings.error(path, f"step `{name}` has more than one session")
         elif not source.shares_loop(self._placed) and not order.is_upstream(source, self._placed):
-            self._findings.error(path, f"step `{name}` may not have ended when step `{self._name}` begins")
+            own = source is self._placed
+            message = f"step `{name}` names its own session" if own else f"step `{name}` may not have ended when step `{self._name}` begins"
+            self._findings.error(path, message)
 
     def _check_variable(self, name: str, variable: str | model.OutputVariable) -> None:
         path: Path = (*self._path, "output_vars", name)
