@@ -70,8 +70,9 @@ def _order(step: StepState) -> str:
 def _rules(subject: Subject, journal: list[Recorded]) -> Iterator[JsonObject]:
     ended_at = _ended_at(subject)
     for recorded in journal:
-        text = _rule(recorded.event, subject)
-        if text is not None and not (ended_at is not None and recorded.at > ended_at):
+        came_later = ended_at is not None and recorded.at > ended_at and isinstance(recorded.event, events.RunStopping | events.RunResumed)
+        text = None if came_later else _rule(recorded.event, subject)
+        if text is not None:
             yield {"seq": recorded.seq, "at": iso_time(recorded.at), "rule": text}
 
 

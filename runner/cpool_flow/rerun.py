@@ -87,7 +87,7 @@ def create(repeated: Repeated, project: Path, environment: Mapping[str, str]) ->
 def _copy(old: history.Run, found: Takeover, folder: RunFolder) -> None:
     """What the old run owns, and what it has done that is taken over. What it recorded is its own."""
     files = old.folder.inputs / "files"
-    copies = {path.name: path.read_bytes() for path in sorted(files.iterdir())} if files.is_dir() else {}
+    copies = {path.relative_to(files).as_posix(): path.read_bytes() for path in sorted(files.rglob("*")) if path.is_file()}
     inputs.save(folder, replace(old.inputs, record=None), copies)
     if old.folder.trusted.is_dir():
         shutil.copytree(old.folder.trusted, folder.trusted)

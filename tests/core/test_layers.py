@@ -23,7 +23,7 @@ LAYERS = {
         foreign_text lints skill_text skill plan validate spending tasks supervision state takeover only budget
         usage_limit policy fan_out outputs scope result secrets disclosed cases drawing workflow_commands annotations
         step_summary trust report spans event_schema workflow_schema own_agent_rules pool_rules pool_schema""",
-    "edges": """faults descendants streams orphans guardian process git workspace library catalog project_pool lookup
+    "edges": """faults descendants streams orphans guardian process git workspace library catalog project_pool skill_files lookup
         inputs owned run_folder written_file recording journal history other_runs family turn shared_slots agents
         github_event trusted""",
     "run": """run_place cleaning approval run_values executor engine setup waiting_room lost notify traces coordinator
