@@ -10,11 +10,12 @@ import tempfile
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import inf
 from pathlib import Path
 
 from cpool_flow import __version__, events, inputs, run_folder, skill_files
+from cpool_flow.dataclass import dataclass
 from cpool_flow.engine import Engine, Follow
 from cpool_flow.executor.context import RunContext, find_shell
 from cpool_flow.executor.local import LocalSlots
