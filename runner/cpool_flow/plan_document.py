@@ -12,10 +12,12 @@ from shlex import quote
 from typing import Any
 
 from cpool_flow import template
+from cpool_flow.errors import InvalidInput
+from cpool_flow.executor.context import rendered
 from cpool_flow.inputs import Inputs
 from cpool_flow.plan import PlannedStep
 from cpool_flow.settings import Settings
-from cpool_flow.values import Record, RenderError, wrap
+from cpool_flow.values import Record, RenderError, unwrap, wrap
 from cpool_flow.worst_case import worst_case_usd
 
 JsonObject = dict[str, Any]
@@ -75,6 +77,8 @@ class _Preview:
             "on_failure": step.on_failure,
             "text": self._text(step),
         }
+        if written.skill is not None:
+            document["prompt"] = self._skill_text(step, written.skill)
         for key in ("matrix", "filter", "limit", "max_parallel"):
             if getattr(written, key) is not None:
                 document[key] = _plain(getattr(written, key))
@@ -115,6 +119,21 @@ class _Preview:
             named = f"skill {written.skill}" if written.skill is not None else f"workflow {written.workflow}"
             return "\n".join([named, *(line for name, value in (written.with_ or {}).items() for line in self._given(name, value, step))])
         return self._rendered(written.prompt or written.approve or written.reason or "", step)
+
+    def _skill_text(self, step: PlannedStep, name: str) -> str:
+        """The prompt that a skill makes of what is known; its text as it was written where that is not enough."""
+        skill = self._inputs.copies[step.source].parsed_skills[name]
+        try:
+            return skill.render({key: self._value(value, step) for key, value in (step.step.with_ or {}).items()}, _NoHost("…"))
+        except (RenderError, InvalidInput):
+            return skill.body
+
+    def _value(self, value: Any, step: PlannedStep) -> Any:
+        """A value with its type, where it is known, else as far as its text is."""
+        try:
+            return _plain(value) if step.source else unwrap(rendered(value, self._scope, _NoHost()))
+        except (RenderError, template.TemplateError):
+            return self._rendered(value, step) if isinstance(value, str) else _plain(value)
 
     def _given(self, name: str, value: Any, step: PlannedStep) -> Iterator[str]:
         """One value of `with`: in a line, or on lines of its own below its name."""
@@ -157,13 +176,18 @@ class _Preview:
 
 
 class _NoHost:
-    """A plan writes no file: where a value would go to one, the text stays as it was written."""
+    """A plan writes no file: where a value would go to one, the text stays as it was written. `tag`: what stands for a random one."""
+
+    def __init__(self, tag: str | None = None) -> None:
+        self._tag = tag
 
     def write_file(self, text: str) -> str:
         raise RenderError("known when the run starts")
 
     def nonce(self) -> str:
-        raise RenderError("known when the run starts")
+        if self._tag is None:
+            raise RenderError("known when the run starts")
+        return self._tag
 
 
 def _innermost(step: PlannedStep) -> Iterator[PlannedStep]:

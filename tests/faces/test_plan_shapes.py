@@ -185,12 +185,14 @@ def test_what_a_skill_or_a_workflow_is_given_stands_line_by_line(session: Sessio
     )
     session.file("child.yaml", "args: {text: {default: 1}, list: {default: []}}\nsteps: [{name: inner, run: 'true'}]")
     lines = session.flow("plan", "flow.yaml").out.splitlines()
-    assert [line.strip() for line in lines if line.startswith(("     |", "     verify", "     env"))] == [
+    shown = [line.strip() for line in lines if line.startswith(("     |", "     verify", "     env"))]
+    assert [*shown[:6], *shown[shown.index("env HERE: 1") :]] == [
         "| skill implement",
         "|   description:",
         "|     Number 1.",
         "|",
         "|     {{ attempt }}",
+        "|",
         "env HERE: 1",
         "verify: make; make test",
         "| workflow child.yaml",
@@ -198,3 +200,33 @@ def test_what_a_skill_or_a_workflow_is_given_stands_line_by_line(session: Sessio
         "|   list: [1]",
         "| workflow child.yaml",
     ]
+
+
+def test_a_plan_shows_the_prompt_of_a_skill_as_far_as_its_values_are_known(session: Session) -> None:
+    metadata = "metadata: {arguments: {n: {type: integer}, text: {type: string}}}\n"
+    session.file(
+        "skills/known/SKILL.md", f"---\nname: known\ndescription: d\n{metadata}---\n{{{{ args.n + 1 }}}} of {{{{ args.text }}}}, $0\n"
+    )
+    session.file(
+        "flow.yaml",
+        """
+        args: {n: {type: integer, default: 3}}
+        config: {permission_mode: plan}
+        steps:
+          - {name: a, skill: known, with: {n: "{{ args.n }}", text: "some {{ args.n }}"}}
+          - {name: b, skill: known, with: {n: 1, text: "{{ steps.a.output }}"}}
+          - {name: c, skill: known, with: {n: "{{ steps.a.json }}", text: x}}
+        """,
+    )
+    steps = session.flow("plan", "flow.yaml", "--format", "json").json()["steps"]
+    assert [step["prompt"] for step in steps] == [
+        "4 of some 3, 3",
+        "2 of {{ steps.a.output }}, 1",
+        "{{ args.n + 1 }} of {{ args.text }}, $0",
+    ]
+    assert "     |   text: some 3\n     |\n     | 4 of some 3, 3\n" in session.flow("plan", "flow.yaml").out
+
+
+def test_a_plan_says_how_many_lines_of_a_long_text_it_leaves_out(session: Session) -> None:
+    session.file("flow.yaml", "steps:\n  - run: |\n" + "      echo line\n" * 23)
+    assert "     | echo line\n     … 3 lines more\n" in session.flow("plan", "flow.yaml").out

@@ -56,7 +56,10 @@ def _step_lines(step: JsonObject) -> Iterator[str]:
     if "repeat" in step:
         yield f"repeat: at most {step['repeat']['max']} rounds, until {_shown(step['repeat']['until'])}"
     if step["text"]:
-        yield from (f"| {line}".rstrip() for line in step["text"].rstrip("\n").split("\n")[:SHOWN_LINES])
+        yield from _text_lines(step["text"])
+    if "prompt" in step:
+        yield "|"
+        yield from _text_lines(step["prompt"])
     yield from (f"env {name}: {value}" for name, value in step.get("env", {}).items())
     if step.get("verify"):
         commands = [step["verify"]] if isinstance(step["verify"], str) else step["verify"]
@@ -71,6 +74,13 @@ def _step_lines(step: JsonObject) -> Iterator[str]:
         limits += [f"idle {seconds_text(step['idle_timeout_seconds'])}"] if step["idle_timeout_seconds"] else []
         limits += [_counted(step[key], one, key) for one, key in (("retry", "retries"), ("recovery", "recoveries")) if step[key]]
         yield " · ".join(limits)
+
+
+def _text_lines(text: str) -> Iterator[str]:
+    lines = text.rstrip("\n").split("\n")
+    yield from (f"| {line}".rstrip() for line in lines[:SHOWN_LINES])
+    if len(lines) > SHOWN_LINES:
+        yield f"… {_counted(len(lines) - SHOWN_LINES, 'line', 'lines')} more"
 
 
 def _setting_lines(name: str, value: JsonObject) -> Iterator[str]:
