@@ -16,6 +16,7 @@ from cpool_flow.errors import InvalidInput
 from cpool_flow.executor.context import rendered
 from cpool_flow.inputs import Inputs
 from cpool_flow.plan import PlannedStep
+from cpool_flow.plan_rest import rest_of_step, rest_of_workflow
 from cpool_flow.settings import Settings
 from cpool_flow.values import Record, RenderError, unwrap, wrap
 from cpool_flow.worst_case import worst_case_usd
@@ -42,6 +43,7 @@ def plan_document(inputs: Inputs, place: str, base: str | None = None) -> JsonOb
         "secrets": list(inputs.secrets),
         "budget_usd": inputs.budget_usd,
         "worst_case_usd": worst_case_usd(inputs),
+        "more": rest_of_workflow(inputs.workflow),
         "steps": [preview.step(step) for step in inputs.plan],
     }
 
@@ -86,6 +88,7 @@ class _Preview:
             document["repeat"] = {"until": written.repeat.until, "max": written.repeat.max}
         if written.executes:
             document |= self._work(step)
+        document["more"] = rest_of_step(written, lambda text: self._rendered(text, step))
         if step.inner is not None and (written.steps is not None or written.workflow is not None):
             document["steps"] = [self.step(inside) for inside in _innermost(step)]
         return document

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from session import Session
 
@@ -230,3 +232,40 @@ def test_a_plan_shows_the_prompt_of_a_skill_as_far_as_its_values_are_known(sessi
 def test_a_plan_says_how_many_lines_of_a_long_text_it_leaves_out(session: Session) -> None:
     session.file("flow.yaml", "steps:\n  - run: |\n" + "      echo line\n" * 23)
     assert "     | echo line\n     … 3 lines more\n" in session.flow("plan", "flow.yaml").out
+
+
+def test_no_change_of_a_file_is_missed_by_the_difference(session: Session) -> None:
+    changes = {
+        "on_failure": "continue",
+        "stdin": "other",
+        "cwd": "sub",
+        "ok_codes": [3],
+        "output": "lines",
+        "output_vars": {"x": "."},
+        "retry": {"delay": "1s"},
+        "expect": {"files": ["a"]},
+        "effects": "external",
+        "artifacts": ["a/*"],
+        "secrets": ["TOKEN"],
+        "description": "hi",
+    }
+    top = {"context": {"a": "b"}, "env": {"A": "b"}, "budget_usd": 3, "keep": "none", "setup": "make", "concurrency": {"group": "x"}}
+    plain = {name: {"name": name, "needs": [], "run": ["true"], "retries": 1} for name in changes}
+    changed = [{**plain[name], name: value} for name, value in changes.items()]
+    session.file("old.yaml", json.dumps({"secrets": ["TOKEN"], "steps": list(plain.values())}))
+    session.file("new.yaml", json.dumps({"secrets": ["TOKEN"], **top, "outputs": {"o": 1}, "steps": changed}))
+    ended = session.flow("plan", "new.yaml", "--diff", "old.yaml", "--format", "json", TOKEN="abcdef")
+    assert ended.code == 0, ended.err
+    found = ended.json()
+    assert {step["name"]: step["keys"] for step in found["changed"]} == {name: [name] for name in changes}
+    assert set(found["workflow"]) == {"workflow", *top, "outputs"}
+    text = session.flow("plan", "new.yaml", "--diff", "old.yaml", TOKEN="abcdef").out
+    added = [line[1:].strip() for line in text.splitlines() if line.startswith("+")]
+    assert {line.partition(":")[0] for line in added} >= {*changes, *top, "outputs"} - {"budget_usd"}
+    assert "budget $3.00" in added
+
+
+def test_a_change_far_down_in_a_long_text_is_a_difference(session: Session) -> None:
+    for name, last in (("old", "echo a"), ("new", "echo b")):
+        session.file(f"{name}.yaml", "steps:\n  - run: |\n" + "      echo line\n" * 23 + f"      {last}\n")
+    assert "+     | echo b\n" in session.flow("plan", "new.yaml", "--diff", "old.yaml").out
