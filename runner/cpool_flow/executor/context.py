@@ -23,7 +23,7 @@ from cpool_flow.shared_slots import VARIABLE, Held
 from cpool_flow.shell.program import BASH, SH, words
 from cpool_flow.slots import NamedSlot
 from cpool_flow.values import Record
-from cpool_flow.workspace import Place
+from cpool_flow.workspace.place import Place
 
 if TYPE_CHECKING:
     from cpool_flow.executor.recorder import Recorder
