@@ -67,6 +67,16 @@ class RunContext:
         """A text field as it comes to. Raises RenderError."""
         return template.parse(source).render(scope, self) if "{" in source else source
 
+    def stdin(self, source: str, scope: Mapping[str, object]) -> bytes:
+        """Text for the standard input of a command. A value that stands alone is handed over as it is, of whatever size. Raises
+        RenderError."""
+        if "{" not in source:
+            return source.encode()
+        parsed = template.parse(source)
+        value = parsed.value(scope, self)
+        text = value if isinstance(value, str) else parsed.render(scope, self, allow_nul=True)
+        return text.encode("utf-8", "surrogatepass")
+
     def values(self, values: Mapping[str, Any], scope: Mapping[str, object]) -> dict[str, Any]:
         """Data with the templates in its texts rendered; a text that is one whole expression keeps the expression's type."""
         return {name: _rendered(value, scope, self) for name, value in values.items()}

@@ -88,7 +88,7 @@ def _command(assignment: Assignment, context: RunContext) -> Command:
         argv = tuple(context.masker.mask(context.text(word, scope)) for word in step.run or ())  # everybody sees a command line
         for word in argv:
             template.check_argument(word)
-    stdin = None if step.stdin is None else context.text(step.stdin, scope).encode("utf-8", "surrogatepass")
+    stdin = None if step.stdin is None else context.stdin(step.stdin, scope)
     return Command(argv, context.directory(step, scope), environment, stdin)
 
 
