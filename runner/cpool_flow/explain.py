@@ -152,7 +152,11 @@ def _opened(event: events.StepOpened, step: model.Step, task: Task | None) -> st
     held = f"`when` held: `{step.when}`" if isinstance(step.when, str) else "its needs were met"
     if not step.fans_out:
         return held
-    return f"{held}; it fans out over {event.count} items" if task is None else f"{held}; item {task.position + 1} of {event.count}"
+    return (
+        f"{held}; it fans out over {event.count} items"
+        if task is None
+        else f"{held}; item {task.position} of {event.count}, counted from 0"
+    )
 
 
 def _closed(event: events.StepClosed, step: StepState) -> str:
@@ -171,16 +175,15 @@ def _values(run: Run, subject: Subject) -> Iterator[JsonObject]:
     """Each name that a text of the step uses: where it stands, what it was, where that came from."""
     step, task = subject.step, subject.task
     scope = _scope_of(run, subject)
-    for key, references in _texts(step.plan.step):
-        for reference in references:
-            path = ".".join(reference.path)
-            found = _look_up(scope, reference.path)
-            yield {
-                "key": key,
-                "name": path,
-                "value": None if found is None else _shown(found[0]),
-                "source": _source(run, step, task, reference.path) if found is not None else "has no value here, or not any more",
-            }
+    for key, path in dict.fromkeys((key, reference.path) for key, references in _texts(step.plan.step) for reference in references):
+        found = _look_up(scope, path)
+        nowhere = "each item has its own" if step.plan.fans_out and task is None else "has no value here, or not any more"
+        yield {
+            "key": key,
+            "name": ".".join(path),
+            "value": None if found is None else _shown(found[0]),
+            "source": _source(run, step, task, path) if found is not None else nowhere,
+        }
 
 
 def _texts(step: model.Step) -> Iterator[tuple[str, tuple[template.Reference, ...]]]:
@@ -311,7 +314,7 @@ def _evidence(plan: PlannedStep, task: Task) -> Iterator[str]:
         codes = f" (one of `ok_codes` {list(step.ok_codes)})" if step.ok_codes else ""
         yield f"its command ended with exit code {finished.exit_code}{codes}"
     else:
-        yield f"the agent `{last.started.agent}` reported a result and no error, in {finished.turns or 'an unknown number of'} turns"
+        yield f"the agent `{last.started.agent}` reported a result and no error, in {_turns(finished.turns)}"
         yield "a tool may be refused (`allow_denials`)" if step.allow_denials else "no tool was refused"
     if step.output_schema is not None:
         yield "its output is valid against `output_schema`"
@@ -323,6 +326,10 @@ def _evidence(plan: PlannedStep, task: Task) -> Iterator[str]:
         yield f"verify `{command.strip().splitlines()[0]}` ended with exit code 0"
     yield from _promises(step.expect)
     yield f"within its time limit of {seconds_text(plan.timeout_seconds)}"
+
+
+def _turns(number: int | None) -> str:
+    return "1 turn" if number == 1 else f"{number or 'an unknown number of'} turns"
 
 
 def _promises(expect: model.Expect | None) -> Iterator[str]:

@@ -22,7 +22,7 @@ from cpool_flow.run_place import Isolation, Root, choose_isolation, our_git, pla
 from cpool_flow.secrets import present_secrets
 from cpool_flow.start import begin_journal, created, missing_agents, missing_secrets, new_id
 from cpool_flow.takeover import Takeover
-from cpool_flow.workspace import WorktreeRecord
+from cpool_flow.workspace.record import WorktreeRecord
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,9 @@ from contextlib import suppress
 from dataclasses import field, replace
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from cpool_flow import __version__, events, faults, inputs, library, model, other_runs, project_pool, recording, run_folder
+from cpool_flow import __version__, events, faults, inputs, library, model, other_runs, project_pool, run_folder
 from cpool_flow.arguments import read_arguments
 from cpool_flow.dataclass import dataclass
 from cpool_flow.disclosed import Disclosed
@@ -28,17 +28,18 @@ from cpool_flow.journal import Journal
 from cpool_flow.json_value import BadJson, JsonValue, read_json
 from cpool_flow.keys import shown_name
 from cpool_flow.lookup import Lookup, Searched, check_file
-from cpool_flow.only import check_only, leave_out
 from cpool_flow.owned import Owned
 from cpool_flow.run_folder import RunFolder
 from cpool_flow.run_place import Isolation, Root, choose_isolation, our_git, plan_place, worktree_root
 from cpool_flow.secrets import check_secrets, present_secrets
 from cpool_flow.spending import Spending
-from cpool_flow.trust import Event, Trust, by_hand, is_write_token
-from cpool_flow.trusted import INCLUDE, Trusted, read_trusted, refuse_committed, refuse_foreign, unpacked
 from cpool_flow.validate import Checked, Wishes
 from cpool_flow.values import Record, wrap
-from cpool_flow.workspace import save_agent_files, survey
+
+# What few runs need is imported by them: a run of one step starts in the time that its imports take.
+if TYPE_CHECKING:
+    from cpool_flow.trust import Event, Trust
+    from cpool_flow.trusted import Trusted
 
 # A recording that the command line names, among the run's own files.
 _RECORDING = "recording.json"
@@ -113,6 +114,8 @@ def prepare(
     trust, foreign = _trust_of(options)
     if trust is None and foreign is None:
         return _prepare(workflow, project, places, options, environment, None, starting=starting)
+    from cpool_flow.trusted import unpacked
+
     with unpacked() as tree:
         trusted = asyncio.run(_trusted(trust, foreign, environment, tree, fetch=starting))
         try:
@@ -166,12 +169,18 @@ def _prepare(
     taken = _undisclosed(given, disclosed)
     copies = owned.files
     if options.recording:
+        from cpool_flow import recording
+
         copies[_RECORDING] = recording.read(Path(options.recording)).to_bytes()
 
     def find_file(copy: WorkflowCopy, named: str, pooled: bool) -> Path:
         return project_pool.file_beside(project, named) if pooled else Lookup(Path(copy.file), project, places).path(named)
 
-    left_out = check_only(options.only, checked) if options.only is not None else ()
+    left_out: tuple[str, ...] = ()
+    if options.only is not None:
+        from cpool_flow.only import check_only
+
+        left_out = check_only(options.only, checked)
     missing = [*missing_secrets(given.secrets, environment)]
     missing += missing_agents(taken, find_file, environment, recording=options.recording, done=left_out)
     if missing and starting:
@@ -201,13 +210,19 @@ def _prepare(
 def check_resumed(folder: RunFolder, event: Event | None, environment: Mapping[str, str]) -> None:
     """Raises InvalidInput for a run that a pull request may have brought along."""
     if event is not None and (event.trust is not None or event.foreign):
+        from cpool_flow.trusted import refuse_committed
+
         asyncio.run(refuse_committed(our_git(environment), folder.path))
 
 
 def _trust_of(options: Options) -> tuple[Trust | None, Event | None]:
     """What is trusted, where that is not the checkout; and the event, where its checkout must be looked at."""
     event = options.event
-    trust = by_hand(options.trust) if options.trust is not None else event.trust if event is not None else None
+    trust = event.trust if event is not None else None
+    if options.trust is not None:
+        from cpool_flow.trust import by_hand
+
+        trust = by_hand(options.trust)
     return trust, event if event is not None and event.foreign and not options.allow_untrusted_checkout else None
 
 
@@ -215,6 +230,9 @@ async def _trusted(
     trust: Trust | None, foreign: Event | None, environment: Mapping[str, str], tree: Path, *, fetch: bool
 ) -> Trusted | None:
     """The files of the commit that is trusted. Raises InvalidInput for a checkout that nobody trusts."""
+    from cpool_flow.trusted import read_trusted, refuse_foreign
+    from cpool_flow.workspace.repository import survey
+
     git = our_git(environment)
     directory = Path.cwd()
     repository = await survey(git, directory)
@@ -304,13 +322,20 @@ def create(prepared: Prepared, project: Path, environment: Mapping[str, str]) ->
     first = created(folder, prepared.inputs, prepared.tags, environment, only=prepared.only or "", group=prepared.group)
     if prepared.trusted is not None:
         first = replace(first, trusted=prepared.trusted.commit)
-    left_out = leave_out(prepared.inputs.plan, prepared.only) if prepared.only is not None else []
+    left_out: list[events.StepClosed] = []
+    if prepared.only is not None:
+        from cpool_flow.only import leave_out
+
+        left_out = leave_out(prepared.inputs.plan, prepared.only)
     begin_journal(folder, [first, prepared.place, *left_out], environment)
     faults.point("after-create")
     return folder
 
 
 def _save_trusted(folder: RunFolder, trusted: Trusted) -> None:
+    from cpool_flow.trusted import INCLUDE
+    from cpool_flow.workspace.agent_files import save_agent_files
+
     try:
         folder.trusted.mkdir()
         save_agent_files(trusted.agent_files, folder.trusted / "agents")
@@ -321,6 +346,8 @@ def _save_trusted(folder: RunFolder, trusted: Trusted) -> None:
 
 def _begin_recording(prepared: Prepared, folder: Path) -> None:
     """Raises InvalidInput where it cannot be made."""
+    from cpool_flow import recording
+
     taken = prepared.inputs
     head = {"run_id": prepared.run_id, "workflow": taken.main.name, "file": taken.main.file, "cpool_flow": __version__}
     recording.begin(folder, {**head, "args": dict(taken.args)})
@@ -429,6 +456,8 @@ def _open_tokens(taken: Inputs, environment: Mapping[str, str]) -> list[Problem]
     """In GitHub Actions, tokens that commands see which no step has named, where an agent may have written what they run."""
     if environment.get("GITHUB_ACTIONS") != "true" or not any(step.may_write for step in taken.plan.everything()):
         return []
+    from cpool_flow.trust import is_write_token
+
     found = [name for name in environment if is_write_token(name) and not name.startswith("ACTIONS_") and name not in taken.secrets]
     help = "declare it, `secrets: [{0}]`, and name it in the steps that need it"
     return [

@@ -120,7 +120,7 @@ def test_an_item_of_a_group_or_loop_tells_only_what_happened_to_it(session: Sess
     well = ["attempt 1 (normal) started on SLOT", "attempt 1 ended well"]
     told = {name: [re.sub(r"slot-\d", "SLOT", rule) for rule in rules_of(session, name)] for name in ("part[0]/two", "loop#2/within")}
     assert told == {"part[0]/two": ["its needs were met", *well], "loop#2/within": ["its needs were met", *well]}
-    assert rules_of(session, "part[0]") == ["its needs were met; item 1 of 2", "round 1 started", "round 1: success"]
+    assert rules_of(session, "part[0]") == ["its needs were met; item 0 of 2, counted from 0", "round 1 started", "round 1: success"]
     assert rules_of(session, "part") == ["its needs were met; it fans out over 2 items", "part[1] failed: step `two` failed"]
     assert rules_of(session, "after")[0] == "the run was being stopped: step `stop` failed"
 
