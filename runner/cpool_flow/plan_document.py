@@ -13,7 +13,6 @@ from typing import Any
 
 from cpool_flow import template
 from cpool_flow.errors import InvalidInput
-from cpool_flow.executor.context import rendered
 from cpool_flow.inputs import Inputs
 from cpool_flow.plan import PlannedStep
 from cpool_flow.plan_rest import rest_of_step, rest_of_workflow
@@ -132,11 +131,21 @@ class _Preview:
             return skill.body
 
     def _value(self, value: Any, step: PlannedStep) -> Any:
-        """A value with its type, where it is known, else as far as its text is."""
+        """Data with the templates in it rendered as far as they are known; what is one whole expression keeps its type."""
+        if isinstance(value, Mapping):
+            return {name: self._value(inner, step) for name, inner in value.items()}
+        if isinstance(value, (list, tuple)):
+            return [self._value(inner, step) for inner in value]
+        if not isinstance(value, str) or step.source or not self._is_known(value):
+            return self._rendered(value, step) if isinstance(value, str) else value
         try:
-            return _plain(value) if step.source else unwrap(rendered(value, self._scope, _NoHost()))
+            return unwrap(template.parse(value).value(self._scope, _NoHost()))
         except (RenderError, template.TemplateError):
-            return self._rendered(value, step) if isinstance(value, str) else _plain(value)
+            return value
+
+    def _is_known(self, text: str) -> bool:
+        """Whether all names in a text are known before the run: one with a `default` has a value without being so."""
+        return all(reference.path[0] in self._scope for reference in template.parse(text).references)
 
     def _given(self, name: str, value: Any, step: PlannedStep) -> Iterator[str]:
         """One value of `with`: in a line, or on lines of its own below its name."""
@@ -172,7 +181,7 @@ class _Preview:
 
     def _part(self, part: str, is_shown: Callable[[str], bool]) -> str:
         try:
-            value = template.parse(part).render(self._scope, _NoHost())
+            value = template.parse(part).render(self._scope, _NoHost()) if self._is_known(part) else part
         except (RenderError, template.TemplateError):
             return part
         return value if is_shown(value) or not template.is_template(part) else part

@@ -18,7 +18,7 @@ _INDEPENDENT: dict[type, frozenset[str]] = {
         "outputs".split()
     ),
     model.Step: frozenset(
-        "description run prompt approve end reason join when foreach filter limit max_items max_parallel fail_fast repeat config profile "
+        "description run prompt approve end reason join when foreach matrix filter limit max_items max_parallel fail_fast repeat config profile "
         "session timeout idle_timeout retries retry recovery_prompt recoveries verify expect effects on_failure output output_schema "
         "artifacts env secrets cwd stdin shell ok_codes allow_denials slot".split()
     ),
@@ -30,6 +30,7 @@ _STAND_INS: dict[str, Any] = {
     "approve": "x",
     "end": "success",
     "foreach": [],
+    "matrix": {"include": "[]"},
     "repeat": {"until": "iteration > 0", "max": 1},
 }
 # What is kept of a step that does not do exactly one thing.

@@ -269,3 +269,18 @@ def test_a_change_far_down_in_a_long_text_is_a_difference(session: Session) -> N
     for name, last in (("old", "echo a"), ("new", "echo b")):
         session.file(f"{name}.yaml", "steps:\n  - run: |\n" + "      echo line\n" * 23 + f"      {last}\n")
     assert "+     | echo b\n" in session.flow("plan", "new.yaml", "--diff", "old.yaml").out
+
+
+def test_a_default_is_not_shown_in_place_of_a_value_that_comes_later(session: Session) -> None:
+    session.file(
+        "flow.yaml",
+        """
+        steps:
+          - {name: a, matrix: {os: [l]}, run: "echo {{ matrix.x | default('-') }} {{ context.a | default('none') }}"}
+          - {name: b, workflow: sub.yaml, with: {x: ["{{ steps.a.json | default(1) }}"]}}
+        """,
+    )
+    session.file("sub.yaml", "args: {x: {}}\nsteps: [{run: echo}]\n")
+    texts = [step["text"] for step in session.flow("plan", "flow.yaml", "--format", "json").json()["steps"]]
+    assert texts[0] == "echo {{ matrix.x | default('-') }} none"
+    assert "{{ steps.a.json | default(1) }}" in texts[1]

@@ -79,7 +79,7 @@ class RunContext:
 
     def values(self, values: Mapping[str, Any], scope: Mapping[str, object]) -> dict[str, Any]:
         """Data with the templates in its texts rendered; a text that is one whole expression keeps the expression's type."""
-        return {name: rendered(value, scope, self) for name, value in values.items()}
+        return {name: _rendered(value, scope, self) for name, value in values.items()}
 
     def script(self, source: str, scope: Mapping[str, object]) -> tuple[str, dict[str, str]]:
         """Shell text with references in place of values, and the variables that hold the values."""
@@ -156,7 +156,7 @@ def declared_values(
             env[name] = template.parse(text).render({**scope, "env": Record(env)}, host)
         for name, value in workflow.context.items():
             path = ("context", name)
-            context[name] = rendered(value, {**scope, "env": Record(env)}, host)
+            context[name] = _rendered(value, {**scope, "env": Record(env)}, host)
     except template.RenderError as error:
         raise NoValue(path, error.message) from None
     return env, context
@@ -173,14 +173,13 @@ def concurrency_group(concurrency: model.Concurrency, scope: Mapping[str, object
     return group
 
 
-def rendered(value: Any, scope: Mapping[str, object], host: template.Host) -> Any:
-    """Data with the templates in its texts rendered. Raises RenderError."""
+def _rendered(value: Any, scope: Mapping[str, object], host: template.Host) -> Any:
     if isinstance(value, str):
         return template.parse(value).value(scope, host) if "{" in value else value
     if isinstance(value, Mapping):
-        return {name: rendered(inner, scope, host) for name, inner in value.items()}
+        return {name: _rendered(inner, scope, host) for name, inner in value.items()}
     if isinstance(value, (list, tuple)):
-        return [rendered(inner, scope, host) for inner in value]
+        return [_rendered(inner, scope, host) for inner in value]
     return value
 
 
