@@ -133,3 +133,29 @@ def test_a_fan_out_tells_which_of_its_items_did_not_end_well(session: Session) -
         "each[1] failed: `exit {{ item }}` ended with exit code 1",
         "each[2] failed: `exit {{ item }}` ended with exit code 2",
     ]
+
+
+def test_values_within_values_are_told_as_well(session: Session) -> None:
+    session.file("sub.yaml", "args: {x: {}}\nsteps: [{run: 'true'}]\n")
+    session.file("answers.yaml", "default: {echo: true}\n")
+    session.file(
+        "flow.yaml",
+        """
+        args: {a: {type: array, default: [1]}, b: {type: string, default: B}}
+        config: {agent: scripted, script: answers.yaml, permission_mode: plan}
+        steps:
+          - {name: sub, workflow: sub.yaml, with: {x: [{y: "{{ args.b }}"}]}}
+          - {name: grid, matrix: {one: args.a, two: ["{{ args.b }}"]}, run: "true"}
+          - {name: ask, prompt: hi, config: {model: "{{ args.b }}"}}
+        """,
+    )
+    assert session.flow("run", "flow.yaml").code == 0
+    told = {
+        step: [(value["key"], value["name"], value["value"]) for value in explained(session, step)["values"]]
+        for step in ("sub", "grid", "ask")
+    }
+    assert told == {
+        "sub": [("with.x[0].y", "args.b", "B")],
+        "grid": [("matrix.one", "args.a", "[1]"), ("matrix.two[0]", "args.b", "B")],
+        "ask": [("config.model", "args.b", "B")],
+    }
