@@ -50,8 +50,9 @@ def _texts(step: model.Step) -> Iterator[tuple[str, tuple[template.Reference, ..
             yield f"matrix.{name}", template.parse_expression(axis).references
     config = step.config.model_dump(exclude_unset=True) if step.config is not None else {}
     lists = {name: axis for name, axis in (step.matrix or {}).items() if not isinstance(axis, str)}
-    for key, values in (("with", step.with_), ("env", step.env), ("matrix", lists), ("config", config)):
-        for inner, text in _texts_in(key, values or {}):
+    items = None if isinstance(step.foreach, str) else step.foreach
+    for key, held in (("foreach", items), ("with", step.with_), ("env", step.env), ("matrix", lists), ("config", config)):
+        for inner, text in _texts_in(key, held):
             yield inner, template.parse(text).references
 
 

@@ -145,7 +145,7 @@ class Scope:
     def _item_record(self, step: StepState, task: Task, item: Any) -> Record:
         fields = _common(task.status, task.error if task.status != "success" else "")
         fields |= self._place_fields([task])
-        fields |= {"item": wrap(item), "index": task.position}
+        fields |= {"item": wrap(item), "index": task.position, "duration": _task_duration(task)}
         return Record(fields | self._result_fields(step, task))
 
     def outputs(self, step: StepState) -> list[Any]:
@@ -250,6 +250,13 @@ def _absent(step: StepState, task: Task | None) -> dict[str, object]:
     reason = f"step `{step.plan.name}` {'was ' if status in ('skipped', 'cancelled') else 'is ' if status not in ENDED else ''}{status}"
     names = ("output", "json", "vars", *(step.plan.step.output_vars or ()))
     return {name: Absent(reason) for name in names}
+
+
+def _task_duration(task: Task) -> float | None:
+    """Seconds from the start of its first attempt, or of one within it, to the end of the last."""
+    attempts = list(task.all_attempts())
+    ended = [attempt.ended_at for attempt in attempts if attempt.ended_at is not None]
+    return max(ended) - min(attempt.started_at for attempt in attempts) if task.ended and ended else None
 
 
 def _duration(step: StepState) -> float | None:
