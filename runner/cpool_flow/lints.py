@@ -14,7 +14,7 @@ from cpool_flow.findings import Findings
 from cpool_flow.foreign_text import agent_texts, is_foreign, reads_foreign_text
 from cpool_flow.json_value import shown
 from cpool_flow.nodes import Path
-from cpool_flow.order import Order, Placed
+from cpool_flow.order import Order, Placed, is_race
 from cpool_flow.permissions import may_write
 from cpool_flow.plan import join_of
 from cpool_flow.references import references_in
@@ -47,7 +47,7 @@ def warn(
         _warn_of_numbers([(*placed.path, *keys) for keys in (("env",), ("run",), ("config", "env"), ("config", "command"))], findings)
         if placed not in writing and (placed.step.is_agent or placed.step.recovery_prompt is not None):
             _warn_of_reader(placed, findings)
-    if any(placed.level.races for placed in order.all):
+    if any(map(is_race, order.all)):
         for placed in order.all:
             _warn_of_race(placed, workflow, order, findings)
     for placed in writers:

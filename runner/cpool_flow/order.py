@@ -100,11 +100,6 @@ class Level:
         at = names.index(first)
         return (*names[at:], *names[:at], first)
 
-    @property
-    def races(self) -> bool:
-        """Whether a step begins here before all of its needs have ended."""
-        return any(_is_race(placed) for placed in self.steps.values())
-
     @cached_property
     def _ended_before(self) -> list[int]:
         """For each step a bit per step that has ended when it begins, if none of them failed. Asked where no steps wait for each other."""
@@ -113,7 +108,7 @@ class Level:
         needs = {number: [self.steps[need].number for need in each.needs] for number, each in placed.items()}
         for number in TopologicalSorter(needs).static_order():
             ended = [found[need] | 1 << need for need in needs[number]]
-            found[number] = reduce(and_ if _is_race(placed[number]) else or_, ended, ended[0] if ended else 0)
+            found[number] = reduce(and_ if is_race(placed[number]) else or_, ended, ended[0] if ended else 0)
         return found
 
     @cached_property
@@ -130,7 +125,8 @@ class Level:
         return found
 
 
-def _is_race(placed: Placed) -> bool:
+def is_race(placed: Placed) -> bool:
+    """Whether a step begins before all of its needs have ended."""
     return placed.step.join == "any" and len(placed.needs) > 1
 
 
@@ -139,6 +135,7 @@ class Order:
 
     def __init__(self, top: Level) -> None:
         self.top = top
+        self._known: dict[Level, dict[str, Placed]] = {}
 
     @cached_property
     def all(self) -> list[Placed]:
@@ -147,10 +144,13 @@ class Order:
 
     def names(self, reader: Placed | None) -> dict[str, Placed]:
         """The steps that can be named where `reader` stands: those beside it, and those beside the groups around it."""
-        found = dict(self.top.steps)
-        for placed in reversed(list(reader.outwards() if reader is not None else ())):
-            found |= placed.level.steps
-        return found
+        return self._names_on(self.top if reader is None else reader.level)
+
+    def _names_on(self, level: Level) -> dict[str, Placed]:
+        """Kept for each level: a file has 10,000 steps, and few levels."""
+        if level not in self._known:
+            self._known[level] = level.steps if level.group is None else self._names_on(level.group.level) | level.steps
+        return self._known[level]
 
     def is_upstream(self, first: Placed, reader: Placed) -> bool:
         """Whether a step that `reader` can name has always ended when `reader` begins."""
