@@ -75,6 +75,13 @@ def test_warnings_are_told_of_valid_files_only() -> None:
     assert [problem.warning for problem in validate(b"args: {n: {}}\nsteps: [{run: x}]\n", "flow.yaml").warnings] == [True]
 
 
+def test_many_warnings_are_no_error_and_the_first_of_them_are_shown() -> None:
+    args = "".join(f"  a{number}: {{type: string}}\n" for number in range(1234))
+    found = validate(f"args:\n{args}steps: [{{run: x}}]\n".encode(), "flow.yaml").warnings
+    assert [problem.message for problem in found[:2]] == ["1,234 warnings; these are the first 100", "argument `a0` is not used"]
+    assert len(found) == 101
+
+
 def wrong(source: bytes) -> tuple[Problem, ...]:
     """Everything that is wrong, nothing where it is valid."""
     try:
