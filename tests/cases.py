@@ -28,7 +28,8 @@ def cases(name: str) -> Any:
 def dag_judge() -> Any:
     """`bounds.py` of the cases: it knows the bounds of a graph and what is wrong with a schedule, and nothing of us."""
     spec = importlib.util.spec_from_file_location("bounds", case_path("dags/bounds.py"))
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

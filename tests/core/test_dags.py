@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from cases import CASES, cases, dag_judge
 from simulation import Simulation, finished, workflow
+
+from cases import CASES, cases, dag_judge
 
 DAGS = sorted(path.stem for path in (CASES / "dags").glob("*.json"))
 

@@ -6,8 +6,9 @@ import json
 from datetime import datetime
 from typing import Any
 
-from cases import cases, dag_judge
 from session import Session
+
+from cases import cases, dag_judge
 
 
 def run(session: Session, text: str, *arguments: str, code: int = 0) -> dict[str, Any]:
