@@ -22,7 +22,7 @@ LAYERS = {
         findings keys shape order visible references requires step_rules kind_rules asked agent_rules price_rules
         foreign_text lints skill_text skill plan validate spending tasks supervision state takeover only budget
         usage_limit policy fan_out outputs scope result secrets disclosed cases drawing workflow_commands annotations
-        step_summary trust report spans event_schema workflow_schema own_agent_rules pool_rules pool_schema""",
+        step_summary trust report spans event_schema workflow_schema own_agent_rules pool_rules pool_schema skill_schema""",
     "edges": """faults descendants streams orphans guardian process git workspace library catalog project_pool lookup
         inputs owned run_folder written_file recording journal history other_runs family turn shared_slots agents
         github_event trusted""",
