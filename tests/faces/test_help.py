@@ -50,8 +50,8 @@ def test_every_option_says_what_it_does(command: str) -> None:
     ("line", "hint"),
     [
         ("stauts", "no command `stauts`, did you mean `status`?"),
-        ("run flow.yaml --budgte 3", "No such option '--budgte'. Did you mean '--budget'?"),
-        ("run flow.yaml --progress plian", "'plian' is not one of 'auto', 'plain', 'json', 'quiet'"),
+        ("run flow.yaml --budgte 3", "no option `--budgte`\nhint: did you mean `--budget`?\nhelp: see `cpool-flow run --help`"),
+        ("run flow.yaml --progress plian", "`plian` is not one of `auto`, `plain`, `json`, `quiet`\nhint: did you mean `plain`?"),
         ("run flwo", "did you mean `flow`?"),
         ("run flwo.yaml", "did you mean `flow.yaml`?"),
         ("validate workflows/flwo.yaml", "did you mean `workflows/flow.yaml`?"),
@@ -67,7 +67,7 @@ def test_every_option_says_what_it_does(command: str) -> None:
         ("init --example frist", "did you mean `first`?"),
         ("test flow --case frist", "no case `frist`, did you mean `first`?"),
         ("runs --workflow flwo", "did you mean `flow`?"),
-        ("schema resutl", "'resutl' is not one of"),
+        ("schema resutl", "did you mean `result`?"),
     ],
 )
 def test_an_unknown_name_names_the_nearest(line: str, hint: str, named: Session) -> None:

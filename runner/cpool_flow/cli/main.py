@@ -250,11 +250,10 @@ def _full(error: OSError) -> int:
 
 def _usage(error: click.ClickException, *, as_json: bool) -> int:
     from cpool_flow.cli.complain import complain
-    from cpool_flow.errors import InvalidInput, Problem
+    from cpool_flow.cli.usage import usage_problem
+    from cpool_flow.errors import InvalidInput
 
-    context = getattr(error, "ctx", None)
-    help = f"see `{context.command_path if context else 'cpool-flow'} --help`"
-    return complain(InvalidInput(Problem(error.format_message(), help=help)), as_json=as_json)
+    return complain(InvalidInput(usage_problem(error)), as_json=as_json)
 
 
 def _bug(error: Exception) -> int:

@@ -301,12 +301,13 @@ def work_on(
 ) -> int:
     """Work on a run, or leave it to a coordinator of its own; the exit code. `warn` says what there is to say before the first step."""
     from cpool_flow import coordinator, history
-    from cpool_flow.cli.decisions import chosen_decisions
+    from cpool_flow.cli.decisions import check_decisions, chosen_decisions
     from cpool_flow.cli.detached import start_detached_run
     from cpool_flow.cli.follower import follower
     from cpool_flow.cli.person import Person, nobody
 
     run = history.read(folder)
+    check_decisions(decisions, run.state)
     if run.state.status == "success":
         # Where nothing is left to do, nothing is needed for it: no secret, no lock.
         _tell_late(folder, run)
