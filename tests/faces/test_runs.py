@@ -48,9 +48,9 @@ def test_where_no_run_is_listed_it_is_said_why(project: Session) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ("--since yesterday", "Invalid value for '--since': `yesterday` is no time: `90m` or `7d` ago, or a date such as"),
-        ("--status failing", "Invalid value for '--status': 'failing' is not one of"),
-        ("--limit 0", "Invalid value for '--limit': 0 is not in the range"),
+        ("--since yesterday", "`--since`: `yesterday` is no time: `90m` or `7d` ago, or a date such as"),
+        ("--status failing", "`--status` cannot be `failing`: one of"),
+        ("--limit 0", "`--limit` cannot be `0`: at least 1"),
     ],
 )
 def test_what_cannot_be_asked_is_one_error(options: str, message: str, project: Session) -> None:
