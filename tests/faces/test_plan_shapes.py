@@ -198,3 +198,20 @@ def test_what_a_skill_or_a_workflow_is_given_stands_line_by_line(session: Sessio
         "|   list: [1]",
         "| workflow child.yaml",
     ]
+
+
+def test_a_plan_says_of_which_group_one_run_at_a_time_is_at_work(session: Session) -> None:
+    session.file(
+        "flow.yaml",
+        """
+        args: {pr: {type: integer}}
+        concurrency: {group: "review of {{ args.pr }} by {{ run.id }}", cancel: true}
+        steps: [{name: a, run: "true"}]
+        """,
+    )
+    session.file("plain.yaml", "concurrency: {group: builds}\nsteps: [{name: a, run: 'true'}]\n")
+    planned = session.flow("plan", "flow.yaml", "--arg", "pr=42")
+    assert "  one run at a time of group `review of 42 by {{ run.id }}`: it cancels those before it\n" in planned.out
+    assert "  one run at a time of group `builds`: it waits for its turn\n" in session.flow("plan", "plain.yaml").out
+    document = session.flow("plan", "plain.yaml", "--json").json()
+    assert document["concurrency"] == {"group": "builds", "cancel": False}
