@@ -142,6 +142,7 @@ def test_a_killed_coordinator_leaves_no_process_and_its_steps_are_lost_and_run_a
     kill_when(session, ledger, "push", "run", "flow.yaml", "--run-id", "r")
     assert session.status()["status"] == "running"
     assert "interrupted" in session.flow("runs").out
+    assert "\ninterrupted: nobody works on it any more · 1/3 steps · 1 cut off\n" in session.flow("status", "r").out
     assert session.flow("status", "r", "--exit-status").code == 5
     (session.path / "go").touch()
     ended = session.flow("resume", "r", "--json")

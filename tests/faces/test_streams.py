@@ -64,7 +64,7 @@ def test_the_version_is_said_anywhere(project: Session) -> None:
         ("run broken.yaml --json", "unknown key `rnu` in a step"),
         ("status nobody --json", "there are no runs in `PROJECT`"),
         ("status last --json --wach", "no option `--wach`"),
-        ("run --json", "missing argument `FILE|NAME`"),
+        ("run --json", "`FILE|NAME` is missing"),
     ],
 )
 def test_with_json_an_error_is_a_document_as_well(session: Session, command: str, message: str) -> None:

@@ -118,7 +118,7 @@ def manner_of(options: dict[str, Any]) -> Manner:
 
 def _refuse_later(ctx: click.Context, param: click.Parameter, value: Any) -> None:
     if value not in (None, False):
-        raise click.BadParameter("is not supported by this version", ctx, param)
+        raise click.BadParameter("it is not supported by this version", ctx, param)
 
 
 def _later(command: Any) -> Any:
