@@ -46,6 +46,7 @@ def prepare(
 ) -> Repeated:
     """Everything that the new run needs, read and checked. `step`: begin with this one; `failed`: with those that failed. Nothing is
     written. Raises InvalidInput."""
+    check_has_file(old)
     new = run_id or new_id()
     run_folder.check_run_id(project, new)
     declared = present_secrets(old.inputs.secrets, environment)
@@ -63,6 +64,14 @@ def prepare(
     root = worktree_root(environment, old.inputs.pool.file.worktrees, project)
     isolation, place = asyncio.run(_place(git, old, found, folder, root, _where(old, step, failed, found)))
     return Repeated(old, found, isolation, place, new)
+
+
+def check_has_file(old: history.Run) -> None:
+    """Raises InvalidInput for the run of a pool, whose steps came from a program one after the other."""
+    if old.inputs.grows:
+        run = old.folder.run_id
+        help = f"what it has left undone: cpool-flow resume {run}"
+        raise InvalidInput(f"run `{run}` is that of a pool: a program gave it its work, no file", help=help)
 
 
 def create(repeated: Repeated, project: Path, environment: Mapping[str, str]) -> RunFolder:

@@ -18,7 +18,6 @@ from cpool_flow.executor.outcome import Outcome, seconds_text
 from cpool_flow.executor.work import Work
 from cpool_flow.model import ErrorKind
 
-NAME = "function"
 # A function that does not end when it is cancelled is left to itself after this long.
 GRACE_SECONDS = 5.0
 KINDS = frozenset(get_args(ErrorKind))

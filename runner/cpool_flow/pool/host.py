@@ -21,7 +21,7 @@ from cpool_flow.executor.local import LocalSlots
 from cpool_flow.git import Git
 from cpool_flow.guardian import sweep
 from cpool_flow.history import fold
-from cpool_flow.inputs import Inputs
+from cpool_flow.inputs import Inputs, hidden_values
 from cpool_flow.journal import Journal, Lock
 from cpool_flow.lost import note_lost
 from cpool_flow.model import MOST_SLOTS
@@ -32,7 +32,7 @@ from cpool_flow.process import Processes
 from cpool_flow.run_folder import RunFolder
 from cpool_flow.run_place import choose_isolation, last_commit, open_place, our_git, plan_place, worktree_root
 from cpool_flow.run_values import RunValues, fixed_values
-from cpool_flow.secrets import Masker, check_secrets, present_secrets
+from cpool_flow.secrets import Masker, check_secrets
 from cpool_flow.shared_slots import SharedSlots
 from cpool_flow.state import State
 
@@ -62,7 +62,7 @@ class Host:
         self.added: list[events.StepAdded] = []
         self._resources = ExitStack()
         self._secrets = check_secrets(self.inputs.secrets, wanted.environment)
-        self.masker = Masker({**_credentials(self.inputs, wanted.environment), **self._secrets})
+        self.masker = Masker(hidden_values(self.inputs, self._secrets, wanted.environment))
 
     async def open(self) -> None:
         """Raises InvalidInput (not a git repository, a run id that is taken) and OperationFailed (the disk, git)."""
@@ -205,12 +205,6 @@ class Host:
         )
         fixed_values(bare, self.state)
         return replace(bare, env={}, context={})
-
-
-def _credentials(taken: Inputs, environment: Mapping[str, str]) -> dict[str, str]:
-    """What no file may hold of the agents that may come to be asked."""
-    known = taken.pool.file.agent_names
-    return present_secrets({name for agent in known for name in taken.adapter(agent).credentials}, environment)
 
 
 async def settle(work: asyncio.Task[None], deadline_seconds: float | None) -> bool:

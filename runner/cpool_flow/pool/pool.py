@@ -19,7 +19,6 @@ from cpool_flow.errors import InvalidInput, did_you_mean
 from cpool_flow.journal import Recorded
 from cpool_flow.model import MOST_SLOTS, STEP_NAME
 from cpool_flow.pool.errors import BudgetExhausted, PoolIsClosed, UnknownTask
-from cpool_flow.pool.function_agent import NAME as FUNCTION
 from cpool_flow.pool.function_agent import AgentFunction
 from cpool_flow.pool.given import Given
 from cpool_flow.pool.host import Host, Wanted, settle
@@ -341,7 +340,7 @@ class Pool:
         if not taken.grows:
             raise InvalidInput(f"run `{folder.run_id}` is not that of a pool", help=f"cpool-flow resume {folder.run_id}")
         function = self._agent if callable(self._agent) else None
-        if (taken.agent == FUNCTION) != (function is not None):
+        if taken.needs_program != (function is not None):
             raise InvalidInput(
                 f"the agent of the pool `{folder.run_id}` {'is no function' if function else 'was a function: give it again'}"
             )
@@ -374,7 +373,7 @@ class Pool:
             slots=self._slots,
             most_slots=most,
             config={**self._config, **named},
-            stand_in=FUNCTION if function is not None else None,
+            stand_in=inputs.FUNCTION_AGENT if function is not None else None,
             secrets=self._secrets,
             budget_usd=None if self._budget_usd is None else float(self._budget_usd),
             allow_unpriced=self._allow_unpriced,
