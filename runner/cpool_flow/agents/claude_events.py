@@ -56,7 +56,7 @@ class Transcript:
     _word: str = ""
 
     def feed(self, line: bytes) -> str | None:
-        """Take one line; what the agent does, for the live view. A line that is no JSON object is skipped."""
+        """Take one line; what the agent says or does, for who looks on. A line that is no JSON object is skipped."""
         found = event(line)
         if found is None:
             return None
@@ -128,7 +128,7 @@ class Transcript:
                     self.used_tools.add(text(block.get("name")))
                     shown = _tool(block)
                 case "text":
-                    shown = first_line(text(block.get("text"))) or shown
+                    shown = text(block.get("text")) or shown
         return shown
 
     def _user(self, event: Mapping[str, Any]) -> str | None:

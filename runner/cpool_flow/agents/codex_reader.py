@@ -79,14 +79,14 @@ class CodexReader:
                 self._open.clear()
             case "error":
                 self._complaint = text(found.get("message"))
-                return first_line(self._complaint)
+                return self._complaint
         return None
 
     def _item(self, item: Mapping[str, Any], *, ended: bool) -> str | None:
         kind, identity = text(item.get("type")), text(item.get("id"))
         if kind == "agent_message":
             self._answer = text(item.get("text"))
-            return first_line(self._answer)
+            return self._answer
         if kind not in _TOOLS:
             return None
         (self._open.discard if ended else self._open.add)(identity)

@@ -79,7 +79,7 @@ class GeminiReader:
             case "message" if found.get("role") == "assistant":
                 self._retries = 0
                 self._answer.add(text(found.get("content")))
-                return first_line(text(found.get("content")))
+                return text(found.get("content"))
             case "tool_use":
                 self._retries = 0
                 self._open[text(found.get("tool_id"))] = text(found.get("tool_name"))
@@ -91,7 +91,7 @@ class GeminiReader:
             case "error":
                 self._complaint = text(found.get("message"))
                 self._halted = self._complaint if "stopping execution" in self._complaint else self._halted
-                return first_line(self._complaint)
+                return self._complaint
             case "result":
                 self._result = found
                 self._open.clear()

@@ -80,7 +80,7 @@ class OpencodeReader:
             case "text":
                 self._refusals = 0
                 self._answer.add(text(part.get("text")))
-                return first_line(text(part.get("text")))
+                return text(part.get("text"))
             case "tool_use":
                 self._refusals = 0
                 self._answer.clear()

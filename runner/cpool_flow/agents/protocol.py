@@ -163,7 +163,8 @@ class Reader(Protocol):
         """Take one line of stderr."""
 
     def feed(self, line: bytes) -> str | None:
-        """Take one line without its line feed (the last one too, whole or not); a short line for the live view, or None.
+        """Take one line without its line feed (the last one too, whole or not); what it says, or in a few words
+        what it does, for who looks on; None or empty where that is nothing.
 
         A line longer than MAX_LINE_BYTES comes as its beginning, one byte longer than that.
         """

@@ -11,6 +11,7 @@ from dataclasses import replace
 from cpool_flow import settings
 from cpool_flow.agents.protocol import AgentRequest, AgentResult, Ending
 from cpool_flow.executor import Assignment
+from cpool_flow.executor.agent_lines import Tell
 from cpool_flow.executor.agent_process import AgentProcess
 from cpool_flow.executor.context import RunContext
 from cpool_flow.executor.cost import priced
@@ -35,7 +36,7 @@ async def run_agent(assignment: Assignment, context: RunContext, work: Work, war
     before = await context.recorder.look() if context.recorder else None
     spool_out, spool_err = spools(assignment.log, assignment.slot)
     with Log(spool_out, context.masker) as log, Log(spool_err, context.masker) as errors:
-        process = AgentProcess(adapter, request, assignment.slot, _idle_seconds(assignment), work, log, errors)
+        process = AgentProcess(adapter, request, assignment.slot, _idle_seconds(assignment), work, log, errors, _tell(assignment, context))
         try:
             ran = await process.run(warm)
         except ProcessNotStarted as error:
@@ -47,6 +48,12 @@ async def run_agent(assignment: Assignment, context: RunContext, work: Work, war
     if ran.warm is not None and assignment.slot is not None:
         await warm.give_back(assignment.slot, ran.warm, result.kind is None)
     return _outcome(result, ran.ended, assignment, context, work, request)
+
+
+def _tell(assignment: Assignment, context: RunContext) -> Tell | None:
+    """Hands on what an agent says while it works, to who looks on."""
+    overhear, mask = context.overhear, context.masker.mask
+    return None if overhear is None else lambda said: overhear(assignment.task, assignment.number, mask(said))
 
 
 def _judged(result: AgentResult, ended: Ended) -> AgentResult:

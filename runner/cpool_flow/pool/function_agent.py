@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, get_args
 
 from cpool_flow.executor import Assignment
@@ -26,7 +27,7 @@ KINDS = frozenset(get_args(ErrorKind))
 @dataclass(frozen=True)
 class Call:
     """What the function is called with. `schema`: the JSON Schema that its answer must fit. `budget_usd`: what it may spend, None where
-    nothing limits it. `attempt` counts from 1."""
+    nothing limits it. `attempt` counts from 1. `say` tells who looks on what it does."""
 
     prompt: str
     task: str
@@ -36,6 +37,12 @@ class Call:
     settings: Mapping[str, Any]
     schema: Any = None
     budget_usd: float | None = None
+    say: Callable[[str], None] = field(default=lambda text: _check_text(text), repr=False, compare=False)
+
+
+def _check_text(text: str) -> None:
+    if not isinstance(text, str):
+        raise TypeError(f"`say` takes a text, not {type(text).__name__}")
 
 
 @dataclass(frozen=True)
@@ -83,6 +90,7 @@ class FunctionSlots(LocalSlots):
             settings,
             request.schema,
             request.budget_usd,
+            partial(self._say, assignment.task, assignment.number),
         )
         calling = asyncio.ensure_future(self._function(call))
 
@@ -102,6 +110,11 @@ class FunctionSlots(LocalSlots):
             return Outcome("failed", self._context.masker.mask(f"the agent's function raised {type(error).__name__}: {error}"))
         answer = calling.result()
         return self._judged(Answer(answer) if isinstance(answer, str) else answer, assignment)
+
+    def _say(self, task: str, number: int, text: str) -> None:
+        _check_text(text)
+        if self._context.overhear is not None and text:
+            self._context.overhear(task, number, self._context.masker.mask(text))
 
     def _judged(self, answer: object, assignment: Assignment) -> Outcome:
         if not isinstance(answer, Answer):

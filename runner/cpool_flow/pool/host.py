@@ -8,7 +8,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from math import inf
@@ -16,17 +16,18 @@ from pathlib import Path
 
 from cpool_flow import __version__, events, inputs, run_folder
 from cpool_flow.engine import Engine, Follow
-from cpool_flow.executor.context import RunContext, find_shell
+from cpool_flow.executor.context import Overhear, RunContext, find_shell
 from cpool_flow.executor.local import LocalSlots
 from cpool_flow.git import Git
 from cpool_flow.guardian import sweep
 from cpool_flow.history import fold
 from cpool_flow.inputs import Inputs, hidden_values
-from cpool_flow.journal import Journal, Lock
+from cpool_flow.journal import Journal, Lock, Recorded
 from cpool_flow.lost import note_lost
 from cpool_flow.model import MOST_SLOTS
 from cpool_flow.other_runs import OtherRuns
 from cpool_flow.pool.function_agent import AgentFunction, FunctionSlots
+from cpool_flow.pool.logbook import log_event
 from cpool_flow.pool.made import Made
 from cpool_flow.process import Processes
 from cpool_flow.run_folder import RunFolder
@@ -55,10 +56,11 @@ class Wanted:
 class Host:
     """An open run. `open` makes it, `close` ends it; nothing of it is left then but the folder of one that is kept."""
 
-    def __init__(self, wanted: Wanted, follow: Follow) -> None:
+    def __init__(self, wanted: Wanted, follow: Follow, overhear: Overhear) -> None:
         self.wanted = wanted
         self.inputs: Inputs = wanted.made.inputs
         self._follow = follow
+        self._overhear = overhear
         self.added: list[events.StepAdded] = []
         self._resources = ExitStack()
         self._secrets = check_secrets(self.inputs.secrets, wanted.environment)
@@ -133,7 +135,12 @@ class Host:
         day_usd = self.inputs.pool.file.budgets.day if self.wanted.store is not None else None
         money = OtherRuns(self.folder, day_usd, "")
         slots = SharedSlots(self.folder.path / "slots", MOST_SLOTS)
-        self.engine = Engine(state, journal, self.folder, self._follow, time.time, money, time.time(), slots=slots, patience_seconds=inf)
+        self.engine = Engine(state, journal, self.folder, self._recorded, time.time, money, time.time(), slots=slots, patience_seconds=inf)
+
+    def _recorded(self, recorded: Sequence[Recorded], state: State) -> None:
+        for entry in recorded:
+            log_event(entry.event, state, self.inputs, self.folder.run_id)
+        self._follow(recorded, state)
 
     async def work(self) -> None:
         """Until the pool is closed and all of its work has ended. Raises OperationFailed where nobody can go on (the disk is full)."""
@@ -202,6 +209,7 @@ class Host:
             secrets=self._secrets,
             default_shell=find_shell(self.wanted.environment),
             shared=self.state.shared,
+            overhear=self._overhear,
         )
         fixed_values(bare, self.state)
         return replace(bare, env={}, context={})

@@ -22,12 +22,14 @@ from cpool_flow.pool.errors import BudgetExhausted, PoolIsClosed, UnknownTask
 from cpool_flow.pool.function_agent import AgentFunction
 from cpool_flow.pool.given import Given
 from cpool_flow.pool.host import Host, Wanted, settle
+from cpool_flow.pool.logbook import log_end
 from cpool_flow.pool.made import Made, Slots, make
 from cpool_flow.pool.result import TaskResult, never_run, result_of_step
 from cpool_flow.pool.scaling import rescaled
 from cpool_flow.pool.status import DrainSummary, PoolStatus, slot_statuses
 from cpool_flow.pool.sync import SyncPool
 from cpool_flow.pool.task import MOST_EVENTS, Events, PoolEvent, Task, TaskGroup
+from cpool_flow.pool.task_progress import TaskProgress, progress_of_step
 from cpool_flow.pool.workflow import Brought, ChainStep, Workflow, check_secrets_declared, completed
 from cpool_flow.state import State
 from cpool_flow.validate import Checked, Wishes
@@ -35,6 +37,8 @@ from cpool_flow.validate import Checked, Wishes
 MAX_SLOTS = 100
 # What is left below this is nothing (US dollars).
 LEAST_USD = 1e-6
+# Of what an agent has said last so many characters are kept.
+MOST_SAID = 4096
 
 
 class Pool:
@@ -83,6 +87,7 @@ class Pool:
         self._ended: Counter[str] = Counter()
         self._numbers: Counter[str] = Counter()
         self._names: set[str] = set()  # that were given, and so cannot be given again in this run
+        self._said: dict[str, str] = {}  # the end of what an agent of each running task has said last
         self._closed = "it was not entered yet"
         self._given = Given(self._check_step)
 
@@ -97,7 +102,7 @@ class Pool:
         """Raises InvalidInput with all that is wrong with its settings, OperationFailed where its folder cannot be written."""
         if self._host is not None:
             raise PoolIsClosed("a pool is entered once")
-        host = Host(self._wanted(), self._follow)
+        host = Host(self._wanted(), self._follow, self._overhear)
         await host.open()
         self._host, self._closed = host, ""
         for key, value in self._first_context.items():
@@ -316,7 +321,7 @@ class Pool:
     def _find_again(self, host: Host) -> None:
         """The tasks of a pool that is gone on with; those that have ended have their results."""
         for added in host.added:
-            task = self._tasks[added.name] = Task(added.name, added.tags, self._status_of, self._cancel, self.events)
+            task = self._tasks[added.name] = self._task(added.name, added.tags)
             self._names.add(added.name)
             if host.state.steps[added.name].ended:
                 self._look_at(task.id, host.state, time.time())
@@ -447,7 +452,7 @@ class Pool:
         task_id = self._new_id(kind, name)
         words = tuple(tags)
         host.engine.tell(events.StepAdded(task_id, host.masker.mask_value(dict(step)), literal, copies, words))
-        task = self._tasks[task_id] = Task(task_id, words, self._status_of, self._cancel, self.events)
+        task = self._tasks[task_id] = self._task(task_id, words)
         if queue_timeout_seconds is not None:
             asyncio.get_running_loop().call_later(queue_timeout_seconds, self._give_up_waiting, task, queue_timeout_seconds)
         return task
@@ -471,6 +476,13 @@ class Pool:
     def _give_up_waiting(self, task: Task, seconds: float) -> None:
         if not task.done and self._opened().state.steps[task.id].status in ("pending", "ready"):
             self._cancel(task.id, f"no slot was free within {seconds:g} s")
+
+    def _task(self, task_id: str, tags: tuple[str, ...]) -> Task:
+        return Task(task_id, tags, self._status_of, self._cancel, self.events, self._progress_of)
+
+    def _progress_of(self, task_id: str) -> TaskProgress:
+        step = self._opened().state.steps.get(task_id)
+        return progress_of_step(step, self._said.get(task_id, "")) if step is not None else TaskProgress("pending")
 
     def _status_of(self, task_id: str) -> str:
         step = self._opened().state.steps.get(task_id)
@@ -509,8 +521,16 @@ class Pool:
         result = result_of_step(step, load, task.tags) if step.tasks else never_run(state, step, task.tags)
         self._ended[result.status] += 1
         task.end(result)
+        self._said.pop(task_id, None)
+        log_end(task_id, result.status, self.run_id)
         self._tell(PoolEvent("TaskEnded", at, task_id, {"status": result.status}, result))
         self._host.forget(task_id)
+
+    def _overhear(self, task: str, number: int, text: str) -> None:
+        root = _root(task)
+        self._said[root] = text[-MOST_SAID:]
+        if self._listeners:
+            self._tell(PoolEvent("Said", time.time(), root, {"task": task, "number": number, "text": text}))
 
     def _tell(self, event: PoolEvent) -> None:
         for listener in list(self._listeners):
