@@ -150,7 +150,7 @@ def request_of(assignment: Assignment, context: RunContext) -> AgentRequest:
     step, scope = assignment.step.step, assignment.scope
     config = _config(assignment, context)
     schema = context.copy(assignment).schema_of(step) if step.is_agent else None
-    files = context.folder.files
+    files = context.folder.handed
     shared = unwrap(scope["context"])
     assert isinstance(shared, dict)
     shared = {**context.shared, **shared}

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, get_args
 
+from cpool_flow.agents.verdict import empty
 from cpool_flow.executor import Assignment
 from cpool_flow.executor.agent_step import read_answer, request_of
 from cpool_flow.executor.context import RunContext
@@ -136,7 +137,8 @@ class FunctionSlots(LocalSlots):
         if kind is None and answer.denied_tools and not assignment.step.step.allow_denials:
             kind = "permission_denied"
         if kind is None:
-            return read_answer(outcome, text, assignment, self._context)
+            blank = empty(text, 1, assignment.step.step.output_schema is not None)
+            return outcome.failed(*blank) if blank is not None else read_answer(outcome, text, assignment, self._context)
         denied = ", ".join(f"`{tool}`" for tool in outcome.denied)
         reason = mask(answer.error) or (f"the agent was refused a tool that it asked for: {denied}" if denied else kind)
         return outcome.failed(kind, reason)

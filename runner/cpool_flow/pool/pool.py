@@ -56,6 +56,7 @@ class Pool:
         directory: str | Path | None = None,
         project: str | Path | None = None,
         isolation: str = "none",
+        base: str | None = None,
         store: str | Path | None = None,
         run_id: str | None = None,
         tags: Sequence[str] = (),
@@ -68,7 +69,7 @@ class Pool:
         """`slots`: how many, or a list as in `cpool.yaml` (default: as that says, else 4). `agent`: a name, or an async function that is
         called instead. `config`: settings of all agent tasks, over those of `cpool.yaml`. `budget_usd`: the most that all work together
         may spend. `directory`: where agents work (default: here); `project`: where `cpool.yaml` and names are looked up (default: found
-        upwards from there); `isolation`: `none`, or `worktree` for one git worktree of the pool. `store`: the project that keeps the
+        upwards from there); `isolation`: `none`, or `worktree` for one git worktree of the pool, whose branch begins at `base` (default: `HEAD`). `store`: the project that keeps the
         pool's run for `cpool-flow status`, `logs` and `resume`; without it nothing is kept. `secrets`: environment variables that are
         masked. `context`: what all agents are told. `resume`: the run in `store` that this pool goes on with, also after a crash: its settings are
         those with which it was begun (an agent that is a function, and another `budget_usd`, may be given). `min_slots` and `max_slots` bound `scale`.
@@ -76,7 +77,7 @@ class Pool:
         Nothing is read before the pool is entered: then raises InvalidInput."""
         self._slots, self._agent, self._config = slots, agent, dict(config or {})
         self._budget_usd, self._allow_unpriced = budget_usd, allow_unpriced
-        self._directory, self._project, self._isolation = directory, project, isolation
+        self._directory, self._project, self._isolation, self._base = directory, project, isolation, base
         self._store, self._run_id, self._tags, self._secrets = store, run_id, tuple(tags), tuple(secrets)
         self._first_context, self._resume = dict(context or {}), resume
         self._bounds = (min_slots, max_slots)
@@ -335,7 +336,7 @@ class Pool:
         if self._store is None:
             raise InvalidInput("`resume` needs the `store` in which the pool was kept")
         fixed = {"slots": self._slots, "config": self._config, "tags": self._tags, "secrets": self._secrets, "run_id": self._run_id}
-        fixed["context"] = self._first_context
+        fixed |= {"context": self._first_context, "base": self._base}
         given = [name for name, value in fixed.items() if value]
         if given or isinstance(self._agent, str):
             raise InvalidInput(f"a pool that is gone on with keeps its `{given[0] if given else 'agent'}`")
@@ -368,6 +369,8 @@ class Pool:
             raise InvalidInput(f"`min_slots` and `max_slots` are numbers from 0 to {MOST_SLOTS}, the first not above the second")
         if self._isolation not in ("none", "worktree"):
             raise InvalidInput(f"`isolation` is `none` or `worktree`, not `{self._isolation}`")
+        if self._base is not None and self._isolation != "worktree":
+            raise InvalidInput('`base` is for `isolation="worktree"`: without it the pool works in the directory as it is')
         if self._budget_usd is not None and not (isinstance(self._budget_usd, (int, float)) and 0 < self._budget_usd < float("inf")):
             raise InvalidInput(f"`budget_usd` is a number above zero, not {self._budget_usd}")
         function = self._agent if callable(self._agent) else None
@@ -383,6 +386,7 @@ class Pool:
             budget_usd=None if self._budget_usd is None else float(self._budget_usd),
             allow_unpriced=self._allow_unpriced,
             isolation=self._isolation,
+            base=self._base,
         )
         if made.inputs.pool.file.budgets.day is not None and self._store is None:
             raise InvalidInput("the project has a budget for each day: give the pool a `store`, so that others see what it spends")

@@ -159,6 +159,7 @@ class TaskGroup(Sequence[Task]):
     def __init__(self, tasks: Sequence[Task], *, fail_fast: bool = False) -> None:
         """`fail_fast`: after the first that does not succeed, the others are cancelled."""
         self._tasks = tuple(tasks)
+        self._failed = False
         if fail_fast:
             for task in self._tasks:
                 task.when_done(self._cancel_others)
@@ -180,7 +181,8 @@ class TaskGroup(Sequence[Task]):
         return [await task for task in self._tasks]
 
     def _cancel_others(self, ended: Task) -> None:
-        if ended._future.exception() is None and not ended._future.result().ok:
+        if not self._failed and ended._future.exception() is None and not ended._future.result().ok:
+            self._failed = True
             self.cancel(f"`{ended.id}` did not succeed")
 
     def __len__(self) -> int:
