@@ -7,11 +7,11 @@ Asked when the file's own names are known; what an agent can do is told by the c
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 from cpool_flow import model, settings
 from cpool_flow.asked import Asked
 from cpool_flow.capabilities import Capabilities
+from cpool_flow.dataclass import dataclass
 from cpool_flow.errors import did_you_mean, listed
 from cpool_flow.findings import Findings
 from cpool_flow.keys import shown_name

@@ -6,10 +6,10 @@ Knows places in the file and who set what; what an agent can do is told by the c
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 
 from cpool_flow import model
 from cpool_flow.capabilities import Capabilities
+from cpool_flow.dataclass import dataclass
 from cpool_flow.errors import listed
 from cpool_flow.findings import Findings
 from cpool_flow.nodes import Path

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from cpool_flow import events
+from cpool_flow.dataclass import dataclass
 from cpool_flow.spending import DAY_SECONDS, dollars
 from cpool_flow.state import State
 from cpool_flow.tasks import ENDED, Frame, StepState, Task, accounts

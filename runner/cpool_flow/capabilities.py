@@ -6,8 +6,9 @@ Knows no agent. Each adapter (`agents/`) declares its own.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from cpool_flow.dataclass import dataclass
 from cpool_flow.model import AgentConfig
 
 # Keys of `config` that we see to ourselves, and those that belong to one agent alone: no other is asked for them.

@@ -8,9 +8,10 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
+from cpool_flow.dataclass import dataclass
 from cpool_flow.document import load
 from cpool_flow.errors import InvalidInput
 from cpool_flow.json_value import JsonValue

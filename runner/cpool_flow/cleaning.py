@@ -9,10 +9,11 @@ import os
 import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from cpool_flow import faults, history, workspace
+from cpool_flow.dataclass import dataclass
 from cpool_flow.errors import FlowError, InvalidInput
 from cpool_flow.guardian import sweep
 from cpool_flow.journal import FILE, Lock, is_alive

@@ -9,12 +9,13 @@ from __future__ import annotations
 import json
 import re
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cached_property
 from typing import Any
 
 import yaml
 
+from cpool_flow.dataclass import dataclass
 from cpool_flow.errors import InvalidInput, Location, Problem
 from cpool_flow.json_value import JsonValue
 from cpool_flow.nodes import Document, Node, Path, line_starts, place

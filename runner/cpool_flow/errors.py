@@ -8,7 +8,8 @@ from __future__ import annotations
 import difflib
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+
+from cpool_flow.dataclass import dataclass
 
 MOST_COMPARED = 500
 

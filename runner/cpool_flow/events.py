@@ -7,8 +7,10 @@ so fields may be added without a new version; a field is never renamed.
 
 from __future__ import annotations
 
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, fields
 from typing import Any, Literal
+
+from cpool_flow.dataclass import dataclass
 
 # Raised when an older program could misread what a newer one wrote.
 VERSION = 1

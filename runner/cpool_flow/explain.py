@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from cpool_flow import events, model, template
+from cpool_flow.dataclass import dataclass
 from cpool_flow.executor.context import declared_values
 from cpool_flow.executor.outcome import seconds_text
 from cpool_flow.history import Run

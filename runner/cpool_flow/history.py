@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from cpool_flow import inputs as run_inputs
+from cpool_flow.dataclass import dataclass
 from cpool_flow.errors import InvalidInput
 from cpool_flow.inputs import Inputs
 from cpool_flow.journal import Journal, Recorded

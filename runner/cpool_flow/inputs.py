@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from cpool_flow import agents, document, model, nodes, plan, schema, settings
 from cpool_flow.agents.protocol import Adapter
+from cpool_flow.dataclass import dataclass
 from cpool_flow.errors import InvalidInput, InvalidValue, Location, OperationFailed
 from cpool_flow.plan import Plan, PlannedStep
 from cpool_flow.pool_file import NAME as POOL_NAME

@@ -14,12 +14,12 @@ import sqlite3
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import IO
 
 from cpool_flow import events
+from cpool_flow.dataclass import dataclass
 from cpool_flow.errors import InvalidInput, OperationFailed
 
 FILE = "journal.db"

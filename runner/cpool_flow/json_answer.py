@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from cpool_flow.dataclass import dataclass
 from cpool_flow.json_value import MAX_DEPTH, TOO_DEEP, BadJson, JsonValue, NotJson, decode, read_json
 
 MAX_PROSE_CHARACTERS = 8 * 1024 * 1024

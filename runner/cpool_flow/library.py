@@ -9,10 +9,10 @@ import os
 import re
 import stat
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from cpool_flow.dataclass import dataclass
 from cpool_flow.errors import InvalidInput, Problem, did_you_mean, printable
 
 Kind = Literal["workflow", "skill"]

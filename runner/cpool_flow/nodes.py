@@ -8,10 +8,10 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from cpool_flow.dataclass import dataclass
 from cpool_flow.errors import Location
 from cpool_flow.json_value import JsonValue
 from cpool_flow.positions import place_in_source

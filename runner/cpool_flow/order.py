@@ -6,11 +6,12 @@ Knows nothing of templates. Asked at load; `plan.py` builds what runs from files
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
 
 from cpool_flow import model
+from cpool_flow.dataclass import dataclass
 from cpool_flow.errors import did_you_mean, listed
 from cpool_flow.findings import Findings
 from cpool_flow.nodes import Path

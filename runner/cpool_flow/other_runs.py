@@ -14,11 +14,12 @@ import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from math import inf
 from pathlib import Path
 
 from cpool_flow.budget import Others, Pot
+from cpool_flow.dataclass import dataclass
 from cpool_flow.errors import FlowError, OperationFailed
 from cpool_flow.events import RunCreated
 from cpool_flow.journal import FILE, Journal, is_alive

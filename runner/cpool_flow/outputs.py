@@ -8,11 +8,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from itertools import islice
 from types import MappingProxyType
 from typing import Literal
 
+from cpool_flow.dataclass import dataclass
 from cpool_flow.errors import did_you_mean, printable
 from cpool_flow.json_answer import candidates
 from cpool_flow.json_value import BadJson, JsonValue, NotJson, check_value, read_json, shown

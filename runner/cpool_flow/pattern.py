@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+
+from cpool_flow.dataclass import dataclass
 
 MAX_INSTRUCTIONS = 10_000
 MAX_DEPTH = 50

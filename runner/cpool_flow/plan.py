@@ -6,10 +6,11 @@ Knows order and rules; not what has happened (`state.py`), nor what to do next (
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from cpool_flow import model, template
+from cpool_flow.dataclass import dataclass
 from cpool_flow.permissions import agents_of, cap_of, may_write
 from cpool_flow.slots import NO_SLOT, SlotPool, slot_pool
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 
 from cpool_flow import events, supervision, usage_limit
 from cpool_flow.budget import NOBODY, Empty, Grant, Others, Purse, Wait, out_for_good, out_of_budget, used_share, without_money
+from cpool_flow.dataclass import dataclass
 from cpool_flow.model import DEFAULT_AGENT_RETRIES, Retry, duration_text
 from cpool_flow.plan import AGENT_RETRIED, NEVER_RETRIED, PlannedStep
 from cpool_flow.state import State

@@ -15,8 +15,8 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import dataclass
 
+from cpool_flow.dataclass import dataclass
 from cpool_flow.descendants import MARK, kill, resident_bytes, signal_all, table
 from cpool_flow.errors import OperationFailed, printable
 from cpool_flow.guardian import Guardian

@@ -14,10 +14,11 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, field
 from pathlib import Path
 from typing import Any
 
+from cpool_flow.dataclass import dataclass
 from cpool_flow.errors import InvalidInput, OperationFailed
 from cpool_flow.json_value import JsonValue
 

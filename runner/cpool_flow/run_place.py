@@ -10,10 +10,11 @@ import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from cpool_flow import events, model
+from cpool_flow.dataclass import dataclass
 from cpool_flow.errors import InvalidInput, OperationFailed
 from cpool_flow.git import Git, safe_git
 from cpool_flow.plan import Plan

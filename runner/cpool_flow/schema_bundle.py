@@ -10,10 +10,10 @@ import json
 import posixpath
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, unquote
 
+from cpool_flow.dataclass import dataclass
 from cpool_flow.json_value import JsonValue
 
 Path = tuple[str | int, ...]

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
+from cpool_flow.dataclass import dataclass
 from cpool_flow.model import AgentConfig, Step, Workflow
 from cpool_flow.slots import NamedSlot, SlotPool
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
+from cpool_flow.dataclass import dataclass
 from cpool_flow.errors import OperationFailed
 from cpool_flow.family import outermost, parent_directory
 from cpool_flow.journal import is_alive

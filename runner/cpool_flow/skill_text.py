@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from cpool_flow import arguments, placeholders, template
 from cpool_flow.arguments import Complaint, Declared
+from cpool_flow.dataclass import dataclass
 from cpool_flow.errors import InvalidInput, Problem
 from cpool_flow.json_value import JsonValue
 from cpool_flow.model import AgentConfig

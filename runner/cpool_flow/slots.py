@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 
 from cpool_flow import model
+from cpool_flow.dataclass import dataclass
 from cpool_flow.nodes import Path
 from cpool_flow.pool_file import PoolFile
 

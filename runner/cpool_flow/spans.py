@@ -9,10 +9,11 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal
 
 from cpool_flow import events
+from cpool_flow.dataclass import dataclass
 from cpool_flow.state import State
 
 Attribute = str | int | float | bool

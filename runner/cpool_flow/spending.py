@@ -5,9 +5,10 @@ Folded from events, so that it can be told of any run from its journal alone. Wh
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from cpool_flow import events
+from cpool_flow.dataclass import dataclass
 
 DAY_SECONDS = 86_400
 # The agent that does again what was recorded, and spends nothing.

@@ -11,13 +11,14 @@ import sys
 import time
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 from cpool_flow import __version__, events, faults, inputs, library, model, other_runs, project_pool, recording, run_folder
 from cpool_flow.arguments import read_arguments
+from cpool_flow.dataclass import dataclass
 from cpool_flow.disclosed import Disclosed
 from cpool_flow.document import load
 from cpool_flow.errors import InvalidInput, OperationFailed, Problem, did_you_mean, listed

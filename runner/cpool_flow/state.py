@@ -11,10 +11,11 @@ import heapq
 from bisect import bisect_left, insort
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Literal
 
 from cpool_flow import events
+from cpool_flow.dataclass import dataclass
 from cpool_flow.plan import Plan
 from cpool_flow.slots import UNNAMED
 from cpool_flow.spending import Spending

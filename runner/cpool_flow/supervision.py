@@ -10,9 +10,10 @@ steps fail for what the agent does.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from cpool_flow import events
+from cpool_flow.dataclass import dataclass
 
 FAULTS = 3
 FAULTS_OF_A_TASK = 2

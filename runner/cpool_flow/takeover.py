@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from cpool_flow import events
+from cpool_flow.dataclass import dataclass
 from cpool_flow.errors import InvalidInput, Problem, did_you_mean, listed
 from cpool_flow.model import Session
 from cpool_flow.plan import Plan

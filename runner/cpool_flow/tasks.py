@@ -9,10 +9,11 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal
 
 from cpool_flow import events
+from cpool_flow.dataclass import dataclass
 from cpool_flow.plan import Phase, Plan, PlannedStep
 from cpool_flow.spending import Spending
 

@@ -13,12 +13,13 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from cpool_flow import coordinator, history, start
 from cpool_flow.cases import Case
+from cpool_flow.dataclass import dataclass
 from cpool_flow.errors import InvalidInput, OperationFailed, Problem, did_you_mean
 from cpool_flow.inputs import WorkflowCopy
 from cpool_flow.journal import Recorded

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
+from cpool_flow.dataclass import dataclass
 from cpool_flow.errors import InvalidInput
 
 # These run with the secrets and the write token of the repository, whoever has written the pull request.

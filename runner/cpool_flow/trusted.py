@@ -9,9 +9,10 @@ import os
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 
+from cpool_flow.dataclass import dataclass
 from cpool_flow.errors import InvalidInput, OperationFailed, Problem
 from cpool_flow.git import Git, is_object_id
 from cpool_flow.library import MAX_FILE_BYTES, Place, shown_path

@@ -12,9 +12,9 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
+from cpool_flow.dataclass import dataclass
 from cpool_flow.errors import OperationFailed
 
 FOLDER = "concurrency"

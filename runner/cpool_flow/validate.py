@@ -6,13 +6,14 @@ Puts the checks in their order. Reads no disk: skills and files beside the workf
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Protocol
 
 from cpool_flow import __version__, model
 from cpool_flow.agent_rules import Surroundings, check_agents
 from cpool_flow.arguments import Complaint, declaration_problems, mismatches, missing, unknown
 from cpool_flow.capabilities import Capabilities
+from cpool_flow.dataclass import dataclass
 from cpool_flow.document import load
 from cpool_flow.errors import InvalidInput, Problem
 from cpool_flow.findings import MOST, Enough, Findings

@@ -10,8 +10,8 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 
+from cpool_flow.dataclass import dataclass
 from cpool_flow.json_value import JsonValue
 
 

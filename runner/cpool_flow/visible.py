@@ -6,9 +6,9 @@ Knows what the file declares and the order of its steps; not where templates sta
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
 from cpool_flow import model
+from cpool_flow.dataclass import dataclass
 from cpool_flow.errors import did_you_mean, listed
 from cpool_flow.keys import shown_name
 from cpool_flow.order import Order, Placed

@@ -6,7 +6,8 @@ Knows the texts of libyaml and the mistakes behind them; knows no nodes.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+
+from cpool_flow.dataclass import dataclass
 
 # A value that begins with a template and is not quoted: YAML reads `{` as the start of a mapping.
 _UNQUOTED_TEMPLATE = re.compile(r"(?:^|[:\-,\[]\s)\s*\{[{%#]")

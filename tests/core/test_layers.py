@@ -16,7 +16,7 @@ PACKAGE = Path(__file__).resolve().parents[2] / "runner" / "cpool_flow"
 
 # A module imports only from its own layer and those above it. A package stands for all its modules.
 LAYERS = {
-    "vocabulary": "errors model own_agent pool_file events capabilities",
+    "vocabulary": "dataclass errors model own_agent pool_file events capabilities",
     "core": """positions scalars yaml_complaints nodes document json_value json_answer pattern schema_bundle
         schema_errors schema_keywords schema values template shell placeholders arguments slots settings permissions
         findings keys shape order visible references requires step_rules kind_rules asked agent_rules price_rules
@@ -150,3 +150,13 @@ def started_with(name: str) -> set[str]:
             if module in modules():
                 waiting += [*imports(module, at_start=True), *filter(None, [module.rpartition(".")[0]])]
     return found
+
+
+def test_data_classes_are_of_the_kind_that_is_cheap_to_define() -> None:
+    standard = {
+        name
+        for name, tree in modules().items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.module == "dataclasses" and "dataclass" in {alias.name for alias in node.names}
+    }
+    assert standard == {"cpool_flow.dataclass"}

@@ -7,10 +7,11 @@ verdicts or processes. Every value may be of any type, since an agent's output i
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from cpool_flow.agents.json_lines import count, dollars, event, first_line, listed, mapping, number, text
+from cpool_flow.dataclass import dataclass
 from cpool_flow.model import ErrorKind
 
 _ENDED_TASKS = frozenset({"completed", "failed", "killed", "stopped"})

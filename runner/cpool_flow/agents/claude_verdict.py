@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from cpool_flow.agents.limits import names_limit
 from cpool_flow.agents.protocol import Ending, StopReason
+from cpool_flow.dataclass import dataclass
 from cpool_flow.model import ErrorKind
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
 from importlib import import_module
 
 from cpool_flow import agents
 from cpool_flow.capabilities import Capabilities
+from cpool_flow.dataclass import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,10 +12,11 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Literal, Protocol
 
 from cpool_flow.capabilities import Capabilities
+from cpool_flow.dataclass import dataclass
 from cpool_flow.model import AgentConfig, ErrorKind
 
 __all__ = [

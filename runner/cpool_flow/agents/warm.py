@@ -10,10 +10,11 @@ the answer's lines to the reader that that returned, until it is `over`. If that
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Protocol
 
 from cpool_flow.agents.protocol import AgentRequest, Invocation, Reader
+from cpool_flow.dataclass import dataclass
 
 
 class Clearing(Protocol):

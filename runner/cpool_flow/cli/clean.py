@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -14,6 +13,7 @@ from cpool_flow.cli.inside import refuse_from_inside
 from cpool_flow.cli.json_output import print_json
 from cpool_flow.cli.project import find_run, project_of_runs
 from cpool_flow.cli.run import Duration
+from cpool_flow.dataclass import dataclass
 from cpool_flow.errors import FlowError, InvalidInput, printable
 
 if TYPE_CHECKING:

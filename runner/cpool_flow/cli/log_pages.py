@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from io import FileIO
 from itertools import chain
 from pathlib import Path
 
 from cpool_flow import events, history
 from cpool_flow.attempt_logs import AttemptLogs
+from cpool_flow.dataclass import dataclass
 from cpool_flow.errors import InvalidInput, did_you_mean, printable
 from cpool_flow.executor.logs import spools
 from cpool_flow.journal import Recorded

@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from functools import partial
 from math import inf
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ from cpool_flow.cli import completing
 from cpool_flow.cli.json_output import print_json
 from cpool_flow.cli.project import find_run, places, project_directory, project_of_runs
 from cpool_flow.cli.runner_stream import is_read_by_the_runner
+from cpool_flow.dataclass import dataclass
 from cpool_flow.errors import InvalidInput, OperationFailed, Problem, printable, render_problem
 
 if TYPE_CHECKING:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
@@ -15,6 +14,7 @@ import click
 from cpool_flow.cli.colour import has_colour, status_word
 from cpool_flow.cli.json_output import print_json
 from cpool_flow.cli.project import project_of_runs
+from cpool_flow.dataclass import dataclass
 from cpool_flow.errors import FlowError, did_you_mean, printable
 
 if TYPE_CHECKING:

@@ -10,10 +10,10 @@ After `close` nothing that was started is alive; it may be called twice.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from cpool_flow.dataclass import dataclass
 from cpool_flow.events import AttemptFinished, AttemptKind
 from cpool_flow.plan import PlannedStep
 from cpool_flow.shared_slots import Held

@@ -6,10 +6,10 @@ Knows in which order the two are tried; not what an agent says, nor what becomes
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from cpool_flow.agents.protocol import Adapter, AgentRequest, Reader, private_files
 from cpool_flow.agents.warm import Station
+from cpool_flow.dataclass import dataclass
 from cpool_flow.executor.agent_lines import AgentLines, Tell
 from cpool_flow.executor.warm_process import WarmProcess
 from cpool_flow.executor.warm_slots import WarmSlots

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from cpool_flow import model, template
+from cpool_flow.dataclass import dataclass
 from cpool_flow.errors import InvalidInput
 from cpool_flow.executor import Assignment
 from cpool_flow.git import POINTERS

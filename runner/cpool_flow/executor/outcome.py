@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from cpool_flow.dataclass import dataclass
 from cpool_flow.events import AttemptFinished, Fault, Stored
 from cpool_flow.executor import Assignment
 from cpool_flow.executor.context import RunContext

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from cpool_flow import recording
 from cpool_flow.agents.protocol import AgentRequest, AgentResult
+from cpool_flow.dataclass import dataclass
 from cpool_flow.executor import Assignment
 from cpool_flow.json_value import JsonValue
 from cpool_flow.run_folder import file_name

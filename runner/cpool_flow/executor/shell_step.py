@@ -7,10 +7,11 @@ or silence counts.
 from __future__ import annotations
 
 import shlex
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from cpool_flow import template
+from cpool_flow.dataclass import dataclass
 from cpool_flow.events import Stored
 from cpool_flow.executor import Assignment
 from cpool_flow.executor.context import RunContext, display

@@ -11,11 +11,11 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
 
 from cpool_flow import faults
 from cpool_flow.agents.protocol import AgentRequest, Reader, private_files
 from cpool_flow.agents.warm import Station
+from cpool_flow.dataclass import dataclass
 from cpool_flow.executor.agent_lines import AgentLines
 from cpool_flow.process import Command, Exit, Ladder, Process, Processes
 

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from cpool_flow.agents.protocol import AgentRequest, Ladder, Reader
+from cpool_flow.dataclass import dataclass
 from cpool_flow.executor.agent_lines import AgentLines, Tell
 from cpool_flow.executor.warm_process import LADDER, WarmProcess
 from cpool_flow.executor.work import Ended, How, Watch, Work

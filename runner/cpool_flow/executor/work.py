@@ -9,10 +9,10 @@ import asyncio
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from cpool_flow import faults
+from cpool_flow.dataclass import dataclass
 from cpool_flow.process import KILL_LADDER, TERM_LADDER, Command, Exit, Ladder, Process, Processes
 from cpool_flow.streams import Sink
 

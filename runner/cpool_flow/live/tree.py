@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from heapq import nsmallest
 
+from cpool_flow.dataclass import dataclass
 from cpool_flow.state import State
 from cpool_flow.tasks import StepState, Task
 

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import partial
 from typing import Any, get_args
 
 from cpool_flow.agents.verdict import empty
+from cpool_flow.dataclass import dataclass
 from cpool_flow.executor import Assignment
 from cpool_flow.executor.agent_step import read_answer, request_of
 from cpool_flow.executor.context import RunContext

@@ -10,11 +10,12 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import inf
 from pathlib import Path
 
 from cpool_flow import __version__, events, inputs, run_folder
+from cpool_flow.dataclass import dataclass
 from cpool_flow.engine import Engine, Follow
 from cpool_flow.executor.context import Overhear, RunContext, find_shell
 from cpool_flow.executor.local import LocalSlots

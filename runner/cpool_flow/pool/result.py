@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
+from cpool_flow.dataclass import dataclass
 from cpool_flow.errors import FlowError
 from cpool_flow.events import Stored
 from cpool_flow.state import State

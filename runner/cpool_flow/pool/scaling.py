@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from cpool_flow.dataclass import dataclass
 from cpool_flow.errors import InvalidInput
 from cpool_flow.slots import UNNAMED
 from cpool_flow.state import State

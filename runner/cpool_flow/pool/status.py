@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any, Literal
 
+from cpool_flow.dataclass import dataclass
 from cpool_flow.inputs import Inputs
 from cpool_flow.state import State
 

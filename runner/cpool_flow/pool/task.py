@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
+from cpool_flow.dataclass import dataclass
 from cpool_flow.pool.result import TaskResult
 from cpool_flow.pool.task_progress import TaskProgress, progress_of_result
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
+from cpool_flow.dataclass import dataclass
 from cpool_flow.pool.result import TaskResult
 from cpool_flow.tasks import ENDED, StepState
 

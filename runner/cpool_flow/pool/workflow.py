@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from cpool_flow import arguments, library
+from cpool_flow.dataclass import dataclass
 from cpool_flow.errors import InvalidInput
 from cpool_flow.inputs import WorkflowCopy
 from cpool_flow.lookup import Lookup, Searched

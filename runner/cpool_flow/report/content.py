@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from cpool_flow.dataclass import dataclass
 from cpool_flow.plan import Plan
 from cpool_flow.result import iso_time
 

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
+from cpool_flow.dataclass import dataclass
 from cpool_flow.plan import Plan, PlannedStep
 
 Document = dict[str, Any]

@@ -8,11 +8,11 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from markupsafe import Markup
 
+from cpool_flow.dataclass import dataclass
 from cpool_flow.report.content import Report
 from cpool_flow.report.graph_section import graph, graph_data, is_drawable
 from cpool_flow.report.markup import element, island, joined

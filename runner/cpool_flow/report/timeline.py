@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from itertools import pairwise
+
+from cpool_flow.dataclass import dataclass
 
 # A pause is cut where it is longer than this part of all the time at work.
 LONG_PAUSE = 0.5

@@ -5,9 +5,10 @@ Knows their names and what is remembered of each; `scan.py` knows how text opens
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from enum import StrEnum
 
+from cpool_flow.dataclass import dataclass
 from cpool_flow.shell.hazards import Watch
 
 

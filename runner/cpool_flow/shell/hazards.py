@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Protocol
 
+from cpool_flow.dataclass import dataclass
 from cpool_flow.shell.words import OPAQUE, VALUE
 
 

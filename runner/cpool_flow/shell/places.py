@@ -24,9 +24,9 @@ text that changes the grammar elsewhere (a sourced file with aliases), is not se
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from enum import Enum
 
+from cpool_flow.dataclass import dataclass
 from cpool_flow.shell import conditions, hazards, words
 from cpool_flow.shell.commands import NAMING
 from cpool_flow.shell.frames import WORDS, Frame, Kind, Position, Redirect, Unprovable

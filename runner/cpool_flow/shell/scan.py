@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 
+from cpool_flow.dataclass import dataclass
 from cpool_flow.shell import conditions, quotes, words
 from cpool_flow.shell.commands import NAMING, end_command, end_word
 from cpool_flow.shell.frames import WORDS, Frame, Kind, Position, Unprovable

@@ -6,8 +6,8 @@ Knows the texts of Jinja and the mistakes behind them; knows no trees.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
+from cpool_flow.dataclass import dataclass
 from cpool_flow.errors import did_you_mean, printable
 
 TAGS = ("if", "elif", "else", "endif", "for", "endfor", "set", "endset", "with", "endwith", "macro", "endmacro", "call", "endcall", "raw")

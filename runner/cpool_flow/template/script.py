@@ -7,11 +7,12 @@ cannot be proven is refused when the file is loaded.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import lru_cache, partial, reduce
 
 from jinja2 import nodes
 
+from cpool_flow.dataclass import dataclass
 from cpool_flow.shell import places as shell
 from cpool_flow.shell.frames import Unprovable
 from cpool_flow.template import operations

@@ -9,12 +9,13 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TypeVar
 
 from jinja2 import TemplateSyntaxError, nodes
 from jinja2.parser import Parser
 
+from cpool_flow.dataclass import dataclass
 from cpool_flow.errors import did_you_mean
 from cpool_flow.template.complaints import explain
 from cpool_flow.template.filters import FILTERS, INSTEAD, TESTS

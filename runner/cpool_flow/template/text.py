@@ -6,11 +6,11 @@ One pass: what comes out of a template is never looked at again.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 
 from jinja2 import nodes
 
+from cpool_flow.dataclass import dataclass
 from cpool_flow.json_value import JsonValue
 from cpool_flow.template.lowering import capture, lower
 from cpool_flow.template.marks import is_template

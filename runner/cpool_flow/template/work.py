@@ -6,9 +6,9 @@ Knows how a filter or test is called, not which there are (`filters.py`).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, Protocol
 
+from cpool_flow.dataclass import dataclass
 from cpool_flow.template.limits import Meter
 from cpool_flow.values import Absent, RenderError, kind
 

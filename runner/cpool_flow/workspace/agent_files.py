@@ -12,8 +12,9 @@ import shutil
 import stat
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
+
+from cpool_flow.dataclass import dataclass
 
 from ..git import Git
 from .repository import QUIET, Repository

@@ -5,8 +5,9 @@ A commit that we have seen is never left without a name. Does not know files or 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
+
+from cpool_flow.dataclass import dataclass
 
 from ..errors import OperationFailed
 from ..git import Git

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from cpool_flow.dataclass import dataclass
 
 from .view import View
 

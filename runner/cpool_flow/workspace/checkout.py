@@ -10,9 +10,11 @@ import os
 import shutil
 import stat
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Literal
+
+from cpool_flow.dataclass import dataclass
 
 from ..errors import OperationFailed
 from ..git import Completed, Git, GitFailed, complaint

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from dataclasses import dataclass
+
+from cpool_flow.dataclass import dataclass
 
 from ..errors import InvalidInput
 from ..git import complaint

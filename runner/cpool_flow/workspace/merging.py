@@ -6,8 +6,9 @@ What cannot be merged by itself, or would overwrite somebody's file, is refused 
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
+
+from cpool_flow.dataclass import dataclass
 
 from .. import faults
 from ..errors import InvalidInput, did_you_mean, listed

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
+
+from cpool_flow.dataclass import dataclass
 
 Keep = Literal["branch", "worktree", "none"]
 

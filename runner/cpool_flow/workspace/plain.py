@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
+
+from cpool_flow.dataclass import dataclass
 
 from ..git import Git
 from .checkout import Checkout

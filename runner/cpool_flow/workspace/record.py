@@ -6,8 +6,10 @@ A plain value for the journal.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
+
+from cpool_flow.dataclass import dataclass
 
 # In the private folder.
 RECORD = "record.json"

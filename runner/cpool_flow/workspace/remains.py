@@ -8,8 +8,9 @@ from __future__ import annotations
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
+
+from cpool_flow.dataclass import dataclass
 
 from ..errors import InvalidInput
 from ..git import Git

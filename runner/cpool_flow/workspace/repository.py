@@ -5,8 +5,9 @@ Only reads. Does not know places, views or runs.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
+
+from cpool_flow.dataclass import dataclass
 
 from ..errors import InvalidInput, OperationFailed
 from ..git import Git, GitMissing, complaint, is_object_id

@@ -11,8 +11,9 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
+
+from cpool_flow.dataclass import dataclass
 
 from ..git import Git
 from .repository import QUIET
