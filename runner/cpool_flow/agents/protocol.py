@@ -18,6 +18,7 @@ from typing import Any, Literal, Protocol
 from cpool_flow.capabilities import Capabilities
 from cpool_flow.dataclass import dataclass
 from cpool_flow.model import AgentConfig, ErrorKind
+from cpool_flow.pool_file import Price
 
 __all__ = [
     "MAX_LINE_BYTES",
@@ -49,7 +50,7 @@ class AgentRequest:
     `environment` is the caller's, to pick from; `step_environment` (declared `env`, secrets that the step names,
     `CPOOL_*`) is handed on whole. `files` is a private folder of the attempt for files that go when it ends.
     `schema` is the bundled output schema. `session_id` is a fresh UUID for each attempt, unless it goes on in the session `resume`;
-    with another id than that it goes on in a copy.
+    with another id than that it goes on in a copy. `price`: what its tokens cost, by `cpool.yaml`.
     """
 
     prompt: str
@@ -69,6 +70,7 @@ class AgentRequest:
     item: Any = None
     round_number: int = 1
     resume: str | None = None
+    price: Price | None = None
 
     @property
     def cap_usd(self) -> float | None:

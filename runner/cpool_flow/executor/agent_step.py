@@ -163,6 +163,7 @@ def request_of(assignment: Assignment, context: RunContext) -> AgentRequest:
         session_id=assignment.session_id,
         resume=assignment.resume,
         budget_usd=assignment.budget_usd,
+        price=context.inputs.pool.file.price(config.agent or "claude", config.model),
         environment=context.public_environment,
         step_environment=context.step_variables(assignment),
         system_prompt=settings.system_prompt(shared, config, context.asked_slot(assignment)),
