@@ -125,7 +125,7 @@ class AgentResult:
     """What came of an attempt. `kind` None is success, as far as the agent's own words prove it: whether the answer
     fits the step is asked later. None where unknown: an unknown cost is not zero. `cost_at_least`: more was spent than `cost_usd`, or may
     have been. `cached_tokens` are those of the input that came from a cache, and count among it; `counts_session`: tokens are those of the
-    whole session, earlier attempts included. `resets_at` is in seconds since the epoch.
+    whole session, earlier attempts included. `failed_servers`: the MCP servers without which it went on. `resets_at` is in seconds since the epoch.
 
     Texts are as the agent printed them: not masked, not cut.
     """
@@ -144,6 +144,7 @@ class AgentResult:
     resets_at: float | None = None
     cost_at_least: bool = False
     counts_session: bool = False
+    failed_servers: tuple[str, ...] = ()
 
 
 class Reader(Protocol):

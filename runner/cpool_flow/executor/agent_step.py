@@ -43,6 +43,9 @@ async def run_agent(assignment: Assignment, context: RunContext, work: Work, war
             return Outcome("errored", str(error), fault="not started", cost_usd=None if work.began else 0.0)
     result = _priced(ran.reader.finish(_ending(ran.ended, tail(spool_err))), assignment, context, request)
     collect(assignment.log, assignment.slot)
+    for server in result.failed_servers:
+        name = _name(context.masker.mask(server))
+        context.remark(f"`{assignment.task}`: the MCP server `{name}` did not start, and its agent went on without it")
     if context.recorder and before:
         await context.recorder.exchange(assignment, request, _judged(result, ran.ended), before)
     if ran.warm is not None and assignment.slot is not None:

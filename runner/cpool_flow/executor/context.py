@@ -36,7 +36,7 @@ Overhear = Callable[[str, int, str], object]
 class RunContext:
     """One run, as its attempts see it. `environment` is the caller's, `secrets` the declared ones that are set. `grace_seconds`:
     how long what is stopped has to end by itself. `shared`: what a pool tells its agents at this moment. `overhear` is told what agents say while
-    they work."""
+    they work, `remark` what people should know though nothing has failed by it."""
 
     folder: RunFolder
     inputs: Inputs
@@ -53,6 +53,7 @@ class RunContext:
     context: Mapping[str, Any] = field(default_factory=dict)
     shared: Mapping[str, Any] = field(default_factory=dict)
     overhear: Overhear | None = None
+    remark: Callable[[str], object] = lambda text: None
 
     def write_file(self, text: str) -> str:
         return self.folder.write_value(self.masker.mask(text))

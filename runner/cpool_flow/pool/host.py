@@ -211,6 +211,7 @@ class Host:
             default_shell=find_shell(self.wanted.environment),
             shared=self.state.shared,
             overhear=self._overhear,
+            remark=lambda text: self.engine.tell(events.Noted(text)),
         )
         fixed_values(bare, self.state)
         return replace(bare, env={}, context={})
