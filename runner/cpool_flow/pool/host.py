@@ -30,6 +30,7 @@ from cpool_flow.other_runs import OtherRuns
 from cpool_flow.pool.function_agent import AgentFunction, FunctionSlots
 from cpool_flow.pool.logbook import log_event
 from cpool_flow.pool.made import Made
+from cpool_flow.pool.slot_counts import SlotCounts
 from cpool_flow.process import Processes
 from cpool_flow.run_folder import RunFolder
 from cpool_flow.run_place import choose_isolation, last_commit, open_place, our_git, plan_place, worktree_root
@@ -63,6 +64,7 @@ class Host:
         self._follow = follow
         self._overhear = overhear
         self.added: list[events.StepAdded] = []
+        self.slot_counts = SlotCounts()
         self._resources = ExitStack()
         self._secrets = check_secrets(self.inputs.secrets, wanted.environment)
         self.masker = Masker(hidden_values(self.inputs, self._secrets, wanted.environment))
@@ -118,7 +120,10 @@ class Host:
         journal = Journal.open(folder.path)
         resources.callback(journal.close)
         state = fold(self.inputs.plan, journal)
-        self.added = [entry.event for entry in journal.read() if isinstance(entry.event, events.StepAdded)]
+        for entry in journal.read():
+            self.slot_counts.take(entry.event)
+            if isinstance(entry.event, events.StepAdded):
+                self.added.append(entry.event)
         sweep(state.mark)
         mark = f"{folder.run_id}-{os.urandom(4).hex()}"
         self._start_engine(state, journal, mark, resources)
@@ -140,6 +145,7 @@ class Host:
 
     def _recorded(self, recorded: Sequence[Recorded], state: State) -> None:
         for entry in recorded:
+            self.slot_counts.take(entry.event)
             log_event(entry.event, state, self.inputs, self.folder.run_id)
         self._follow(recorded, state)
 

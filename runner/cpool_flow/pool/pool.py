@@ -231,7 +231,7 @@ class Pool:
         host = self._opened()
         state = host.state
         counts = Counter(task.status for task in self._tasks.values() if not task.done)
-        slots = slot_statuses(state, host.inputs, time.time())
+        slots = slot_statuses(state, host.inputs, host.slot_counts, time.time())
         busy = sum(slot.task is not None for slot in slots)
         return PoolStatus(
             accepting=not self._closed,
@@ -268,6 +268,24 @@ class Pool:
         running = [task.attempts[-1] for task in host.state.running.values() if _root(task.id) == task_id]
         ended = sorted(host.folder.logs.glob(f"{task_id}.*.log"))
         return [*ended, *(path for attempt in running for path in map(Path, listed.own(attempt)) if path.exists())]
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The settings that all agent tasks begin with: those of `cpool.yaml`, and of the pool over them."""
+        settings = self._opened().inputs.pool.file.config
+        return settings.model_dump(exclude_none=True, mode="json") if settings is not None else {}
+
+    @property
+    def store(self) -> Path | None:
+        """The project that keeps the pool's run; None where nothing is kept."""
+        return self._opened().wanted.store
+
+    @property
+    def directory(self) -> str:
+        """Where its agents work, unless they are told otherwise."""
+        place = self._opened().state.place
+        assert place is not None, "BUG: a pool has a place"
+        return place.directory
 
     @property
     def run_id(self) -> str:
