@@ -62,8 +62,10 @@ class SharedSlots:
         if self._borrowed is not None and _is_held(self._borrowed):
             yield int(self._borrowed.name.partition(".")[0]), self._borrowed.with_name(f"{self._borrowed.name}.inside")
         first = min(preferred, self._count)
-        for number in (first, *(number for number in range(1, self._count + 1) if number != first)):
-            yield number, self._folder / str(number)
+        yield first, self._folder / str(first)
+        for number in range(1, self._count + 1):
+            if number != first:
+                yield number, self._folder / str(number)
 
 
 def shared_slots(folder: RunFolder, count: int, environment: Mapping[str, str]) -> SharedSlots:

@@ -24,7 +24,7 @@ Said = tuple[int, str, Facts]
 
 def log_event(event: events.Event, state: State, inputs: Inputs, run_id: str) -> None:
     """Log a fact that was recorded, where it is one that people look for."""
-    if not LOGGER.isEnabledFor(logging.WARNING):
+    if not LOGGER.isEnabledFor(_level(event)):
         return
     said = _said(event, state, inputs)
     if said is not None:
@@ -34,7 +34,25 @@ def log_event(event: events.Event, state: State, inputs: Inputs, run_id: str) ->
 
 def log_end(task: str, status: str, run_id: str) -> None:
     """Log that a piece of work has ended."""
-    _log(logging.INFO, f"{task}: {status}", {"run": run_id, "event": "TaskEnded", "task": task, "status": status})
+    if LOGGER.isEnabledFor(logging.INFO):
+        _log(logging.INFO, f"{task}: {status}", {"run": run_id, "event": "TaskEnded", "task": task, "status": status})
+
+
+def _level(event: events.Event) -> int:
+    """The level at which a fact is told at the most: much of what happens is told nobody."""
+    kind = type(event)
+    if kind is events.AttemptFinished:
+        return logging.DEBUG if getattr(event, "error_kind", None) is None else logging.WARNING
+    return _LEVELS.get(kind, logging.DEBUG)
+
+
+_LEVELS: Mapping[type[events.Event], int] = {
+    events.RetryScheduled: logging.INFO,
+    events.SlotQuarantined: logging.WARNING,
+    events.AgentParked: logging.WARNING,
+    events.RunStopping: logging.WARNING,
+    events.Noted: logging.WARNING,
+}
 
 
 def _log(level: int, message: str, facts: Facts) -> None:
@@ -46,7 +64,7 @@ def _said(event: events.Event, state: State, inputs: Inputs) -> Said | None:
         case events.StepAdded():
             return logging.DEBUG, f"{event.name} was given to the pool", {"task": event.name}
         case events.AttemptStarted():
-            return _started(event, state, inputs) if LOGGER.isEnabledFor(logging.DEBUG) else None
+            return _started(event, state, inputs)
         case events.AttemptFinished():
             return _finished(event)
         case events.RetryScheduled():
