@@ -32,7 +32,7 @@ class AttemptLogs:
         """The files of an attempt: its log, or where its stdout and stderr stand while it runs."""
         log = attempt.started.log
         if attempt.finished is None:
-            return [str(path) for path in spools(Path(self._folder, log), attempt.started.slot)]
+            return list(spools(f"{self._folder}/{log}", attempt.started.slot))
         return [f"{self._folder}/{log}"] if log in self._names else []
 
     def verified(self, attempt: Attempt) -> Iterator[tuple[int, str]]:

@@ -12,13 +12,16 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from cpool_flow import faults, history, workspace
+from cpool_flow import faults, history
 from cpool_flow.dataclass import dataclass
 from cpool_flow.errors import FlowError, InvalidInput
 from cpool_flow.guardian import sweep
 from cpool_flow.journal import FILE, Lock, is_alive
 from cpool_flow.run_folder import RunFolder
 from cpool_flow.run_place import known_filters, last_commit, our_git, worktree_of
+from cpool_flow.workspace.remains import remains
+from cpool_flow.workspace.removal import remove_directory
+from cpool_flow.workspace.tidying import look, tidy
 
 REMOVED = "removed"
 BLOCK_BYTES = 512
@@ -66,8 +69,8 @@ async def consider(folder: RunFolder, environment: Mapping[str, str]) -> Candida
     if not record.common_directory.is_dir():
         return replace(seen, obstacles=(*unfinished, f"its repository is gone: {record.common_directory}"))
     filters = known_filters(folder.path / "place")
-    async with workspace.remains(our_git(environment, run.inputs.secrets), record, last_commit(run.state), filters=filters) as left:
-        looked = await workspace.look(left)
+    async with remains(our_git(environment, run.inputs.secrets), record, last_commit(run.state), filters=filters) as left:
+        looked = await look(left)
     seen = replace(seen, reason=looked.merged, obstacles=(*unfinished, *looked.obstacles), blocks=looked.blocks, has_work=left.changed)
     return replace(seen, branch=left.branch.name, commit=left.branch.tip) if left.branch is not None else seen
 
@@ -84,7 +87,7 @@ async def delete(candidate: Candidate, environment: Mapping[str, str], *, force:
             sweep(run.state.mark)
         if run is not None and record is not None and record.common_directory.is_dir():
             filters = known_filters(folder.path / "place")
-            stays = await workspace.tidy(our_git(environment, run.inputs.secrets), record, last_commit(run.state), filters, force=force)
+            stays = await tidy(our_git(environment, run.inputs.secrets), record, last_commit(run.state), filters, force=force)
             if stays:
                 return stays
         _discard(folder)
@@ -96,7 +99,7 @@ def empty_bin(project: Path) -> None:
     folder = project / ".cpool" / REMOVED
     with suppress(OSError):
         for path in list(folder.iterdir()):
-            workspace.remove_directory(path)
+            remove_directory(path)
         folder.rmdir()
 
 
@@ -109,7 +112,7 @@ def _discard(folder: RunFolder) -> None:
     except OSError as error:
         raise InvalidInput(f"cannot delete `{folder.path}`: {error.strerror}") from error
     faults.point("after-folder-set-aside")
-    workspace.remove_directory(aside)
+    remove_directory(aside)
     with suppress(OSError):
         bin.rmdir()
 

@@ -11,7 +11,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import field, replace
 from math import inf
 from pathlib import Path
@@ -40,7 +40,7 @@ from cpool_flow.shared_slots import shared_slots
 from cpool_flow.state import State
 from cpool_flow.turn import Turn
 from cpool_flow.waiting_room import turn_of, wait
-from cpool_flow.workspace import PlainPlace
+from cpool_flow.workspace.plain import PlainPlace
 
 if TYPE_CHECKING:
     from cpool_flow.executor.recorder import Recorder
@@ -120,7 +120,9 @@ class _Coordinator:
         if not self._wishes.starting:
             sweep(state.mark)
             mark = f"{self._folder.run_id}-{os.urandom(4).hex()}"
-        with Processes(mark, str(self._folder.path)) as processes:
+        count = state.created.slots if state.created is not None else 1
+        slots = shared_slots(self._folder, count, self._environment)
+        with closing(slots), Processes(mark, str(self._folder.path)) as processes:
             public = {name: value for name, value in self._environment.items() if name not in {*self._secrets, "CPOOL_FAULT"}}
             notifier = Notifier(self._folder, self._inputs, public, self._masker, processes)
 
@@ -137,7 +139,7 @@ class _Coordinator:
                 time.time,
                 self._money(state),
                 self._since,
-                slots=shared_slots(self._folder, state.created.slots if state.created is not None else 1, self._environment),
+                slots=slots,
                 patience_seconds=self._wishes.patience_seconds,
                 limit_patience_seconds=self._wishes.limit_patience_seconds,
                 auto_approve=self._wishes.auto_approve,

@@ -20,7 +20,6 @@ from cpool_flow.errors import InvalidInput, Location, Problem
 from cpool_flow.json_value import JsonValue
 from cpool_flow.nodes import Document, Node, Path, line_starts, place
 from cpool_flow.scalars import BadScalar, is_core_tag, resolve, resolve_tagged
-from cpool_flow.yaml_complaints import QUOTE_TEMPLATE, explain
 
 __all__ = ["Document", "JsonValue", "Limits", "Path", "dump", "load", "shown"]
 
@@ -169,6 +168,8 @@ class _Composer:
         index = error.problem_mark.index if error.problem_mark else len(self._text)
         context_index = error.context_mark.index if error.context_mark else index
         bracket = next((at for at in (opened.node.start for opened in reversed(self._open)) if self._text[at] in "[{"), None)
+        from cpool_flow.yaml_complaints import explain
+
         complaint = explain(error.problem or "", error.context or "", self._text, index, context_index, bracket)
         where = self._at(complaint.index, complaint.index + 1)
         if all(problem.location is None or problem.location.line != where.line for problem in self.problems):
@@ -331,6 +332,8 @@ class _Composer:
 
     def _refuse_key(self, key: Node) -> None:
         if self._text.startswith("{{", key.start - 1):
+            from cpool_flow.yaml_complaints import QUOTE_TEMPLATE
+
             self._problem("an unquoted `{{` is a mapping in YAML, no template", key.start - 1, key.end, help=QUOTE_TEMPLATE)
             return
         written = self._text[key.start : key.end].strip() if key.children is None else ""

@@ -20,7 +20,7 @@ from cpool_flow.budget import Others, affordable
 from cpool_flow.executor import Assignment, Executor, Tokens
 from cpool_flow.journal import Journal, Recorded
 from cpool_flow.model import Session
-from cpool_flow.run_folder import RunFolder
+from cpool_flow.run_folder import RunFolder, log_name
 from cpool_flow.shared_slots import Held
 from cpool_flow.state import State
 from cpool_flow.tasks import Task, seen
@@ -125,6 +125,7 @@ class Engine:
         self._batch: list[tuple[events.Event, float]] = []
         self._results: list[events.AttemptFinished | Exception] = []
         self._woken = asyncio.Event()
+        self._alarm: asyncio.TimerHandle | None = None
         self._next_poll = 0.0
         self._patience_seconds = patience_seconds
         self._limit_patience_seconds = limit_patience_seconds
@@ -258,7 +259,8 @@ class Engine:
     def _with_nested(self, result: events.AttemptFinished) -> events.AttemptFinished:
         """What runs have spent that were started inside of an attempt is spent by it."""
         started = self.state.tasks[result.task].attempts[-1].started
-        return replace(result, nested_usd=self.money.settle(started.task, started.slot))
+        nested_usd = self.money.settle(started.task, started.slot)
+        return result if nested_usd is None else replace(result, nested_usd=nested_usd)
 
     async def _commit(self, place: Place) -> None:
         """What steps left is committed while nothing runs in their place, so that no half-made file gets in."""
@@ -326,11 +328,18 @@ class Engine:
         """Until an attempt has ended, somebody asks for something, or it is time."""
         self.flush()
         if not self._results and not self._woken.is_set() and not self.state.all_ended:
-            delay = POLL_SECONDS if wake_at is None else max(0.0, min(POLL_SECONDS, wake_at - self._clock()))
-            timer = asyncio.get_running_loop().call_later(delay, self._woken.set)
+            self._wake_in(POLL_SECONDS if wake_at is None else max(0.0, min(POLL_SECONDS, wake_at - self._clock())))
             await self._woken.wait()
-            timer.cancel()
         self._woken.clear()
+
+    def _wake_in(self, seconds: float) -> None:
+        """At the latest. A timer that rings earlier is left as it is: it costs a turn in which there is nothing to do."""
+        loop = asyncio.get_running_loop()
+        at = loop.time() + seconds
+        if self._alarm is None or not loop.time() < self._alarm.when() <= at:
+            if self._alarm is not None:
+                self._alarm.cancel()
+            self._alarm = loop.call_at(at, self._woken.set)
 
     def _deliver(self, result: events.AttemptFinished | Exception) -> None:
         self._results.append(result)
@@ -368,7 +377,7 @@ class Engine:
             kind=start.kind,
             slot=start.slot,
             agent=start.agent,
-            log=self._folder.log(task.id, start.number).name,
+            log=log_name(task.id, start.number),
             tree=tree,
             session_id=self._session(task, start.kind) if start.agent is not None else None,
             budget_usd=start.budget_usd,
@@ -421,5 +430,5 @@ class Engine:
             held=self._held.get(task.id),
             agent=start.agent,
             budget_usd=start.budget_usd,
-            tokens_before=self._tokens_before(task) if start.kind == "normal" else Tokens(),
+            tokens_before=self._tokens_before(task) if start.agent is not None and start.kind == "normal" else Tokens(),
         )

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cpool_flow import agents, document, model, nodes, plan, schema, settings
 from cpool_flow.agents.protocol import Adapter
@@ -18,12 +18,14 @@ from cpool_flow.dataclass import dataclass
 from cpool_flow.errors import InvalidInput, InvalidValue, Location, OperationFailed
 from cpool_flow.plan import Plan, PlannedStep
 from cpool_flow.pool_file import NAME as POOL_NAME
-from cpool_flow.pool_file import PoolFile
+from cpool_flow.pool_file import NO_FILE, PoolFile
 from cpool_flow.run_folder import RunFolder
 from cpool_flow.secrets import present_secrets
-from cpool_flow.skill import Skill, parse_skill
 from cpool_flow.slots import NamedSlot, SlotPool, slot_pool
 from cpool_flow.values import RenderError
+
+if TYPE_CHECKING:
+    from cpool_flow.skill import Skill
 
 FILE = "inputs.json"
 # What the agent of a pool is called that is a function of a Python program.
@@ -51,6 +53,8 @@ class WorkflowCopy:
 
     @cached_property
     def parsed_skills(self) -> dict[str, Skill]:
+        from cpool_flow.skill import parse_skill
+
         return {name: parse_skill(text.encode(), f"{name}/SKILL.md") for name, text in self.skills.items()}
 
     def told(self, error: Exception, path: nodes.Path) -> str:
@@ -94,7 +98,7 @@ class PoolCopy:
 
     @cached_property
     def file(self) -> PoolFile:
-        return PoolFile.model_validate(self.data)
+        return PoolFile.model_validate(self.data) if self.data else NO_FILE
 
 
 @dataclass(frozen=True)

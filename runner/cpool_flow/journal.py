@@ -70,7 +70,7 @@ class Journal:
         path = directory / FILE
         try:
             journal = cls(path, _connect(path))
-            journal._connection.executescript(f"{_TABLES} PRAGMA user_version = {events.VERSION};")
+            journal._connection.executescript(f"BEGIN; {_TABLES} PRAGMA user_version = {events.VERSION}; COMMIT;")
         except (sqlite3.Error, OSError) as error:
             raise OperationFailed(f"cannot write the journal `{path}`: {error}") from error
         return journal

@@ -7,18 +7,19 @@ Durations are seconds, money is US dollars. Text that may hold a template keeps 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 from pydantic import (
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Field,
+    GetCoreSchemaHandler,
     StringConstraints,
     WithJsonSchema,
     model_validator,
 )
-from pydantic_core import PydanticCustomError
+from pydantic_core import PydanticCustomError, core_schema
 
 STEP_NAME = r"^[a-z][a-z0-9_-]*$"
 VARIABLE_NAME = r"^[A-Za-z_][A-Za-z0-9_]*$"
@@ -94,10 +95,21 @@ def parse_positive_duration(text: object) -> object:
     return seconds
 
 
+class Before:
+    """What is done to a value before it is checked. `pydantic.BeforeValidator`, but that it does not inspect the function again at each
+    of the hundred keys: that took a tenth of the time in which a command starts."""
+
+    def __init__(self, function: Callable[[object], object]) -> None:
+        self._function = function
+
+    def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+        return core_schema.no_info_before_validator_function(self._function, handler(source))
+
+
 _DURATION_SCHEMA = {"type": "string", "pattern": DURATION}
-Duration = Annotated[float, BeforeValidator(parse_duration), WithJsonSchema(_DURATION_SCHEMA)]
+Duration = Annotated[float, Before(parse_duration), WithJsonSchema(_DURATION_SCHEMA)]
 PositiveDuration = Annotated[
-    float, BeforeValidator(parse_positive_duration), WithJsonSchema({**_DURATION_SCHEMA, "not": {"pattern": r"^(0+(\.0+)?(ms|s|m|h|d))+$"}})
+    float, Before(parse_positive_duration), WithJsonSchema({**_DURATION_SCHEMA, "not": {"pattern": r"^(0+(\.0+)?(ms|s|m|h|d))+$"}})
 ]
 
 
@@ -108,7 +120,7 @@ def _as_text(value: object) -> object:
 
 
 # A plain value where text is meant: `PORT: 8080` is "8080", `true` is "true".
-Text = Annotated[str, BeforeValidator(_as_text), WithJsonSchema({"type": ["string", "number", "boolean"]})]
+Text = Annotated[str, Before(_as_text), WithJsonSchema({"type": ["string", "number", "boolean"]})]
 Name = Annotated[str, StringConstraints(pattern=STEP_NAME, max_length=64)]
 Variable = Annotated[str, StringConstraints(pattern=VARIABLE_NAME, max_length=128)]
 NonEmpty = Annotated[str, StringConstraints(pattern=NOT_BLANK)]
@@ -120,7 +132,7 @@ def _list_as_tuple(value: object) -> object:
 
 Item = TypeVar("Item")
 # A YAML list, kept as a tuple. The length is asked last: items that are wrong are not missing.
-ListOf = Annotated[tuple[Item, ...], BeforeValidator(_list_as_tuple)]
+ListOf = Annotated[tuple[Item, ...], Before(_list_as_tuple)]
 FilledListOf = Annotated[ListOf[Item], Field(min_length=1)]
 
 
@@ -135,7 +147,7 @@ def _no_boolean(value: object) -> object:
 
 
 # Beside `int`, before its bounds are checked.
-WHOLE = BeforeValidator(_whole)
+WHOLE = Before(_whole)
 # Any YAML value, templates inside its texts included.
 Value = Any
 
@@ -411,7 +423,7 @@ class Concurrency(Model):
 class Workflow(Model):
     """A workflow file."""
 
-    version: Annotated[Literal[1], BeforeValidator(_no_boolean)] = Field(1, description="Version of this format.")
+    version: Annotated[Literal[1], Before(_no_boolean)] = Field(1, description="Version of this format.")
     requires: Maybe[NonEmpty] = Field(None, description='Which cpool-flow versions can run this file: ">=0.1".')
     name: Maybe[Name] = Field(None, description="Default: the file's stem.")
     description: Maybe[str] = Field(None, description="For people; shown by `cpool-flow list`.")

@@ -167,7 +167,9 @@ def register(folder: RunFolder, environment: Mapping[str, str]) -> None:
 
 def nested(path: Path, place: str | None = None) -> list[Path]:
     """The folders of the runs that were started inside of a run, or in one place of it, and that are not settled."""
-    found = []
+    found: list[Path] = []
+    if place and not os.path.exists(f"{path}/{NESTED}/{place}"):
+        return found  # asked after every step
     for word in sorted((path / NESTED / place).glob("*") if place else (path / NESTED).glob("*/*")):
         with suppress(OSError):
             inside = Path(word.read_text(encoding="utf-8", errors="surrogateescape"))

@@ -14,7 +14,6 @@ from typing import Literal
 
 from cpool_flow.dataclass import dataclass
 from cpool_flow.errors import did_you_mean, printable
-from cpool_flow.json_answer import candidates
 from cpool_flow.json_value import BadJson, JsonValue, NotJson, check_value, read_json, shown
 from cpool_flow.model import OutputVariable
 from cpool_flow.schema import Schema
@@ -85,6 +84,8 @@ def read_output(
 
 def extract_json(text: str, schema: Schema | None = None) -> JsonValue:
     """The JSON value of an agent's answer: of several that may be meant, the last that is valid. Raises BadOutput."""
+    from cpool_flow.json_answer import candidates
+
     refused: BadOutput | None = None
     try:
         for value in islice(candidates(text), MAX_CANDIDATES):

@@ -33,7 +33,7 @@ Code = Annotated[int, Field(ge=0, le=255), WHOLE]
 Words = ListOf[Text]
 
 
-class Found(Model):
+class Found(Model, defer_build=True):
     """Where a value stands in lines of JSON."""
 
     event: Maybe[NonEmpty] = Field(None, description="Only in lines of this event.")
@@ -41,7 +41,7 @@ class Found(Model):
     all: bool = Field(False, description="Join the texts of all that are found (default false: the last one holds).")
 
 
-class OwnAgent(Model):
+class OwnAgent(Model, defer_build=True):
     """One agent."""
 
     command: FilledListOf[Text] = Field(description="The program and its arguments, executed without a shell.")

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from cpool_flow import project_pool, recording
+from cpool_flow import project_pool
 from cpool_flow.errors import InvalidInput
 from cpool_flow.inputs import PoolCopy, WorkflowCopy
 from cpool_flow.lookup import Lookup, Searched
@@ -68,6 +68,8 @@ class Owned:
         named: dict[str, str] = {}
         settings = list(settings)
         for name in dict.fromkeys(config.recording for config in settings if config.recording):
+            from cpool_flow import recording
+
             with suppress(InvalidInput):  # who needs one that is not there is told so when the agents are asked
                 self.files[f"{len(self.files)}-recording.json"] = recording.read(find(name)).to_bytes()
                 named[name] = next(reversed(self.files))

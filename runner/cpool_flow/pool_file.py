@@ -26,7 +26,8 @@ Dollars = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Occasion = Literal["success", "failed", "cancelled", "waiting"]
 
 
-class Price(Model):
+# Validators of what stands in a pool file are built when one is read (`defer_build`): most projects have none.
+class Price(Model, defer_build=True):
     """What a model costs, in US dollars per million tokens."""
 
     input: Dollars = Field(description="Tokens that the model reads.")
@@ -42,13 +43,13 @@ class Price(Model):
         return total / PRICED_TOKENS
 
 
-class Budgets(Model):
+class Budgets(Model, defer_build=True):
     """The most that runs of the project may spend together, in US dollars."""
 
     day: Maybe[Annotated[float, Field(gt=0, allow_inf_nan=False)]] = Field(None, description="In one calendar day (UTC).")
 
 
-class Notification(Model):
+class Notification(Model, defer_build=True):
     """A command that is executed, without a shell, when a run of the project comes to one of these."""
 
     on: Occasion | FilledListOf[Occasion] = Field(
@@ -62,7 +63,7 @@ class Notification(Model):
         return (self.on,) if isinstance(self.on, str) else self.on
 
 
-class PoolFile(Model):
+class PoolFile(Model, defer_build=True):
     """The file. Everything in it is optional."""
 
     config: AgentConfig = Field(AgentConfig(), description="Defaults for agent steps of all workflows; a workflow's own `config` wins.")
@@ -74,7 +75,7 @@ class PoolFile(Model):
     prices: dict[AgentName, dict[NonEmpty, Price]] = Field(
         {}, description='Agent, then model (`"*"`: any other), then US dollars per million tokens, for agents that report no cost.'
     )
-    budgets: Budgets = Field(Budgets(), description="The most that all runs of the project may spend.")
+    budgets: Budgets = Field(Budgets.model_construct(), description="The most that all runs of the project may spend.")
     worktrees: Maybe[NonEmpty] = Field(
         None,
         description="Folder in which the worktrees of runs are made: absolute, `~/…`, or relative to this file; outside of the repository.",
@@ -90,3 +91,7 @@ class PoolFile(Model):
         """What a model of an agent costs; None where the file does not say."""
         models = next((models for name, models in self.prices.items() if name == agent), {})
         return models.get(model or ANY_MODEL) or models.get(ANY_MODEL)
+
+
+# What a project without the file says.
+NO_FILE = PoolFile.model_construct()

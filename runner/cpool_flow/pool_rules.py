@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import field, replace
+from dataclasses import replace
 
 from cpool_flow import model
 from cpool_flow.dataclass import dataclass
@@ -16,7 +16,7 @@ from cpool_flow.errors import InvalidInput, Problem
 from cpool_flow.findings import MOST, Enough, Findings
 from cpool_flow.nodes import Document, Path
 from cpool_flow.own_agent_rules import check_agent_name, check_agent_names, check_own_agent
-from cpool_flow.pool_file import PoolFile
+from cpool_flow.pool_file import NO_FILE, PoolFile
 from cpool_flow.shape import read_whole
 from cpool_flow.slots import slot_problems
 from cpool_flow.step_rules import check_config, check_path
@@ -29,7 +29,7 @@ _NOTHING = re.compile(r"\ufeff?(?:[ \t]*(?:#[^\n]*)?\r?(?:\n|$))*")
 class CheckedPool:
     """A valid pool file. `document` is None where there is none, or where it says nothing."""
 
-    pool: PoolFile = field(default_factory=PoolFile)
+    pool: PoolFile = NO_FILE
     document: Document | None = None
     warnings: tuple[Problem, ...] = ()
 

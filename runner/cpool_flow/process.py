@@ -443,10 +443,31 @@ def _start(command: Command, environment: Mapping[str, str], stdin: int, stdout:
     # A session of its own is a group that nothing can join, and has no terminal on which to ask for a password.
     try:
         return subprocess.Popen(
-            command.argv, stdin=stdin, stdout=stdout, stderr=stderr, cwd=command.directory, env=environment, start_new_session=True
+            command.argv,
+            executable=_program(command.argv[0], environment.get("PATH", "")),
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
+            cwd=command.directory,
+            env=environment,
+            start_new_session=True,
         )
     except (OSError, ValueError, subprocess.SubprocessError) as error:
         raise ProcessNotStarted(_reason(command, error)) from None
+
+
+def _program(name: str, path: str) -> str | None:
+    """Where the system would find it on this PATH; None: the system shall look itself. We wait while it does, and every folder that it
+    tries in vain costs as much as ten that we ask."""
+    if "/" in name:
+        return None
+    for folder in path.split(os.pathsep):
+        if not folder.startswith("/"):
+            return None  # relative to the command's own folder
+        program = f"{folder}/{name}"
+        if os.access(program, os.X_OK):
+            return program if os.path.isfile(program) else None
+    return None
 
 
 def _reason(command: Command, error: Exception) -> str:

@@ -17,12 +17,13 @@ from cpool_flow.disclosed import Disclosed
 from cpool_flow.errors import InvalidInput, OperationFailed, Problem
 from cpool_flow.git import Git
 from cpool_flow.journal import is_alive
+from cpool_flow.new_run import begin_journal, created, new_id
+from cpool_flow.preconditions import missing_agents, missing_secrets
 from cpool_flow.run_folder import RunFolder, file_name
 from cpool_flow.run_place import Isolation, Root, choose_isolation, our_git, plan_again, worktree_of, worktree_root
 from cpool_flow.secrets import present_secrets
-from cpool_flow.start import begin_journal, created, missing_agents, missing_secrets, new_id
 from cpool_flow.takeover import Takeover
-from cpool_flow.workspace import WorktreeRecord
+from cpool_flow.workspace.record import WorktreeRecord
 
 
 @dataclass(frozen=True)

@@ -183,7 +183,7 @@ class RunFolder:
 
     def log(self, task: str, number: int) -> Path:
         """The log of one attempt."""
-        return self.logs / f"{file_name(task)}.{number}.log"
+        return self.logs / log_name(task, number)
 
     def find(self, name: str) -> str | None:
         """The absolute path of a file of the run, by its path in the folder; None where there is none."""
@@ -239,6 +239,11 @@ class RunFolder:
         path = self.files / os.urandom(8).hex()
         path.write_text(text, encoding="utf-8", newline="", errors="surrogatepass")
         return str(path)
+
+
+def log_name(task: str, number: int) -> str:
+    """The name of the log of one attempt."""
+    return f"{file_name(task)}.{number}.log"
 
 
 def file_name(identity: str) -> str:

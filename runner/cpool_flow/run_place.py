@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cpool_flow import events, model
 from cpool_flow.dataclass import dataclass
@@ -22,20 +23,13 @@ from cpool_flow.pool_file import NAME as POOL_NAME
 from cpool_flow.process import Command, Completed, run_to_end
 from cpool_flow.secrets import Masker
 from cpool_flow.state import State
-from cpool_flow.trusted import Trusted
-from cpool_flow.workspace import (
-    Keep,
-    Place,
-    Repository,
-    Worktree,
-    WorktreeRecord,
-    open_plain,
-    open_worktree,
-    other_agent_files,
-    plan_worktree,
-    reattach_worktree,
-    survey,
-)
+from cpool_flow.workspace.place import Keep, Place
+from cpool_flow.workspace.plain import open_plain
+from cpool_flow.workspace.repository import Repository, survey
+
+if TYPE_CHECKING:
+    from cpool_flow.trusted import Trusted
+    from cpool_flow.workspace.record import WorktreeRecord
 
 GIT_TIMEOUT_SECONDS = 600.0
 # In the run's folder: later steps may define others, which are not ours to start.
@@ -99,6 +93,8 @@ async def choose_isolation(
 
 async def _refuse_other_agent_files(git: Git, repository: Repository | None, trusted: Trusted) -> None:
     """In place nothing is exchanged. Raises InvalidInput where the checkout would tell agents something else than the trusted files."""
+    from cpool_flow.workspace.agent_files import other_agent_files
+
     others = await other_agent_files(git, repository, trusted.agent_files) if repository is not None and not repository.bare else []
     if others:
         shown = ", ".join(f"`{path}`" for path in others[:5]) + (f" and {len(others) - 5} more" if len(others) > 5 else "")
@@ -156,6 +152,8 @@ async def plan_place(
     note = isolation.text if trusted is None else f"{isolation.text} · {trusted.text}"
     if isolation.kind == "none" or isolation.repository is None:
         return events.PlaceOpened(str(directory), note=note)
+    from cpool_flow.workspace.opening import plan_worktree
+
     record = await plan_worktree(
         git,
         isolation.repository,
@@ -186,6 +184,8 @@ async def plan_again(
 ) -> WorktreeRecord:
     """A worktree for a run that repeats another: at the same base, with a branch that begins at `start` with the files of `tree`.
     `trusted`: the folder that will hold the trusted files of the old run. Raises InvalidInput."""
+    from cpool_flow.workspace.opening import plan_worktree
+
     record = await plan_worktree(
         git,
         repository,
@@ -209,6 +209,9 @@ async def open_place(
             directory = Path(opened.directory)
             private.mkdir(exist_ok=True)
             return RunPlace(await open_plain(git, directory, await survey(git, directory), private), masker)
+        from cpool_flow.workspace.opening import open_worktree, reattach_worktree
+        from cpool_flow.workspace.record import WorktreeRecord
+
         record = WorktreeRecord.from_json(opened.place)
         known = known_filters(private)
         place = await (open_worktree(git, record) if first else reattach_worktree(git, record, last_commit, known))
@@ -227,7 +230,11 @@ def last_commit(state: State) -> str | None:
 
 def worktree_of(state: State) -> WorktreeRecord | None:
     """What is known of the run's worktree; None where it worked in place."""
-    return WorktreeRecord.from_json(state.place.place) if state.place is not None and state.place.place is not None else None
+    if state.place is None or state.place.place is None:
+        return None
+    from cpool_flow.workspace.record import WorktreeRecord
+
+    return WorktreeRecord.from_json(state.place.place)
 
 
 def known_filters(private: Path) -> str | None:
@@ -261,16 +268,16 @@ class RunPlace:
     def __init__(self, place: Place, masker: Masker) -> None:
         self.place = place
         self._mask = masker.mask
-        self.versioned = isinstance(place, Worktree)
+        self.versioned = place.versioned
 
     @property
     def fresh(self) -> bool:
         """Whether `setup` has yet to run here."""
-        return self.place.fresh if isinstance(self.place, Worktree) else False
+        return self.place.fresh
 
     @property
     def notes(self) -> tuple[str, ...]:
-        return tuple(map(self._mask, self.place.notes)) if isinstance(self.place, Worktree) else ()
+        return tuple(map(self._mask, self.place.notes))
 
     async def tree(self) -> str | None:
         with _told():

@@ -1,7 +1,7 @@
 """JSON Schemas (draft 2020-12) of arguments and outputs: compiled once, checked in bounded time, explained in our words.
 
 Knows no files: what `$ref` names is handed in by the caller, and a URL is never fetched. `format` is a note to the reader and is
-not checked. `jsonschema` is imported only for a schema that says more than `type` and `enum`.
+not checked. `jsonschema` and what goes with it are imported only for a schema that says more than `type` and `enum`.
 """
 
 from __future__ import annotations
@@ -10,12 +10,13 @@ import json
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from itertools import islice
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from cpool_flow.json_value import JsonValue, canonical
-from cpool_flow.pattern import TooMuchWork
-from cpool_flow.schema_bundle import InvalidSchema, Retrieve, SchemaProblem, bundle, reference_problems
-from cpool_flow.schema_errors import not_a_member, told, wrong_type
+from cpool_flow.schema_errors import InvalidSchema, SchemaProblem, not_a_member, told, wrong_type
+
+if TYPE_CHECKING:
+    from cpool_flow.schema_bundle import Retrieve
 
 __all__ = ["InvalidSchema", "Schema", "SchemaProblem", "compile_schema"]
 
@@ -40,6 +41,8 @@ def compile_schema(schema: JsonValue, *, file: str = "", retrieve: Retrieve | No
         return _Plain(schema)
     if not isinstance(schema, (dict, bool)):
         raise InvalidSchema(SchemaProblem("a JSON Schema is a mapping (or true, or false)"))
+    from cpool_flow.schema_bundle import bundle
+
     try:
         document = bundle(schema, file, retrieve)
         return _compiled(json.dumps(document))
@@ -88,6 +91,7 @@ class _Plain:
 
 @lru_cache(maxsize=256)
 def _compiled(document: str) -> Schema:
+    from cpool_flow.schema_bundle import reference_problems
     from cpool_flow.schema_keywords import check
 
     root = json.loads(document)
@@ -105,6 +109,7 @@ class _Full:
         self._validator = validator(document)
 
     def errors(self, value: JsonValue) -> list[str]:
+        from cpool_flow.pattern import TooMuchWork
         from cpool_flow.schema_keywords import bounded_errors
 
         try:

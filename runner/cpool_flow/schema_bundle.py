@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import quote, unquote
 
-from cpool_flow.dataclass import dataclass
 from cpool_flow.json_value import JsonValue
+from cpool_flow.schema_errors import InvalidSchema, SchemaProblem
 
 Path = tuple[str | int, ...]
 Retrieve = Callable[[str], JsonValue]
@@ -27,22 +27,6 @@ _DATA = ("enum", "const", "default", "examples")
 _NAMED = ("properties", "patternProperties", "$defs", "definitions", "dependentSchemas")
 _IN_PLACE = ("allOf", "anyOf", "oneOf", "not", "if", "then", "else")
 _REFERENCES = ("$ref", "$dynamicRef")
-
-
-@dataclass(frozen=True, slots=True)
-class SchemaProblem:
-    """What is wrong with a schema itself; `path` leads to the place inside it."""
-
-    message: str
-    path: Path = ()
-
-
-class InvalidSchema(Exception):
-    """A schema that is none. All its problems are in `problems`."""
-
-    def __init__(self, *problems: SchemaProblem) -> None:
-        super().__init__("; ".join(problem.message for problem in problems))
-        self.problems = problems
 
 
 def bundle(schema: JsonValue, file: str, retrieve: Retrieve | None) -> Any:

@@ -8,11 +8,28 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from cpool_flow.dataclass import dataclass
 from cpool_flow.errors import did_you_mean, printable
 from cpool_flow.json_value import JsonValue, shown
 
 if TYPE_CHECKING:
     from jsonschema.exceptions import ValidationError
+
+
+@dataclass(frozen=True, slots=True)
+class SchemaProblem:
+    """What is wrong with a schema itself; `path` leads to the place inside it."""
+
+    message: str
+    path: tuple[str | int, ...] = ()
+
+
+class InvalidSchema(Exception):
+    """A schema that is none. All its problems are in `problems`."""
+
+    def __init__(self, *problems: SchemaProblem) -> None:
+        super().__init__("; ".join(problem.message for problem in problems))
+        self.problems = problems
 
 
 def told(error: ValidationError) -> str:

@@ -19,8 +19,8 @@ from referencing import Registry
 from cpool_flow.errors import did_you_mean
 from cpool_flow.json_value import JsonValue, canonical
 from cpool_flow.pattern import Pattern, PatternError, Work
-from cpool_flow.schema_bundle import Node, Path, SchemaProblem, nodes
-from cpool_flow.schema_errors import reason
+from cpool_flow.schema_bundle import Node, Path, nodes
+from cpool_flow.schema_errors import SchemaProblem, reason
 
 REFERENCE_UNITS = 50
 TYPES = ("null", "boolean", "integer", "number", "string", "array", "object")

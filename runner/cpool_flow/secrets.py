@@ -7,7 +7,6 @@ Python write it; not when it is encrypted, compressed, in hexadecimal, otherwise
 from __future__ import annotations
 
 import base64
-import html
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -197,6 +196,8 @@ def _forms(value: str) -> set[str]:
 
 
 def _written(text: str) -> Iterator[str]:
+    import html
+
     yield text
     yield from _json(text)
     yield repr(text)[1:-1]

@@ -37,35 +37,49 @@ class SharedSlots:
         self._folder = folder
         self._count = count
         self._borrowed = borrowed
-        self._files: dict[str, int] = {}
+        self._open: dict[str, int] = {}  # by path; a file stays open from task to task
+        self._taken: dict[str, int] = {}
 
     def take(self, task: str, preferred: int) -> Held | None:
         """A slot for a task, the `preferred` number if that is free; None where all are busy. Raises OperationFailed."""
         try:
-            self._folder.mkdir(exist_ok=True)
             for number, path in self._offered(preferred):
-                file = _locked(path)
-                if file is not None:
-                    self._files[task] = file
-                    return Held(number, str(path))
+                file = self._file(path)
+                if file not in self._taken.values() and _lock(file):
+                    self._taken[task] = file
+                    return Held(number, path)
         except OSError as error:
             raise OperationFailed(f"cannot write `{self._folder}`: {error.strerror}") from error
         return None
 
     def give_back(self, task: str) -> None:
         """Nothing where the task has none."""
-        file = self._files.pop(task, None)
+        file = self._taken.pop(task, None)
         if file is not None:
-            os.close(file)
+            fcntl.flock(file, fcntl.LOCK_UN)
 
-    def _offered(self, preferred: int) -> Iterator[tuple[int, Path]]:
+    def close(self) -> None:
+        """Give back all that is taken."""
+        for file in self._open.values():
+            os.close(file)
+        self._open.clear()
+        self._taken.clear()
+
+    def _offered(self, preferred: int) -> Iterator[tuple[int, str]]:
         if self._borrowed is not None and _is_held(self._borrowed):
-            yield int(self._borrowed.name.partition(".")[0]), self._borrowed.with_name(f"{self._borrowed.name}.inside")
+            yield int(self._borrowed.name.partition(".")[0]), f"{self._borrowed}.inside"
         first = min(preferred, self._count)
-        yield first, self._folder / str(first)
+        yield first, f"{self._folder}/{first}"
         for number in range(1, self._count + 1):
             if number != first:
-                yield number, self._folder / str(number)
+                yield number, f"{self._folder}/{number}"
+
+    def _file(self, path: str) -> int:
+        file = self._open.get(path)
+        if file is None:
+            self._folder.mkdir(exist_ok=True)
+            file = self._open[path] = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        return file
 
 
 def shared_slots(folder: RunFolder, count: int, environment: Mapping[str, str]) -> SharedSlots:
@@ -79,15 +93,13 @@ def shared_slots(folder: RunFolder, count: int, environment: Mapping[str, str]) 
     return SharedSlots(around / FOLDER, created.slots, lock if lock.parent == around / FOLDER and lock.is_file() else None)
 
 
-def _locked(path: Path) -> int | None:
-    """The open file, ours until it is closed; None while somebody else has it."""
-    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+def _lock(file: int) -> bool:
+    """Whether it is ours now; not while somebody else has it."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        os.close(file)
-        return None
-    return file
+        return False
+    return True
 
 
 def _is_held(path: Path) -> bool:

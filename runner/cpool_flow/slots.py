@@ -12,7 +12,7 @@ from functools import cached_property
 from cpool_flow import model
 from cpool_flow.dataclass import dataclass
 from cpool_flow.nodes import Path
-from cpool_flow.pool_file import PoolFile
+from cpool_flow.pool_file import NO_FILE, PoolFile
 
 # What a step asks for that takes no slot.
 NO_SLOT = "none"
@@ -81,12 +81,12 @@ class SlotPool:
         return {word: tuple(slot.name for slot in slots) for word, slots in self._by_word.items()}
 
 
-NO_POOL = SlotPool(PoolFile(), ())
+NO_POOL = SlotPool(NO_FILE, ())
 
 
 def slot_pool(file: PoolFile | None = None, slots: model.Slots | None = None, command_line: int | None = None) -> SlotPool:
     """The pool of a run: of the slots that the command line, the workflow and `cpool.yaml` want, the first wins."""
-    file = file or PoolFile()
+    file = file or NO_FILE
     if command_line is not None or slots is not None:
         return SlotPool(file, named_slots(command_line or slots or model.DEFAULT_SLOTS))
     return SlotPool(file, named_slots(file.slots or model.DEFAULT_SLOTS, pooled=True))

@@ -6,39 +6,38 @@ Raises InvalidInput with nothing written for everything that can be found wrong 
 from __future__ import annotations
 
 import asyncio
-import os
 import sys
-import time
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import field, replace
-from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from cpool_flow import __version__, events, faults, inputs, library, model, other_runs, project_pool, recording, run_folder
+from cpool_flow import __version__, events, faults, inputs, library, model, other_runs, project_pool, run_folder
 from cpool_flow.arguments import read_arguments
 from cpool_flow.dataclass import dataclass
 from cpool_flow.disclosed import Disclosed
 from cpool_flow.document import load
-from cpool_flow.errors import InvalidInput, OperationFailed, Problem, did_you_mean, listed
+from cpool_flow.errors import InvalidInput, Problem, did_you_mean, listed
 from cpool_flow.executor.context import NoValue, concurrency_group, declared_values
 from cpool_flow.inputs import Inputs, WorkflowCopy
-from cpool_flow.journal import Journal
 from cpool_flow.json_value import BadJson, JsonValue, read_json
 from cpool_flow.keys import shown_name
 from cpool_flow.lookup import Lookup, Searched, check_file
-from cpool_flow.only import check_only, leave_out
+from cpool_flow.new_run import begin_journal, created, new_id
 from cpool_flow.owned import Owned
+from cpool_flow.preconditions import check_expect, missing_agents, missing_secrets, open_tokens
 from cpool_flow.run_folder import RunFolder
 from cpool_flow.run_place import Isolation, Root, choose_isolation, our_git, plan_place, worktree_root
-from cpool_flow.secrets import check_secrets, present_secrets
+from cpool_flow.secrets import present_secrets
 from cpool_flow.spending import Spending
-from cpool_flow.trust import Event, Trust, by_hand, is_write_token
-from cpool_flow.trusted import INCLUDE, Trusted, read_trusted, refuse_committed, refuse_foreign, unpacked
 from cpool_flow.validate import Checked, Wishes
 from cpool_flow.values import Record, wrap
-from cpool_flow.workspace import save_agent_files, survey
+
+# What few runs need is imported by them: a run of one step starts in the time that its imports take.
+if TYPE_CHECKING:
+    from cpool_flow.trust import Event
+    from cpool_flow.trusted import Trusted
 
 # A recording that the command line names, among the run's own files.
 _RECORDING = "recording.json"
@@ -110,15 +109,20 @@ def prepare(
 
     Not `starting`, as for a plan: secrets and agents that are missing here are warnings.
     """
-    trust, foreign = _trust_of(options)
+    event = options.event
+    trust = event.trust if event is not None else None
+    if options.trust is not None:
+        from cpool_flow.trust import by_hand
+
+        trust = by_hand(options.trust)
+    foreign = event if event is not None and event.foreign and not options.allow_untrusted_checkout else None
     if trust is None and foreign is None:
         return _prepare(workflow, project, places, options, environment, None, starting=starting)
-    with unpacked() as tree:
-        trusted = asyncio.run(_trusted(trust, foreign, environment, tree, fetch=starting))
-        try:
-            return _prepare(workflow, project, places, options, environment, trusted, starting=starting)
-        except InvalidInput as error:
-            raise (error if trusted is None else trusted.told(error)) from None
+    from cpool_flow.trusted_start import trusted_files
+
+    with trusted_files(trust, foreign, environment, fetch=starting) as trusted:
+        prepared = _prepare(workflow, project, places, options, environment, trusted, starting=starting)
+        return prepared if trusted is None else _as_known(prepared, trusted)
 
 
 def _prepare(
@@ -166,12 +170,18 @@ def _prepare(
     taken = _undisclosed(given, disclosed)
     copies = owned.files
     if options.recording:
+        from cpool_flow import recording
+
         copies[_RECORDING] = recording.read(Path(options.recording)).to_bytes()
 
     def find_file(copy: WorkflowCopy, named: str, pooled: bool) -> Path:
         return project_pool.file_beside(project, named) if pooled else Lookup(Path(copy.file), project, places).path(named)
 
-    left_out = check_only(options.only, checked) if options.only is not None else ()
+    left_out: tuple[str, ...] = ()
+    if options.only is not None:
+        from cpool_flow.only import check_only
+
+        left_out = check_only(options.only, checked)
     missing = [*missing_secrets(given.secrets, environment)]
     missing += missing_agents(taken, find_file, environment, recording=options.recording, done=left_out)
     if missing and starting:
@@ -181,46 +191,20 @@ def _prepare(
     beside = runs if trusted is None else Path(trusted.original(str(project)))
     root = worktree_root(public, options.worktrees or taken.pool.file.worktrees, beside)
     isolation, place = asyncio.run(_place(taken, options, run_id, public, root, folder, trusted))
-    _check_expect(checked, taken, isolation)
+    check_expect(checked, taken, isolation)
     group = _declared_group(checked, taken, place, folder)
     copies = {name: disclosed.script(content, name) for name, content in copies.items()}
     warnings = [*checked.warnings, *disclosed.warnings, *(replace(problem, warning=True) for problem in missing)]
-    warnings += _open_tokens(taken, environment)
+    warnings += open_tokens(taken, environment)
     if isolation.warning and flow.isolation != "none":  # else `validate` has said it, with its place
         warnings.append(Problem(isolation.warning, warning=True, help="set `isolation: worktree` in a git repository"))
     if options.record and isolation.repository is None:
         message = f"the recording will hold no change of a file: {taken.directory} is in no git repository"
         warnings.append(Problem(message, warning=True, help="run `git init`"))
     tags = disclosed.tags(options.tags)
-    ready = Prepared(
+    return Prepared(
         replace(taken, isolation=isolation.kind), copies, isolation, place, run_id, tags, tuple(warnings), options.only, group, trusted
     )
-    return ready if trusted is None else _as_known(ready, trusted)
-
-
-def check_resumed(folder: RunFolder, event: Event | None, environment: Mapping[str, str]) -> None:
-    """Raises InvalidInput for a run that a pull request may have brought along."""
-    if event is not None and (event.trust is not None or event.foreign):
-        asyncio.run(refuse_committed(our_git(environment), folder.path))
-
-
-def _trust_of(options: Options) -> tuple[Trust | None, Event | None]:
-    """What is trusted, where that is not the checkout; and the event, where its checkout must be looked at."""
-    event = options.event
-    trust = by_hand(options.trust) if options.trust is not None else event.trust if event is not None else None
-    return trust, event if event is not None and event.foreign and not options.allow_untrusted_checkout else None
-
-
-async def _trusted(
-    trust: Trust | None, foreign: Event | None, environment: Mapping[str, str], tree: Path, *, fetch: bool
-) -> Trusted | None:
-    """The files of the commit that is trusted. Raises InvalidInput for a checkout that nobody trusts."""
-    git = our_git(environment)
-    directory = Path.cwd()
-    repository = await survey(git, directory)
-    if foreign is not None:
-        await refuse_foreign(git, repository, foreign)
-    return await read_trusted(git, repository, trust, tree, directory, fetch=fetch) if trust is not None else None
 
 
 def _as_known(prepared: Prepared, trusted: Trusted) -> Prepared:
@@ -247,23 +231,6 @@ def _check_stand_in(agent: str | None, project: Path) -> None:
     if agent not in known:
         near = did_you_mean(agent, known)
         raise InvalidInput(f"no agent {shown_name(agent)}{f', {near}' if near else ''}", help=None if near else f"there is {listed(known)}")
-
-
-def _check_expect(checked: Checked, taken: Inputs, isolation: Isolation) -> None:
-    """What only git can tell must not be expected outside of it. Raises InvalidInput."""
-    if isolation.repository is not None and not isolation.repository.bare:
-        return
-    problems = []
-    for step in taken.plan:
-        for key in ("changes", "commit"):
-            if step.step.expect and getattr(step.step.expect, key) is not None:
-                place = ("steps", step.position, "expect", key)
-                if step.phase == "finally":
-                    place = ("finally", step.position - len(taken.workflow.steps), "expect", key)
-                message = f"`expect: {key}` of step `{step.name}` needs a git repository, and {taken.directory} is in none"
-                problems.append(Problem(message, checked.document.location(place), help="run `git init`, or leave it out"))
-    if problems:
-        raise InvalidInput(problems)
 
 
 def _declared_group(checked: Checked, taken: Inputs, place: events.PlaceOpened, folder: RunFolder) -> str:
@@ -300,82 +267,29 @@ def create(prepared: Prepared, project: Path, environment: Mapping[str, str]) ->
     folder = run_folder.create(project, prepared.run_id)
     inputs.save(folder, prepared.inputs, prepared.copies)
     if prepared.trusted is not None:
-        _save_trusted(folder, prepared.trusted)
+        from cpool_flow import trusted_start
+
+        trusted_start.save(folder, prepared.trusted)
     first = created(folder, prepared.inputs, prepared.tags, environment, only=prepared.only or "", group=prepared.group)
     if prepared.trusted is not None:
         first = replace(first, trusted=prepared.trusted.commit)
-    left_out = leave_out(prepared.inputs.plan, prepared.only) if prepared.only is not None else []
+    left_out: list[events.StepClosed] = []
+    if prepared.only is not None:
+        from cpool_flow.only import leave_out
+
+        left_out = leave_out(prepared.inputs.plan, prepared.only)
     begin_journal(folder, [first, prepared.place, *left_out], environment)
     faults.point("after-create")
     return folder
 
 
-def _save_trusted(folder: RunFolder, trusted: Trusted) -> None:
-    try:
-        folder.trusted.mkdir()
-        save_agent_files(trusted.agent_files, folder.trusted / "agents")
-        (folder.trusted / INCLUDE).write_bytes(trusted.include_text)
-    except OSError as error:
-        raise OperationFailed(f"cannot write `{folder.trusted}`: {error.strerror}") from error
-
-
 def _begin_recording(prepared: Prepared, folder: Path) -> None:
     """Raises InvalidInput where it cannot be made."""
+    from cpool_flow import recording
+
     taken = prepared.inputs
     head = {"run_id": prepared.run_id, "workflow": taken.main.name, "file": taken.main.file, "cpool_flow": __version__}
     recording.begin(folder, {**head, "args": dict(taken.args)})
-
-
-def begin_journal(folder: RunFolder, facts: Sequence[events.Event | tuple[events.Event, float]], environment: Mapping[str, str]) -> None:
-    """From now on it is a run; one that it may be inside of hears of it. A fact without a time is of now. Raises OperationFailed."""
-    journal = Journal.create(folder.path)
-    try:
-        now = time.time()
-        journal.append([fact if isinstance(fact, tuple) else (fact, now) for fact in facts])
-    finally:
-        journal.close()
-    other_runs.register(folder, environment)
-
-
-def created(
-    folder: RunFolder,
-    taken: Inputs,
-    tags: tuple[str, ...],
-    environment: Mapping[str, str],
-    *,
-    rerun_of: str = "",
-    only: str = "",
-    group: str = "",
-) -> events.RunCreated:
-    """The first fact of a run. `rerun_of`: the run that it repeats; `only`: the step that was chosen; `group`: of which one run at a
-    time is at work."""
-    around = other_runs.run_around(environment)
-    return events.RunCreated(
-        run_id=folder.run_id,
-        name=run_folder.short_name(folder.run_id),
-        workflow=taken.main.name,
-        file=taken.main.file,
-        directory=taken.directory,
-        mark=f"{folder.run_id}-{os.urandom(4).hex()}",
-        slots=len(taken.slot_pool.slots),
-        slot_names=tuple(slot.name for slot in taken.slot_pool.slots),
-        isolation=taken.isolation,
-        timeout_seconds=taken.timeout_seconds,
-        tags=tags,
-        version=__version__,
-        secrets=taken.secrets,
-        budget_usd=taken.budget_usd,
-        allow_unpriced=taken.allow_unpriced,
-        rerun_of=rerun_of,
-        only=only,
-        group=group,
-        parent=str(around or ""),
-    )
-
-
-def new_id() -> str:
-    """Sortable by time, and random enough that two runs of one second differ."""
-    return f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{os.urandom(3).hex()}"
 
 
 def _undisclosed(given: Inputs, disclosed: Disclosed) -> Inputs:
@@ -414,63 +328,6 @@ def _arguments_file(source: bytes, name: str) -> JsonValue:
     with suppress(BadJson, UnicodeDecodeError):
         return read_json(source.decode("utf-8-sig"))
     return load(source, name).data
-
-
-def missing_secrets(declared: Iterable[str], environment: Mapping[str, str]) -> Iterable[Problem]:
-    """What is wrong with the secrets that the files declare."""
-    try:
-        check_secrets(declared, environment)
-    except InvalidInput as error:
-        return error.problems
-    return ()
-
-
-def _open_tokens(taken: Inputs, environment: Mapping[str, str]) -> list[Problem]:
-    """In GitHub Actions, tokens that commands see which no step has named, where an agent may have written what they run."""
-    if environment.get("GITHUB_ACTIONS") != "true" or not any(step.may_write for step in taken.plan.everything()):
-        return []
-    found = [name for name in environment if is_write_token(name) and not name.startswith("ACTIONS_") and name not in taken.secrets]
-    help = "declare it, `secrets: [{0}]`, and name it in the steps that need it"
-    return [
-        Problem(f"every command of the run sees `{name}`, also code that an agent has written", help=help.format(name), warning=True)
-        for name in sorted(found)
-    ]
-
-
-def missing_agents(
-    taken: Inputs,
-    find_file: Callable[[WorkflowCopy, str, bool], Path],
-    environment: Mapping[str, str],
-    *,
-    recording: str | None = None,
-    done: Container[str] = (),
-) -> Iterable[Problem]:
-    """What stands in the way of the agents that steps ask for, but for those steps that are `done`. `find_file`: the file that a
-    workflow, or `cpool.yaml` (true), names; `recording`: the one that stands in for every agent."""
-    problems: list[Problem] = []
-    seen = set()
-    for step in (each for root in taken.plan if root.name not in done for each in root.everything()):
-        if step.agent is None:
-            continue
-        copy = taken.copies[step.source]
-        for agent, found in product((step.agent, *step.fallback), taken.possible_settings(step)):
-            config = found.config.model_copy(update={"agent": agent})
-            pooled = found.pooled & {"script", "recording"}
-            key = (step.source, agent, config.script, config.recording, config.command, pooled)
-            if key in seen:
-                continue
-            seen.add(key)
-            for name in ("script", "recording"):
-                named = getattr(config, name)
-                if named is not None:
-                    config = config.model_copy(update={name: str(find_file(copy, named, name in pooled))})
-            if recording:
-                config = config.model_copy(update={"recording": recording})
-            try:
-                taken.adapter(agent).check(config, environment)
-            except InvalidInput as error:
-                problems += error.problems
-    return dict.fromkeys(problems)
 
 
 async def _place(

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING
 
 from cpool_flow import __version__
 from cpool_flow.journal import Journal
-from cpool_flow.spans import Span, lives, spans, untold
 from cpool_flow.state import State
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import ReadableSpan
+
+    from cpool_flow.spans import Span
 
 ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 TIMEOUTS = ("OTEL_EXPORTER_OTLP_TIMEOUT", "OTEL_EXPORTER_OTLP_TRACES_TIMEOUT")
@@ -33,6 +34,8 @@ def wanted(environment: Mapping[str, str]) -> bool:
 
 def unsent(journal: Journal, state: State) -> list[Span]:
     """The spans of a run that have not been sent."""
+    from cpool_flow.spans import lives, spans, untold
+
     found = lives((entry.at, entry.event) for entry in journal.read())
     return [span for number in untold(found) for span in spans(state, found[number], number)]
 

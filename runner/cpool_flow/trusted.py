@@ -18,8 +18,8 @@ from cpool_flow.git import Git, is_object_id
 from cpool_flow.library import MAX_FILE_BYTES, Place, shown_path
 from cpool_flow.lookup import Searched
 from cpool_flow.trust import Event, Trust
-from cpool_flow.workspace import AgentFile, Repository, is_agent_file, survey
-from cpool_flow.workspace.repository import QUIET
+from cpool_flow.workspace.agent_files import AgentFile, is_agent_file
+from cpool_flow.workspace.repository import QUIET, Repository, survey
 
 INCLUDE = ".worktreeinclude"
 BATCH_BYTES = 32 * 1024 * 1024

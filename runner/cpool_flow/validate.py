@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import field, replace
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from cpool_flow import __version__, model
 from cpool_flow.agent_rules import Surroundings, check_agents
@@ -29,10 +29,12 @@ from cpool_flow.references import check_references
 from cpool_flow.requires import BadSpecifier, is_met
 from cpool_flow.schema import InvalidSchema, compile_schema
 from cpool_flow.shape import is_slots, read_shape
-from cpool_flow.skill import Skill, parse_skill
 from cpool_flow.slots import SlotPool, slot_pool, slot_problems
 from cpool_flow.step_rules import check_config, check_env, check_path, check_rules
 from cpool_flow.template import is_template
+
+if TYPE_CHECKING:
+    from cpool_flow.skill import Skill
 
 
 class Lookup(Protocol):
@@ -228,6 +230,8 @@ class _Check:
 
     def _skill(self, name: str, path: Path) -> Skill | None:
         if name not in self.skills and self._lookup is not None:
+            from cpool_flow.skill import parse_skill
+
             try:
                 source, file = self._lookup.skill(name)
             except InvalidInput as error:

@@ -27,7 +27,7 @@ LAYERS = {
         inputs owned run_folder written_file recording journal history other_runs family turn shared_slots agents
         github_event trusted""",
     "run": """run_place cleaning approval run_values executor engine setup waiting_room lost notify traces coordinator
-        start worst_case plan_document explain stand_in trial rerun recorded_case attempt_logs reported""",
+        new_run preconditions start trusted_start worst_case plan_document explain stand_in trial rerun recorded_case attempt_logs reported""",
     "faces": "pool live cli __main__",
 }
 ONLY_IN = {

@@ -10,7 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cpool_flow.git import Git, safe_git
-from cpool_flow.workspace import Repository, Worktree, WorktreeRecord, open_worktree, plan_worktree, survey
+from cpool_flow.workspace.opening import open_worktree, plan_worktree
+from cpool_flow.workspace.record import WorktreeRecord
+from cpool_flow.workspace.repository import Repository, survey
+from cpool_flow.workspace.worktree import Worktree
 
 
 @dataclass(frozen=True)

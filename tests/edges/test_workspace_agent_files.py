@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from cpool_flow.workspace import AgentFile, Worktree, is_agent_file, open_worktree, reattach_worktree, save_agent_files
+from cpool_flow.workspace.agent_files import AgentFile, is_agent_file, save_agent_files
+from cpool_flow.workspace.opening import open_worktree, reattach_worktree
+from cpool_flow.workspace.worktree import Worktree
 from edges.git_runner import Scratch, git, write
 
 

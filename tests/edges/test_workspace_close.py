@@ -13,7 +13,10 @@ from pathlib import Path
 import pytest
 
 from cpool_flow.errors import OperationFailed
-from cpool_flow.workspace import Closed, Keep, Worktree, WorktreeRecord, open_worktree, reattach_worktree
+from cpool_flow.workspace.opening import open_worktree, reattach_worktree
+from cpool_flow.workspace.place import Closed, Keep
+from cpool_flow.workspace.record import WorktreeRecord
+from cpool_flow.workspace.worktree import Worktree
 from edges.git_runner import Scratch, git, write
 
 

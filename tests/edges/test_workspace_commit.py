@@ -13,7 +13,8 @@ import pytest
 
 from cases import case_path
 from cpool_flow.errors import OperationFailed
-from cpool_flow.workspace import Closed, Commit, Worktree
+from cpool_flow.workspace.place import Closed, Commit
+from cpool_flow.workspace.worktree import Worktree
 from edges.git_runner import Scratch, git, nobody, write
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from cases import cases
 from cpool_flow.errors import InvalidInput
-from cpool_flow.workspace import Worktree
+from cpool_flow.workspace.worktree import Worktree
 from edges.git_runner import Scratch, git, write
 
 

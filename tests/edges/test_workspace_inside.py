@@ -8,7 +8,7 @@ import pytest
 
 from cases import cases
 from cpool_flow.errors import FlowError, InvalidInput, OperationFailed
-from cpool_flow.workspace import PlainPlace
+from cpool_flow.workspace.plain import PlainPlace
 from edges.git_runner import write
 
 

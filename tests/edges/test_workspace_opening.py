@@ -11,7 +11,9 @@ import pytest
 from cases import cases
 from cpool_flow.errors import InvalidInput
 from cpool_flow.git import GitFailed
-from cpool_flow.workspace import WorktreeRecord, open_worktree, plan_worktree, survey
+from cpool_flow.workspace.opening import open_worktree, plan_worktree
+from cpool_flow.workspace.record import WorktreeRecord
+from cpool_flow.workspace.repository import survey
 from edges.git_runner import Scratch, git, write
 
 

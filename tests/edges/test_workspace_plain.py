@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from cpool_flow.workspace import Closed, PlainPlace, open_plain
+from cpool_flow.workspace.place import Closed
+from cpool_flow.workspace.plain import PlainPlace, open_plain
 from edges.git_runner import Scratch, git, write
 
 

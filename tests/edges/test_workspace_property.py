@@ -14,7 +14,8 @@ from pathlib import Path
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cpool_flow.workspace import Worktree, reattach_worktree
+from cpool_flow.workspace.opening import reattach_worktree
+from cpool_flow.workspace.worktree import Worktree
 from edges.git_runner import Scratch, git, nobody, write
 
 IDENTITY = {f"GIT_{role}_{what}": "agent" for role in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}

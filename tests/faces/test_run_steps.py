@@ -255,6 +255,24 @@ def test_a_large_output_is_in_a_file_of_the_run_and_later_steps_have_it_whole(se
     assert len((session.last_run() / "journal.db").read_bytes()) < 150_000
 
 
+def test_a_value_alone_reaches_stdin_whatever_its_size_and_with_nul_characters(session: Session) -> None:
+    steps = run(
+        session,
+        r"""
+        steps:
+          - {name: big, run: "head -c 20000000 /dev/zero | tr '\\0' x"}
+          - {name: odd, run: "printf 'a\\0b'"}
+          - {name: large, stdin: "{{ steps.big.output }}", run: [wc, -c]}
+          - {name: alone, stdin: "{{ steps.odd.output }}", run: [wc, -c]}
+          - {name: in_text, stdin: "<{{ steps.odd.output }}>", run: [wc, -c]}
+          - {name: number, stdin: "{{ 1 + 1 }}", run: [cat]}
+          - {name: list, stdin: "{{ ['a', 1] }}", run: [cat]}
+        """,
+    )
+    sizes = [steps[name]["output"].strip() for name in ("large", "alone", "in_text", "number", "list")]
+    assert sizes == ["20000000", "3", "5", "2", '["a", 1]']
+
+
 def test_values_of_the_run_and_of_earlier_steps(session: Session) -> None:
     steps = run(
         session,

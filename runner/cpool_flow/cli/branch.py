@@ -47,20 +47,20 @@ def diff_command(project: str | None, run: str, stat: bool, as_json: bool) -> in
 
 
 async def _diff(run: history.Run, stat: bool, as_json: bool) -> int:
-    from cpool_flow import workspace
+    from cpool_flow.workspace import changes
 
     async with _remains(run) as left:
         base, tip = left.record.base, left.tip or left.record.base
         if as_json:
-            files = [_file(file) for file in await workspace.changed(left.view, base, tip)]
+            files = [_file(file) for file in await changes.changed(left.view, base, tip)]
             name = left.branch.name if left.branch else None
             print_json({"run_id": run.folder.run_id, "branch": name, "base": base, "commit": left.tip, "files": files})
             return 0
         _say_what_is_missing(run, left)
         if stat:
-            print_patch(await workspace.table(left.view, base, tip, shutil.get_terminal_size().columns), is_patch=False)
+            print_patch(await changes.table(left.view, base, tip, shutil.get_terminal_size().columns), is_patch=False)
         else:
-            print_patch(await workspace.patch(left.view, base, tip), is_patch=True)
+            print_patch(await changes.patch(left.view, base, tip), is_patch=True)
     return 0
 
 
@@ -116,22 +116,21 @@ def _unfinished(run_id: str, alive: bool) -> InvalidInput:
 
 
 async def _merge(run: history.Run, into: str | None, as_json: bool) -> int:
-    from cpool_flow import workspace
     from cpool_flow.run_place import known_filters, our_git
+    from cpool_flow.workspace.checkouts import branch_of
+    from cpool_flow.workspace.merging import merge
 
     run_id = run.folder.run_id
     async with _remains(run, commits=True) as left:
         if not left.changed or left.tip is None:
             return _told(f"nothing to merge: run {run_id} has changed nothing", as_json, run_id, "nothing", None, None)
-        target = into or left.record.target or workspace.branch_of(left.record)
+        target = into or left.record.target or branch_of(left.record)
         name = left.branch.name if left.branch else left.tip
         if not target:
             raise InvalidInput(f"run `{run_id}` came from no branch, and none is checked out", help="name one with --into BRANCH")
         if target == left.record.branch:
             raise InvalidInput(f"`{target}` is the run's own branch", help="name another with --into BRANCH")
-        merged = await workspace.merge(
-            our_git(os.environ, run.inputs.secrets), left, left.tip, target, known_filters(run.folder.path / "place")
-        )
+        merged = await merge(our_git(os.environ, run.inputs.secrets), left, left.tip, target, known_filters(run.folder.path / "place"))
         if merged.already:
             return _told(f"already merged: {name} is in {target}", as_json, run_id, "already merged", target, merged.commit)
         where = f", whose files in {merged.checkout} are updated" if merged.checkout not in (None, *_around()) else ""
@@ -157,8 +156,8 @@ def _told(words: str, as_json: bool, run_id: str, status: str, into: str | None,
 @asynccontextmanager
 async def _remains(run: history.Run, *, commits: bool = False) -> AsyncIterator[Any]:
     """What the run has left. Raises InvalidInput where it had no branch."""
-    from cpool_flow import workspace
     from cpool_flow.run_place import known_filters, last_commit, our_git, worktree_of
+    from cpool_flow.workspace.remains import remains
 
     record = worktree_of(run.state)
     if record is None:
@@ -169,5 +168,5 @@ async def _remains(run: history.Run, *, commits: bool = False) -> AsyncIterator[
         )
     filters = known_filters(run.folder.path / "place")
     git = our_git(os.environ, run.inputs.secrets)
-    async with workspace.remains(git, record, last_commit(run.state), commits=commits, filters=filters) as left:
+    async with remains(git, record, last_commit(run.state), commits=commits, filters=filters) as left:
         yield left

@@ -44,7 +44,7 @@ def repository(project: str | None) -> Iterator[Check]:
     from cpool_flow.cli.project import project_directory
     from cpool_flow.errors import FlowError
     from cpool_flow.run_place import our_git
-    from cpool_flow.workspace import survey
+    from cpool_flow.workspace.repository import survey
 
     directory = project_directory(project)
     try:

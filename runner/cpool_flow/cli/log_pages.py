@@ -6,7 +6,6 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from io import FileIO
 from itertools import chain
-from pathlib import Path
 
 from cpool_flow import events, history
 from cpool_flow.attempt_logs import AttemptLogs
@@ -80,7 +79,7 @@ class Logs:
         it has ended."""
         attempt = log.attempt
         runs = attempt is not None and attempt.finished is None
-        path = str(spools(Path(log.path), attempt.started.slot)[0]) if attempt is not None and runs else log.path
+        path = spools(log.path, attempt.started.slot)[0] if attempt is not None and runs else log.path
         try:
             with open(path, "rb", buffering=0) as file:
                 if runs and not self._runs_still(attempt):

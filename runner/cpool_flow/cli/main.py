@@ -190,7 +190,7 @@ def _open_what_is_closed() -> None:
 
 def entry() -> NoReturn:
     """Run the command line and leave with its exit code."""
-    gc.set_threshold(20_000, 20, 20)  # imports make no garbage worth looking for every 700 objects
+    gc.set_threshold(100_000, 20, 20)  # imports make no garbage worth looking for every 700 objects
     code = run_main(sys.argv[1:])
     try:
         sys.stdout.flush()

@@ -266,10 +266,10 @@ def resume_command(
 def check_taken_up(folder: RunFolder) -> None:
     """Raises InvalidInput in GitHub Actions for a run that a pull request may have brought along."""
     if os.environ.get("GITHUB_ACTIONS") == "true":
-        from cpool_flow import start
         from cpool_flow.github_event import current_event
+        from cpool_flow.trusted_start import check_resumed
 
-        start.check_resumed(folder, current_event(os.environ), os.environ)
+        check_resumed(folder, current_event(os.environ), os.environ)
 
 
 def meet_the_runner(manner: Manner) -> None:

@@ -12,7 +12,7 @@ from cpool_flow.errors import OperationFailed
 from cpool_flow.executor import Assignment
 from cpool_flow.executor.context import RunContext
 from cpool_flow.run_folder import file_name
-from cpool_flow.workspace import matching_files
+from cpool_flow.workspace.inside import matching_files
 
 
 def keep_artifacts(assignment: Assignment, context: RunContext) -> tuple[str, ...]:

@@ -23,7 +23,7 @@ from cpool_flow.shared_slots import VARIABLE, Held
 from cpool_flow.shell.program import BASH, SH, words
 from cpool_flow.slots import NamedSlot
 from cpool_flow.values import Record
-from cpool_flow.workspace import Place
+from cpool_flow.workspace.place import Place
 
 if TYPE_CHECKING:
     from cpool_flow.executor.recorder import Recorder
@@ -72,6 +72,16 @@ class RunContext:
     def text(self, source: str, scope: Mapping[str, object]) -> str:
         """A text field as it comes to. Raises RenderError."""
         return template.parse(source).render(scope, self) if "{" in source else source
+
+    def stdin(self, source: str, scope: Mapping[str, object]) -> bytes:
+        """Text for the standard input of a command. A value that stands alone is handed over as it is, of whatever size. Raises
+        RenderError."""
+        if "{" not in source:
+            return source.encode()
+        parsed = template.parse(source)
+        value = parsed.value(scope, self)
+        text = value if isinstance(value, str) else parsed.render(scope, self, allow_nul=True)
+        return text.encode("utf-8", "surrogatepass")
 
     def values(self, values: Mapping[str, Any], scope: Mapping[str, object]) -> dict[str, Any]:
         """Data with the templates in its texts rendered; a text that is one whole expression keeps the expression's type."""

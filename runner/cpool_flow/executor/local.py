@@ -69,7 +69,9 @@ class LocalSlots:
             del self._works[assignment.task]
 
     async def _fact(self, assignment: Assignment, work: Work) -> AttemptFinished:
-        outcome = self._with_artifacts(await self._outcome(assignment, work), assignment).masked(self._context.masker.mask)
+        outcome = self._with_artifacts(await self._outcome(assignment, work), assignment)
+        if self._context.masker:
+            outcome = outcome.masked(self._context.masker.mask)
         if outcome.error_kind in ("failed", "errored"):
             self._check_disk()
         tree, state = await left_state(outcome, assignment, self._context)
@@ -82,6 +84,8 @@ class LocalSlots:
                 raise OperationFailed(f"the disk of `{folder}` is full")
 
     def _with_artifacts(self, outcome: Outcome, assignment: Assignment) -> Outcome:
+        if not assignment.step.step.artifacts:
+            return outcome
         try:
             return replace(outcome, artifacts=keep_artifacts(assignment, self._context))
         except OperationFailed as error:

@@ -18,9 +18,11 @@ from cpool_flow.secrets import Masker
 TAIL_BYTES = 4096
 
 
-def spools(log: Path, slot: str | None) -> tuple[Path, Path]:
+def spools(log: str | Path, slot: str | None) -> tuple[str, str]:
     """Where stdout and stderr stand while the attempt of `log` runs."""
-    return (log.with_name(f".{slot}.out"), log.with_name(f".{slot}.err")) if slot else (log.with_suffix(".out"), log.with_suffix(".err"))
+    folder, name = os.path.split(log)
+    start = f"{folder}/.{slot}" if slot else f"{folder}/{name.removesuffix('.log')}"
+    return f"{start}.out", f"{start}.err"
 
 
 def collect(log: Path, slot: str | None) -> tuple[int, str]:
@@ -30,9 +32,9 @@ def collect(log: Path, slot: str | None) -> tuple[int, str]:
     last = tail(err) if err_bytes else ""
     before = tail(out, max(0, TAIL_BYTES - len(last.encode()))) if out_bytes else ""
     if out_bytes:
-        out.rename(log)
+        os.rename(out, log)
     if err_bytes and not out_bytes:
-        err.rename(log)
+        os.rename(err, log)
     elif err_bytes:
         with open(err, "rb") as source, open(log, "r+b") as target:
             target.seek(-1, os.SEEK_END)
@@ -43,7 +45,7 @@ def collect(log: Path, slot: str | None) -> tuple[int, str]:
     if slot is None:
         for spool in (out, err):
             with suppress(FileNotFoundError):
-                spool.unlink()
+                os.unlink(spool)
     return out_bytes, "\n".join(part for part in (before, last) if part)
 
 
@@ -64,7 +66,7 @@ def clear_spools(logs: Path) -> None:
         spool.unlink(missing_ok=True)
 
 
-def _size(path: Path) -> int:
+def _size(path: str) -> int:
     try:
         return os.stat(path).st_size
     except FileNotFoundError:
@@ -74,7 +76,7 @@ def _size(path: Path) -> int:
 class Log:
     """A log file that takes bytes as they come and never holds a secret. A context manager."""
 
-    def __init__(self, path: Path, masker: Masker) -> None:
+    def __init__(self, path: str | Path, masker: Masker) -> None:
         self.path = path
         self._stream = masker.stream() if masker else None
         self._file: BinaryIO | None = None
@@ -95,7 +97,7 @@ class Log:
             self._file.write(self._stream.feed(data) if self._stream else data)
 
 
-def tail(path: Path, limit: int = TAIL_BYTES) -> str:
+def tail(path: str | Path, limit: int = TAIL_BYTES) -> str:
     """The last bytes of a file as text, from the beginning of a line where that is near."""
     data, size = read_end(path, limit) or (b"", 0)
     return (from_line(data) if size > limit else data).decode("utf-8", "replace").strip("\n")

@@ -16,7 +16,7 @@ from cpool_flow.executor import Assignment
 from cpool_flow.json_value import JsonValue
 from cpool_flow.run_folder import file_name
 from cpool_flow.secrets import Masker
-from cpool_flow.workspace import Place
+from cpool_flow.workspace.place import Place
 
 _SETTINGS = ("agent", "model", "fallback_model", "effort", "permission_mode", "max_turns", "allowed_tools", "disallowed_tools")
 

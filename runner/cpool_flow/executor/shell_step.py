@@ -45,13 +45,13 @@ async def _ran(assignment: Assignment, context: RunContext, work: Work) -> Outco
     idle = assignment.step.idle_timeout_seconds
     ran = await run_logged(_command(assignment, context), assignment.log, assignment.slot, context, work, idle)
     outcome = stopped(ran.ended, work.stopped, seconds_text(assignment.timeout_seconds), seconds_text(idle))
-    if outcome is None:
-        outcome = Outcome(exit_code=ran.ended.exit.code, signal=ran.ended.exit.signal)
-        if ran.ended.exit.code not in (0, *(step.ok_codes or ())):
-            outcome = outcome.failed("failed", f"`{display(step.run or '')}` ended with {ran.ended.text}")
-    if outcome.error_kind:
-        return replace(outcome, output=_stored(assignment, ran.size), tail=ran.last, answer=ran.last)
-    return _read(outcome, assignment, context, ran)
+    stored = _stored(assignment, ran.size)
+    if outcome is not None:
+        return replace(outcome, output=stored, tail=ran.last, answer=ran.last)
+    outcome = Outcome(exit_code=ran.ended.exit.code, signal=ran.ended.exit.signal, output=stored, answer=ran.last)
+    if ran.ended.exit.code not in (0, *(step.ok_codes or ())):
+        return outcome.failed("failed", f"`{display(step.run or '')}` ended with {ran.ended.text}", ran.last)
+    return _read(outcome, assignment, context, ran.size, stored)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ async def run_logged(
     """Run a command and make its log."""
     spool_out, spool_err = spools(log, slot)
     if not context.masker and idle_seconds is None:
-        ended = await work.run(command, str(spool_out), str(spool_err))
+        ended = await work.run(command, spool_out, spool_err)
     else:
         watch = Watch(idle_seconds=idle_seconds) if idle_seconds is not None else None
         with Log(spool_out, context.masker) as out, Log(spool_err, context.masker) as err:
@@ -88,26 +88,24 @@ def _command(assignment: Assignment, context: RunContext) -> Command:
         argv = tuple(context.masker.mask(context.text(word, scope)) for word in step.run or ())  # everybody sees a command line
         for word in argv:
             template.check_argument(word)
-    stdin = None if step.stdin is None else context.text(step.stdin, scope).encode("utf-8", "surrogatepass")
+    stdin = None if step.stdin is None else context.stdin(step.stdin, scope)
     return Command(argv, context.directory(step, scope), environment, stdin)
 
 
-def _read(outcome: Outcome, assignment: Assignment, context: RunContext, ran: Ran) -> Outcome:
+def _read(outcome: Outcome, assignment: Assignment, context: RunContext, size: int, stored: Stored) -> Outcome:
     """The output as the step says to read it."""
     step = assignment.step.step
-    stored = _stored(assignment, ran.size)
-    outcome = replace(outcome, output=stored, answer=ran.last)
     variables = step.output_vars or {}
     schema = context.copy(assignment).schema_of(step)
     if mode_of(step.output, schema is not None, variables) == "text" and not variables:
         return outcome
-    if ran.size > MAX_PARSED_BYTES:
-        return outcome.failed("bad_output", f"the output is {ran.size:,} bytes; at most {MAX_PARSED_BYTES:,} are parsed")
+    if size > MAX_PARSED_BYTES:
+        return outcome.failed("bad_output", f"the output is {size:,} bytes; at most {MAX_PARSED_BYTES:,} are parsed")
     try:
         # One newline was taken off when it was stored, and reading takes one off.
         read = read_output(f"{context.folder.load(stored)}\n", step.output, schema=schema, variables=variables)
     except BadOutput as error:
-        return outcome.failed("bad_output", str(error), ran.last)
+        return outcome.failed("bad_output", str(error), outcome.answer)
     return with_output(outcome, read, assignment, context, stored)
 
 

@@ -42,7 +42,7 @@ class LastWords:
         before = self._seen.get(task.id)
         if before is not None and before[0] == identity:
             return before[1]
-        said = _said(path, started.agent if path.suffix == ".out" else None)
+        said = _said(path, started.agent if path.endswith(".out") else None)
         if not said and before is not None and before[0][0] == identity[0]:
             said = before[1]  # what it does now says nothing: what it did last does
         self._seen[task.id] = (identity, said)
@@ -57,7 +57,7 @@ def last_line(data: bytes) -> str:
     return ""
 
 
-def _newest(paths: tuple[Path, ...]) -> tuple[Path, int, int] | None:
+def _newest(paths: tuple[str, ...]) -> tuple[str, int, int] | None:
     found = []
     for path in paths:
         try:
@@ -72,7 +72,7 @@ def _newest(paths: tuple[Path, ...]) -> tuple[Path, int, int] | None:
     return path, changed, size
 
 
-def _said(path: Path, agent: str | None) -> str:
+def _said(path: str, agent: str | None) -> str:
     found = read_end(path, TAIL_BYTES)
     if found is None:
         return ""

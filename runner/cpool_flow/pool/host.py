@@ -141,6 +141,7 @@ class Host:
         day_usd = self.inputs.pool.file.budgets.day if self.wanted.store is not None else None
         money = OtherRuns(self.folder, day_usd, "")
         slots = SharedSlots(self.folder.path / "slots", MOST_SLOTS)
+        resources.callback(slots.close)
         self.engine = Engine(state, journal, self.folder, self._recorded, time.time, money, time.time(), slots=slots, patience_seconds=inf)
 
     def _recorded(self, recorded: Sequence[Recorded], state: State) -> None:

@@ -41,7 +41,7 @@ class AgentFile:
     executable: bool = False
 
 
-def save(files: Mapping[str, AgentFile], folder: Path) -> None:
+def save_agent_files(files: Mapping[str, AgentFile], folder: Path) -> None:
     """Write the trusted files below a new folder. Raises OSError."""
     folder.mkdir(mode=0o700)
     for name, file in files.items():

@@ -31,7 +31,15 @@ class Closed:
 
 
 class Place(Protocol):
-    """Where steps work. Every call may be made while steps run, but for `commit`, `repair` and `close`."""
+    """Where steps work. Every call may be made while steps run, but for `commit`, `repair` and `close`. `versioned`: what steps leave
+    here is committed; `fresh`: `setup` has not run here; `notes`: sentences for people of what had to be repaired."""
+
+    @property
+    def versioned(self) -> bool: ...
+    @property
+    def fresh(self) -> bool: ...
+    @property
+    def notes(self) -> tuple[str, ...]: ...
 
     @property
     def directory(self) -> Path:

@@ -6,16 +6,19 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cpool_flow.dataclass import dataclass
 
 from ..git import Git
-from .checkout import Checkout
 from .inside import folder_inside, unmatched_patterns
 from .place import Closed, Commit, Keep
 from .removal import remove_directory
 from .repository import Repository
-from .view import View, freeze
+
+if TYPE_CHECKING:
+    from .checkout import Checkout
+    from .view import View
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,9 @@ class PlainPlace:
 
     branch = None
     base = None
+    versioned = False
+    fresh = False
+    notes = ()
 
     def folder(self, relative: str) -> Path:
         return folder_inside(self.directory, relative)
@@ -77,6 +83,8 @@ async def open_plain(git: Git, directory: Path, repository: Repository | None, p
     """The directory itself. `private` is a folder of ours (it may exist) for what git needs to read without a trace."""
     if repository is None or repository.bare:
         return PlainPlace(directory.resolve())
+    from .view import freeze
+
     view = await freeze(git, repository.directory, repository.git_directory, repository.common_directory, private / "view", commits=False)
     return PlainPlace(repository.directory, repository, checkout_of(repository, view, private, takes_nested=True))
 
@@ -86,6 +94,8 @@ def checkout_of(repository: Repository, view: View, private: Path, *, takes_nest
 
     async def head() -> str | None:
         return await view.of(repository.git_directory, repository.top_level).find("rev-parse", "-q", "--verify", "HEAD^{commit}")
+
+    from .checkout import Checkout
 
     index = repository.git_directory / "index"
     return Checkout(view, repository.top_level, index, private, head, nested="files" if takes_nested else "leave")

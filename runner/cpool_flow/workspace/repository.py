@@ -5,6 +5,7 @@ Only reads. Does not know places, views or runs.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from cpool_flow.dataclass import dataclass
@@ -42,6 +43,8 @@ async def survey(git: Git, directory: Path) -> Repository | None:
     Raises `InvalidInput` with git's own words where git refuses to read it (its owner, a broken configuration).
     """
     directory = directory.resolve()
+    if not any(map(_may_be_repository, (directory, *directory.parents))):
+        return None  # what git would find out as well, in the time of two steps
     here = git.at(directory)
     try:
         found = await here.ask(*QUIET, "rev-parse", "--is-bare-repository", "--is-inside-work-tree", "--is-shallow-repository")
@@ -67,6 +70,11 @@ async def survey(git: Git, directory: Path) -> Repository | None:
         shallow=shallow,
         uncommitted_files=await _uncommitted_files(here) if inside else 0,
     )
+
+
+def _may_be_repository(directory: Path) -> bool:
+    """Where git looks for a repository: at `.git`, and at a directory that is a bare one."""
+    return os.path.lexists(directory / ".git") or os.path.exists(directory / "HEAD")
 
 
 async def resolve_base(git: Git, repository: Repository, base: str) -> str:

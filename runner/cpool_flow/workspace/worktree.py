@@ -28,6 +28,8 @@ from .view import View
 class Worktree:
     """A place of isolation `worktree`. `fresh` says that `setup` has not run here; `notes` what had to be repaired."""
 
+    versioned = True
+
     def __init__(
         self, record: WorktreeRecord, view: View, *, fresh: bool, notes: Sequence[str] = (), exchange: Exchange | None = None
     ) -> None:
