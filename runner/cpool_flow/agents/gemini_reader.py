@@ -14,7 +14,7 @@ from typing import Any
 from cpool_flow.agents.json_lines import Joined, count, event, first_line, mapping, notice, plain, text
 from cpool_flow.agents.limits import names_limit, reset_time
 from cpool_flow.agents.protocol import AgentResult, Ending, StopReason
-from cpool_flow.agents.verdict import Verdict, bad_end, empty, refused, stopped, too_long
+from cpool_flow.agents.verdict import Verdict, bad_end, empty, refused, refused_to_start, stopped, too_long
 from cpool_flow.model import ErrorKind
 
 # A tool that would have to ask is not offered; a rule that refuses one says so.
@@ -156,7 +156,7 @@ class GeminiReader:
         if ending.exit_code in _EXITS:
             return _EXITS[ending.exit_code], ending.stderr.strip() or f"the agent ended with {ending.how}"
         if not self._events and ending.exit_code and _NO_START.search(ending.stderr):
-            return "invalid", f"the agent refused to start: {ending.stderr.strip()}"
+            return refused_to_start(ending.stderr.strip())
         return "lost", f"the agent ended ({ending.how}) without a result{ending.last_words}"
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from cpool_flow.agents.json_lines import Joined, count, dollars, event, first_line, mapping, notice, plain, text
 from cpool_flow.agents.limits import names_limit, reset_time
 from cpool_flow.agents.protocol import AgentResult, Ending, StopReason
-from cpool_flow.agents.verdict import Verdict, bad_end, empty, refused, stopped, too_long
+from cpool_flow.agents.verdict import Verdict, bad_end, empty, refused, refused_to_start, stopped, too_long
 from cpool_flow.model import ErrorKind
 from cpool_flow.pool_file import Price
 
@@ -176,7 +176,7 @@ class OpencodeReader:
         if self._error is not None:
             return _failed(self._error, self._unknown_model)
         if not self._events and ending.exit_code and (_NO_START.search(ending.stderr) or self._unknown_model):
-            return "invalid", f"the agent refused to start: {ending.stderr.strip()}"
+            return refused_to_start(ending.stderr.strip())
         denials = () if self._allow_denials else self._denials
         if self._turns and (denied := refused(denials)):
             return denied
