@@ -50,6 +50,7 @@ def prepare(
 ) -> Repeated:
     """Everything that the new run needs, read and checked. `step`: begin with this one; `failed`: with those that failed; `budget_usd`:
     another budget than the old run was started with. Nothing is written. Raises InvalidInput."""
+    check_has_file(old)
     new = run_id or new_id()
     run_folder.check_run_id(project, new)
     declared = present_secrets(old.inputs.secrets, environment)
@@ -68,6 +69,14 @@ def prepare(
     isolation, place = asyncio.run(_place(git, old, found, folder, root, _where(old, step, failed, found)))
     given = old.inputs if budget_usd is None else replace(old.inputs, budget_usd=budget_usd)
     return Repeated(old, given, found, isolation, place, new)
+
+
+def check_has_file(old: history.Run) -> None:
+    """Raises InvalidInput for the run of a pool, whose steps came from a program one after the other."""
+    if old.inputs.grows:
+        run = old.folder.run_id
+        help = f"what it has left undone: cpool-flow resume {run}"
+        raise InvalidInput(f"run `{run}` is that of a pool: a program gave it its work, no file", help=help)
 
 
 def create(repeated: Repeated, project: Path, environment: Mapping[str, str]) -> RunFolder:
