@@ -49,7 +49,8 @@ class Bookkeeping:
         self.ready_steps: list[tuple[Order, str]] = []
         self.ready_holders: list[tuple[Order, str]] = []
         self._slot_ranks: dict[str, int] = {}
-        self._recount()
+        for step in self.root.steps.values():
+            self._note_due(step)
 
     @property
     def main_ended(self) -> bool:
@@ -250,7 +251,9 @@ class Bookkeeping:
     def _count_tasks(self, step: StepState) -> None:
         if step.ready and (step.order, step.id) in self.ready_steps:
             self._leave_ready(step)
-        step.counts = Counter(task.status for task in step.tasks)
+        counts = step.counts = Counter()
+        for task in step.tasks:
+            counts[task.status] = counts.get(task.status, 0) + 1
         step.ready = [task.position for task in reversed(step.tasks) if task.status == "ready"]
         if step.ready:
             self._enter_ready(step)
@@ -272,23 +275,27 @@ class Bookkeeping:
 
 
 def all_ended(step: StepState) -> bool:
-    return sum(map(step.counts.__getitem__, ENDED)) == len(step.tasks)
+    return step.counts.keys() <= ENDED
 
 
 def _of_open_step(step: StepState) -> Status:
     """What a step is whose tasks have not all ended: running with any of them; waiting if nothing of it could start now."""
-    if step.counts["running"]:
+    counts = step.counts
+    if "running" in counts:
         return "running"
-    if step.counts["ready"]:
+    if "ready" in counts:
         return "running" if step.started_at is not None else "ready"
-    return "waiting" if step.counts["waiting"] else "running"
+    return "waiting" if "waiting" in counts else "running"
 
 
 def _move(counts: Counter[str], before: str, after: str) -> None:
-    counts[before] -= 1
-    if not counts[before]:
+    """A status that no task has is not among them."""
+    left = counts[before] - 1
+    if left:
+        counts[before] = left
+    else:
         del counts[before]
-    counts[after] += 1
+    counts[after] = counts.get(after, 0) + 1
 
 
 def _settles(step: StepState, need: StepState) -> bool:

@@ -16,7 +16,7 @@ from cpool_flow import agents, document, model, nodes, plan, schema, settings, s
 from cpool_flow.agents.protocol import Adapter
 from cpool_flow.dataclass import dataclass
 from cpool_flow.errors import InvalidInput, InvalidValue, Location, OperationFailed
-from cpool_flow.plan import PlannedStep
+from cpool_flow.plan import Plan, PlannedStep
 from cpool_flow.pool_file import NAME as POOL_NAME
 from cpool_flow.pool_file import NO_FILE, PoolFile
 from cpool_flow.run_folder import RunFolder
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from cpool_flow.skill import Skill
 
 FILE = "inputs.json"
+# What the agent of a pool is called that is a function of a Python program.
+FUNCTION_AGENT = "function"
 
 
 @dataclass(frozen=True)
@@ -135,10 +137,19 @@ class Inputs:
         """The secrets that any of the files declares."""
         return tuple(dict.fromkeys(name for copy in self.copies.values() for name in copy.workflow.secrets))
 
+    @property
+    def needs_program(self) -> bool:
+        """Whether only a Python program can work on it: the agent of its pool is a function of that."""
+        return self.grows and self.agent == FUNCTION_AGENT
+
+    @property
+    def plan(self) -> Plan:
+        """The plan of the run. That of a pool begins without steps, and is another each time: it grows with the state that it is given to."""
+        return self._first_plan.growing(self._grown) if self.grows else self._first_plan
+
     @cached_property
-    def plan(self) -> plan.Plan:
-        built = plan.build(self.workflow, agent=self.agent, find=self._child, skills=self._skills, pool=self.slot_pool)
-        return built.growing(self._grown) if self.grows else built
+    def _first_plan(self) -> Plan:
+        return plan.build(self.workflow, agent=self.agent, find=self._child, skills=self._skills, pool=self.slot_pool)
 
     def _grown(self, name: str, step: Mapping[str, Any], copies: Mapping[str, Any] | None, literal: bool) -> PlannedStep:
         """The plan of a step that a pool was given, with the workflow files that it brings along."""
@@ -246,8 +257,11 @@ def _source_path(folder: RunFolder, key: str) -> Path:
 
 
 def hidden_values(inputs: Inputs, secrets: Mapping[str, str], environment: Mapping[str, str]) -> dict[str, str]:
-    """What no file of the run may hold: the declared `secrets`, and the credentials of the agents that this run uses."""
-    used = {agent for step in inputs.plan.everything() for agent in (step.agent, *step.fallback) if agent is not None}
+    """What no file of the run may hold: the declared `secrets`, and the credentials of the agents that this run uses, of those of a pool
+    that may come to be asked."""
+    steps = inputs.plan.everything()
+    asked = (agent for step in steps for agent in (step.agent, *step.fallback) if agent is not None)
+    used = set(inputs.pool.file.agent_names if inputs.grows else asked)
     names = {name for agent in used for name in inputs.adapter(agent).credentials}
     return {**present_secrets(names, environment), **secrets}
 

@@ -15,7 +15,7 @@ from cpool_flow.foreign_text import agent_texts, is_foreign, reads_foreign_text
 from cpool_flow.json_value import shown
 from cpool_flow.nodes import Path
 from cpool_flow.order import Order, Placed, is_race
-from cpool_flow.permissions import may_write
+from cpool_flow.permissions import may_write, only_edits
 from cpool_flow.plan import join_of
 from cpool_flow.references import references_in
 from cpool_flow.slots import SlotPool
@@ -137,6 +137,9 @@ def _asked_of_reader(step: model.Step, name: str) -> Iterator[tuple[Path, str]]:
             yield ("expect", key), f"{name} cannot do what it is expected to: its agent may not change files"
     if step.verify is not None:
         yield ("verify",), f"`verify` of {name} can only find what was there before: its agent may not change files"
+    for index, tool in enumerate((step.config and step.config.allowed_tools) or ()):
+        if only_edits(tool):
+            yield ("config", "allowed_tools", index), f"`{tool}` is allowed to {name} in vain: its mode, or what is disallowed, refuses it"
 
 
 def _warn_of_foreign_text(placed: Placed, order: Order, findings: Findings) -> None:

@@ -39,6 +39,7 @@ def plan_document(inputs: Inputs, place: str, base: str | None = None) -> JsonOb
         "isolation": inputs.isolation,
         "place": place,
         "base": base,
+        "concurrency": preview.concurrency(),
         "secrets": list(inputs.secrets),
         "budget_usd": inputs.budget_usd,
         "worst_case_usd": worst_case_usd(inputs),
@@ -64,6 +65,11 @@ class _Preview:
         declared = self._inputs.workflow.args[argument]
         value = self._inputs.args[argument]
         return "default" if "default" in declared and declared["default"] == value else "given" if value is not None else "not given"
+
+    def concurrency(self) -> JsonObject | None:
+        """The group of the run, as far as its name is known."""
+        declared = self._inputs.workflow.concurrency
+        return None if declared is None else {"group": self._known(declared.group, lambda value: True), "cancel": declared.cancel}
 
     def step(self, step: PlannedStep) -> JsonObject:
         written = step.step
@@ -172,9 +178,12 @@ class _Preview:
         return agent | shown | agent | (_default_mode(shown) if step.agent == "claude" else {})
 
     def _rendered(self, text: str, step: PlannedStep, is_shown: Callable[[str], bool] = lambda value: True) -> str:
-        """Each expression of which all values are known, the others as they were written; with statements, all or nothing. Only the
-        run's own file has its arguments by now."""
-        if step.source or "{" not in text:
+        """As far as it is known. Only the run's own file has its arguments by now."""
+        return text if step.source else self._known(text, is_shown)
+
+    def _known(self, text: str, is_shown: Callable[[str], bool]) -> str:
+        """Each expression of which all values are known, the others as they were written; with statements, all or nothing."""
+        if "{" not in text:
             return text
         parts = [text] if _STATEMENT.search(text) else _EXPRESSION.split(text)
         return "".join(self._part(part, is_shown) for part in parts)

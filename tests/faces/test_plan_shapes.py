@@ -284,3 +284,20 @@ def test_a_default_is_not_shown_in_place_of_a_value_that_comes_later(session: Se
     texts = [step["text"] for step in session.flow("plan", "flow.yaml", "--format", "json").json()["steps"]]
     assert texts[0] == "echo {{ matrix.x | default('-') }} none"
     assert "{{ steps.a.json | default(1) }}" in texts[1]
+
+
+def test_a_plan_says_of_which_group_one_run_at_a_time_is_at_work(session: Session) -> None:
+    session.file(
+        "flow.yaml",
+        """
+        args: {pr: {type: integer}}
+        concurrency: {group: "review of {{ args.pr }} by {{ run.id }}", cancel: true}
+        steps: [{name: a, run: "true"}]
+        """,
+    )
+    session.file("plain.yaml", "concurrency: {group: builds}\nsteps: [{name: a, run: 'true'}]\n")
+    planned = session.flow("plan", "flow.yaml", "--arg", "pr=42")
+    assert "  one run at a time of group `review of 42 by {{ run.id }}`: it cancels those before it\n" in planned.out
+    assert "  one run at a time of group `builds`: it waits for its turn\n" in session.flow("plan", "plain.yaml").out
+    document = session.flow("plan", "plain.yaml", "--json").json()
+    assert document["concurrency"] == {"group": "builds", "cancel": False}

@@ -143,8 +143,8 @@ def test_a_skill_is_looked_up_beside_the_workflow_first(session: Session) -> Non
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (("validate",), "Missing argument"),
-        (("validate", "good.yaml", "--format", "xml"), "'xml' is not one of"),
+        (("validate",), "`FILE…` is missing"),
+        (("validate", "good.yaml", "--format", "xml"), "`--format` cannot be `xml`"),
         (("validat", "good.yaml"), "did you mean `validate`?"),
     ],
 )

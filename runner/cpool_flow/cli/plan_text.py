@@ -12,6 +12,7 @@ from cpool_flow.spending import dollars
 
 JsonObject = dict[str, Any]
 SHOWN_LINES = 20
+_TURNS = {True: "it cancels those before it", False: "it waits for its turn"}
 
 
 def text_lines(document: JsonObject, most: int | None = SHOWN_LINES) -> Iterator[str]:
@@ -22,6 +23,8 @@ def text_lines(document: JsonObject, most: int | None = SHOWN_LINES) -> Iterator
         yield f"  slots: {', '.join(document['slot_names'])} ({document['slots_source']})"
     if document["timeout_seconds"]:
         yield f"  timeout {seconds_text(document['timeout_seconds'])}"
+    if document["concurrency"]:
+        yield f"  one run at a time of group `{document['concurrency']['group']}`: {_TURNS[document['concurrency']['cancel']]}"
     for name, argument in document["args"].items():
         yield f"  {name} = {json.dumps(argument['value'], ensure_ascii=False)[:200]} ({argument['source']})"
     yield from _money_lines(document["worst_case_usd"], document["budget_usd"])

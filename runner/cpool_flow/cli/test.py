@@ -99,8 +99,10 @@ def _write_cases(project: str | None, reference: str) -> int:
     from cpool_flow.document import dump
     from cpool_flow.recorded_case import recorded_case, together, unseen
     from cpool_flow.recorded_changes import changes
+    from cpool_flow.rerun import check_has_file
 
     run = history.read(find_run(project, reference))
+    check_has_file(run)
     if not run.state.finished and run.state.status != "waiting":
         raise InvalidInput(f"run `{run.folder.run_id}` has not ended", help="write its cases when it has")
     workflow = Path(run.inputs.main.file)
