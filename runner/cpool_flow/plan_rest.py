@@ -15,7 +15,9 @@ _STEP = frozenset(
     "name run prompt skill workflow with steps approve end reason needs join when foreach matrix filter limit max_parallel repeat config "
     "profile timeout idle_timeout retries recoveries verify effects on_failure env secrets slot".split()
 )
-_WORKFLOW = frozenset("version requires name args secrets config profiles slots budget_usd timeout isolation base steps finally".split())
+_WORKFLOW = frozenset(
+    "version requires name args secrets config profiles slots budget_usd timeout isolation base concurrency steps finally".split()
+)
 
 
 def rest_of_step(step: Step, shown: Callable[[str], str]) -> dict[str, Any]:

@@ -261,8 +261,8 @@ def test_no_change_of_a_file_is_missed_by_the_difference(session: Session) -> No
     assert set(found["workflow"]) == {"workflow", *top, "outputs"}
     text = session.flow("plan", "new.yaml", "--diff", "old.yaml", TOKEN="abcdef").out
     added = [line[1:].strip() for line in text.splitlines() if line.startswith("+")]
-    assert {line.partition(":")[0] for line in added} >= {*changes, *top, "outputs"} - {"budget_usd"}
-    assert "budget $3.00" in added
+    assert {line.partition(":")[0] for line in added} >= {*changes, *top, "outputs"} - {"budget_usd", "concurrency"}
+    assert {"budget $3.00", "one run at a time of group `x`: it waits for its turn"} <= set(added)
 
 
 def test_a_change_far_down_in_a_long_text_is_a_difference(session: Session) -> None:
@@ -276,7 +276,7 @@ def test_a_default_is_not_shown_in_place_of_a_value_that_comes_later(session: Se
         "flow.yaml",
         """
         steps:
-          - {name: a, matrix: {os: [l]}, run: "echo {{ matrix.x | default('-') }} {{ context.a | default('none') }}"}
+          - {name: a, matrix: {os: [l], include: [{os: m, x: 1}]}, run: "echo {{ matrix.x | default('-') }} {{ context.a | default('none') }}"}
           - {name: b, workflow: sub.yaml, with: {x: ["{{ steps.a.json | default(1) }}"]}}
         """,
     )
