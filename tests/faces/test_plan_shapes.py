@@ -276,7 +276,7 @@ def test_a_default_is_not_shown_in_place_of_a_value_that_comes_later(session: Se
         "flow.yaml",
         """
         steps:
-          - {name: a, matrix: {os: [l]}, run: "echo {{ matrix.x | default('-') }} {{ context.a | default('none') }}"}
+          - {name: a, matrix: {os: [l], include: [{os: m, x: 1}]}, run: "echo {{ matrix.x | default('-') }} {{ context.a | default('none') }}"}
           - {name: b, workflow: sub.yaml, with: {x: ["{{ steps.a.json | default(1) }}"]}}
         """,
     )
