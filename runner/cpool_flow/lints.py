@@ -72,8 +72,10 @@ def _warn_of_step(placed: Placed, findings: Findings) -> None:
 
 def _warn_of_end(placed: Placed, findings: Findings) -> None:
     """A step that needs an `end` that always comes: by then the run has ended, or has failed before."""
+    if placed.is_last:
+        return  # nothing cuts `finally` short
     ends = [need for need in placed.needs if _always_ends(placed.level.steps[need].step)]
-    join = join_of(placed.step, "finally" if placed.is_last else "main")
+    join = join_of(placed.step, "main")
     if (join == "success" and ends) or (join == "any" and ends and len(ends) == len(placed.needs)):
         message = f"step `{placed.name}` never runs: the run ends with step `{ends[0]}`"
         findings.error(placed.path, message, help=f"give `{ends[0]}` a `when`", warning=True)
