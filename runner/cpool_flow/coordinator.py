@@ -184,7 +184,7 @@ class _Coordinator:
     async def _drive_in_turn(self, engine: Engine, processes: Processes) -> None:
         left_open = engine.state.place_closed is None
         place = await self._place(engine) if left_open else RunPlace(PlainPlace(Path(self._inputs.directory)), self._masker)
-        context = self._context(place, processes, engine.state)
+        context = self._context(place, processes, engine)
         values = RunValues(engine.state, context)
         executor = LocalSlots(context)
         heart = asyncio.get_running_loop().create_task(self._beat(engine.state))
@@ -236,7 +236,7 @@ class _Coordinator:
             engine.note(events.Noted(sentence))
         return place
 
-    def _context(self, place: RunPlace, processes: Processes, state: State) -> RunContext:
+    def _context(self, place: RunPlace, processes: Processes, engine: Engine) -> RunContext:
         bare = RunContext(
             folder=self._folder,
             inputs=self._inputs,
@@ -247,11 +247,12 @@ class _Coordinator:
             environment=self._environment,
             secrets=self._secrets,
             default_shell=find_shell(self._environment),
-            shared=state.shared,
+            shared=engine.state.shared,
+            remark=lambda text: engine.tell(events.Noted(text)),
             grace_seconds=self._wishes.grace_seconds,
             recorder=self._recorder(place),
         )
-        env, declared = declared_values(bare.workflow, fixed_values(bare, state), bare)
+        env, declared = declared_values(bare.workflow, fixed_values(bare, engine.state), bare)
         return replace(bare, env=env, context=declared)
 
     def _recorder(self, place: RunPlace) -> Recorder | None:

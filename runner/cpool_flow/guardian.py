@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _BATCH_SECONDS = 0.02  # wake at most this often: telling costs the coordinator a write, and no core
 _PATIENCE_SECONDS = 30.0
+_HANDED = "handed"  # as `run_folder.py` has it, which this does not import
 
 
 class Guardian:
@@ -103,7 +104,22 @@ def main() -> None:
         signal.signal(number, signal.SIG_IGN)
     mark, folder = sys.argv[1:3]
     sessions = _listen(0)
+    handed = _handed(folder)  # before anything is ended: a resume may be quick, and its agents are handed files of their own
     _end(lambda processes: _survivors(processes, sessions, mark, folder))
+    for path in handed:
+        try:
+            os.unlink(path)
+        except OSError:
+            continue
+
+
+def _handed(folder: str) -> list[str]:
+    """The files that agents were handed: there may be secrets in them, and nobody reads them any more."""
+    within = os.path.join(folder, _HANDED)
+    try:
+        return [os.path.join(within, name) for name in os.listdir(within)]
+    except OSError:
+        return []
 
 
 def _listen(pipe: int) -> dict[int, int]:

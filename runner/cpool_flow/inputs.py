@@ -12,11 +12,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cpool_flow import agents, document, model, nodes, plan, schema, settings
+from cpool_flow import agents, document, model, nodes, plan, schema, settings, skill_files
 from cpool_flow.agents.protocol import Adapter
 from cpool_flow.dataclass import dataclass
 from cpool_flow.errors import InvalidInput, InvalidValue, Location, OperationFailed
-from cpool_flow.plan import PlannedStep
+from cpool_flow.plan import Plan, PlannedStep
 from cpool_flow.pool_file import NAME as POOL_NAME
 from cpool_flow.pool_file import NO_FILE, PoolFile
 from cpool_flow.run_folder import RunFolder
@@ -28,13 +28,16 @@ if TYPE_CHECKING:
     from cpool_flow.skill import Skill
 
 FILE = "inputs.json"
+# What the agent of a pool is called that is a function of a Python program.
+FUNCTION_AGENT = "function"
 
 
 @dataclass(frozen=True)
 class WorkflowCopy:
     """One workflow file as the run owns it. `data`: the workflow as plain data; `source`: its text. `skills`: name → text of its
     SKILL.md. `schemas`: the path that a step names → that schema in one piece. `files`: the path that the workflow names → name of
-    the copy below `inputs/files`. `workflows`: the text that names a sub-workflow → its key among the inputs."""
+    the copy below `inputs/files`. `workflows`: the text that names a sub-workflow → its key among the inputs. `skill_files`: the skills
+    that have files beside their SKILL.md → name of the folder of the copies below `inputs/files`."""
 
     file: str
     name: str
@@ -44,6 +47,7 @@ class WorkflowCopy:
     schemas: Mapping[str, Any] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
     workflows: Mapping[str, str] = field(default_factory=dict)
+    skill_files: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def workflow(self) -> model.Workflow:
@@ -133,10 +137,19 @@ class Inputs:
         """The secrets that any of the files declares."""
         return tuple(dict.fromkeys(name for copy in self.copies.values() for name in copy.workflow.secrets))
 
+    @property
+    def needs_program(self) -> bool:
+        """Whether only a Python program can work on it: the agent of its pool is a function of that."""
+        return self.grows and self.agent == FUNCTION_AGENT
+
+    @property
+    def plan(self) -> Plan:
+        """The plan of the run. That of a pool begins without steps, and is another each time: it grows with the state that it is given to."""
+        return self._first_plan.growing(self._grown) if self.grows else self._first_plan
+
     @cached_property
-    def plan(self) -> plan.Plan:
-        built = plan.build(self.workflow, agent=self.agent, find=self._child, skills=self._skills, pool=self.slot_pool)
-        return built.growing(self._grown) if self.grows else built
+    def _first_plan(self) -> Plan:
+        return plan.build(self.workflow, agent=self.agent, find=self._child, skills=self._skills, pool=self.slot_pool)
 
     def _grown(self, name: str, step: Mapping[str, Any], copies: Mapping[str, Any] | None, literal: bool) -> PlannedStep:
         """The plan of a step that a pool was given, with the workflow files that it brings along."""
@@ -209,10 +222,8 @@ def save(folder: RunFolder, inputs: Inputs, copies: Mapping[str, bytes]) -> None
             _source_path(folder, key).write_text(owned.source, encoding="utf-8", newline="")
         if inputs.pool.source:
             (folder.inputs / POOL_NAME).write_text(inputs.pool.source, encoding="utf-8", newline="")
-        if copies:
-            (folder.inputs / "files").mkdir()
         for name, content in copies.items():
-            (folder.inputs / "files" / name).write_bytes(content)
+            skill_files.write(own_file(folder, name), content)
         data = asdict(inputs)
         for copy in data["copies"].values():
             del copy["source"]  # it stands in a file of its own
@@ -246,8 +257,11 @@ def _source_path(folder: RunFolder, key: str) -> Path:
 
 
 def hidden_values(inputs: Inputs, secrets: Mapping[str, str], environment: Mapping[str, str]) -> dict[str, str]:
-    """What no file of the run may hold: the declared `secrets`, and the credentials of the agents that this run uses."""
-    used = {agent for step in inputs.plan.everything() for agent in (step.agent, *step.fallback) if agent is not None}
+    """What no file of the run may hold: the declared `secrets`, and the credentials of the agents that this run uses, of those of a pool
+    that may come to be asked."""
+    steps = inputs.plan.everything()
+    asked = (agent for step in steps for agent in (step.agent, *step.fallback) if agent is not None)
+    used = set(inputs.pool.file.agent_names if inputs.grows else asked)
     names = {name for agent in used for name in inputs.adapter(agent).credentials}
     return {**present_secrets(names, environment), **secrets}
 

@@ -31,6 +31,7 @@ def note_lost(engine: Engine, folder: RunFolder, file: PoolFile) -> None:
             )
         )
     clear_spools(folder.logs)
+    folder.clear_handed()
 
 
 def _seen_cost(folder: RunFolder, started: events.AttemptStarted, file: PoolFile) -> float | None:

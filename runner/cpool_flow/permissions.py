@@ -23,6 +23,7 @@ _READING_TOOLS = frozenset(
     | {"read_file", "read_many_files", "list_directory", "grep_search", "search_file_content", "google_web_search", "web_fetch"}
     | {"list", "lsp"}
 )
+_EDITING_TOOLS = frozenset({"write", "edit", "multiedit", "notebookedit", "write_file", "replace", "patch"})
 # What in the settings of a CLI itself says what it may do: it may be anything.
 _SETTINGS_OF_MODE = {"codex": ("sandbox_mode", "default_permissions"), "opencode": ("permission", "tools", "agent")}
 
@@ -82,6 +83,11 @@ def cap_of(step: model.Step, workflow: model.Workflow, skill: model.AgentConfig 
     return max(known) if len(known) == len(caps) else None
 
 
+def only_edits(tool: str) -> bool:
+    """Whether a tool, as `allowed_tools` names it, does nothing but change files."""
+    return _plain(tool) in _EDITING_TOOLS
+
+
 def _has_modes(agent: str, pool: SlotPool, possible: Iterable[settings.Settings]) -> bool:
     """Whether a mode says what the agent may do."""
     own = pool.file.agents.get(agent)
@@ -97,7 +103,11 @@ def _modal_may_write(agent: str, config: model.AgentConfig) -> bool:
     if mode == "plan":
         return False
     allowed = [*(config.allowed_tools or ()), *_listed(_permissions(config).get("allow"))]
-    return mode in _WRITING_MODES or any(tool.partition("(")[0].strip().lower() not in _READING_TOOLS for tool in allowed)
+    return mode in _WRITING_MODES or any(_plain(tool) not in _READING_TOOLS for tool in allowed)
+
+
+def _plain(tool: str) -> str:
+    return tool.partition("(")[0].strip().lower()
 
 
 def _permissions(config: model.AgentConfig) -> dict[str, Any]:

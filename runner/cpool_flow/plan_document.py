@@ -12,10 +12,12 @@ from shlex import quote
 from typing import Any
 
 from cpool_flow import template
+from cpool_flow.errors import InvalidInput
 from cpool_flow.inputs import Inputs
 from cpool_flow.plan import PlannedStep
+from cpool_flow.plan_rest import rest_of_step, rest_of_workflow
 from cpool_flow.settings import Settings
-from cpool_flow.values import Record, RenderError, wrap
+from cpool_flow.values import Record, RenderError, unwrap, wrap
 from cpool_flow.worst_case import worst_case_usd
 
 JsonObject = dict[str, Any]
@@ -41,6 +43,7 @@ def plan_document(inputs: Inputs, place: str, base: str | None = None) -> JsonOb
         "secrets": list(inputs.secrets),
         "budget_usd": inputs.budget_usd,
         "worst_case_usd": worst_case_usd(inputs),
+        "more": rest_of_workflow(inputs.workflow),
         "steps": [preview.step(step) for step in inputs.plan],
     }
 
@@ -81,6 +84,8 @@ class _Preview:
             "on_failure": step.on_failure,
             "text": self._text(step),
         }
+        if written.skill is not None:
+            document["prompt"] = self._skill_text(step, written.skill)
         for key in ("matrix", "filter", "limit", "max_parallel"):
             if getattr(written, key) is not None:
                 document[key] = _plain(getattr(written, key))
@@ -88,6 +93,7 @@ class _Preview:
             document["repeat"] = {"until": written.repeat.until, "max": written.repeat.max}
         if written.executes:
             document |= self._work(step)
+        document["more"] = rest_of_step(written, lambda text: self._rendered(text, step))
         if step.inner is not None and (written.steps is not None or written.workflow is not None):
             document["steps"] = [self.step(inside) for inside in _innermost(step)]
         return document
@@ -121,6 +127,31 @@ class _Preview:
             named = f"skill {written.skill}" if written.skill is not None else f"workflow {written.workflow}"
             return "\n".join([named, *(line for name, value in (written.with_ or {}).items() for line in self._given(name, value, step))])
         return self._rendered(written.prompt or written.approve or written.reason or "", step)
+
+    def _skill_text(self, step: PlannedStep, name: str) -> str:
+        """The prompt that a skill makes of what is known; its text as it was written where that is not enough."""
+        skill = self._inputs.copies[step.source].parsed_skills[name]
+        try:
+            return skill.render({key: self._value(value, step) for key, value in (step.step.with_ or {}).items()}, _NoHost("…"))
+        except (RenderError, InvalidInput):
+            return skill.body
+
+    def _value(self, value: Any, step: PlannedStep) -> Any:
+        """Data with the templates in it rendered as far as they are known; what is one whole expression keeps its type."""
+        if isinstance(value, Mapping):
+            return {name: self._value(inner, step) for name, inner in value.items()}
+        if isinstance(value, (list, tuple)):
+            return [self._value(inner, step) for inner in value]
+        if not isinstance(value, str) or step.source or not self._is_known(value):
+            return self._rendered(value, step) if isinstance(value, str) else value
+        try:
+            return unwrap(template.parse(value).value(self._scope, _NoHost()))
+        except (RenderError, template.TemplateError):
+            return value
+
+    def _is_known(self, text: str) -> bool:
+        """Whether all names in a text are known before the run: one with a `default` has a value without being so."""
+        return all(reference.path[0] in self._scope for reference in template.parse(text).references)
 
     def _given(self, name: str, value: Any, step: PlannedStep) -> Iterator[str]:
         """One value of `with`: in a line, or on lines of its own below its name."""
@@ -159,20 +190,25 @@ class _Preview:
 
     def _part(self, part: str, is_shown: Callable[[str], bool]) -> str:
         try:
-            value = template.parse(part).render(self._scope, _NoHost())
+            value = template.parse(part).render(self._scope, _NoHost()) if self._is_known(part) else part
         except (RenderError, template.TemplateError):
             return part
         return value if is_shown(value) or not template.is_template(part) else part
 
 
 class _NoHost:
-    """A plan writes no file: where a value would go to one, the text stays as it was written."""
+    """A plan writes no file: where a value would go to one, the text stays as it was written. `tag`: what stands for a random one."""
+
+    def __init__(self, tag: str | None = None) -> None:
+        self._tag = tag
 
     def write_file(self, text: str) -> str:
         raise RenderError("known when the run starts")
 
     def nonce(self) -> str:
-        raise RenderError("known when the run starts")
+        if self._tag is None:
+            raise RenderError("known when the run starts")
+        return self._tag
 
 
 def _innermost(step: PlannedStep) -> Iterator[PlannedStep]:

@@ -28,7 +28,7 @@ def report_of(run: Run, *, alive: bool, now: float, commands: Sequence[tuple[str
     """The report of a run. `commands`: what a person may do next."""
     logs = _Logs(run)
     document = Result(run.state, run.folder.load, run.inputs.args, run.folder.finder(), logs.ends, all_rounds=True).document()
-    return Report(document, run.inputs.plan, alive, now, __version__, tuple(run.state.notes), tuple(commands), logs.of_setup())
+    return Report(document, run.state.plan, alive, now, __version__, tuple(run.state.notes), tuple(commands), logs.of_setup())
 
 
 def assets() -> Assets:

@@ -50,6 +50,7 @@ def prepare(
 ) -> Repeated:
     """Everything that the new run needs, read and checked. `step`: begin with this one; `failed`: with those that failed; `budget_usd`:
     another budget than the old run was started with. Nothing is written. Raises InvalidInput."""
+    check_has_file(old)
     new = run_id or new_id()
     run_folder.check_run_id(project, new)
     declared = present_secrets(old.inputs.secrets, environment)
@@ -68,6 +69,14 @@ def prepare(
     isolation, place = asyncio.run(_place(git, old, found, folder, root, _where(old, step, failed, found)))
     given = old.inputs if budget_usd is None else replace(old.inputs, budget_usd=budget_usd)
     return Repeated(old, given, found, isolation, place, new)
+
+
+def check_has_file(old: history.Run) -> None:
+    """Raises InvalidInput for the run of a pool, whose steps came from a program one after the other."""
+    if old.inputs.grows:
+        run = old.folder.run_id
+        help = f"what it has left undone: cpool-flow resume {run}"
+        raise InvalidInput(f"run `{run}` is that of a pool: a program gave it its work, no file", help=help)
 
 
 def create(repeated: Repeated, project: Path, environment: Mapping[str, str]) -> RunFolder:
@@ -92,7 +101,7 @@ def create(repeated: Repeated, project: Path, environment: Mapping[str, str]) ->
 def _copy(old: history.Run, given: inputs.Inputs, found: Takeover, folder: RunFolder) -> None:
     """What the old run owns, as it is `given` to the new one, and what it has done that is taken over. What it recorded is its own."""
     files = old.folder.inputs / "files"
-    copies = {path.name: path.read_bytes() for path in sorted(files.iterdir())} if files.is_dir() else {}
+    copies = {path.relative_to(files).as_posix(): path.read_bytes() for path in sorted(files.rglob("*")) if path.is_file()}
     inputs.save(folder, replace(given, record=None), copies)
     if old.folder.trusted.is_dir():
         shutil.copytree(old.folder.trusted, folder.trusted)

@@ -174,6 +174,7 @@ class RunFolder:
         self.logs = path / "logs"
         self.outputs = path / "outputs"
         self.files = path / "files"
+        self.handed = path / "handed"
         self.trusted = path / "trusted"
 
     @property
@@ -226,6 +227,11 @@ class RunFolder:
                 return file.read(stored.bytes).decode("utf-8", "replace")
         except OSError as error:
             raise OperationFailed(f"an output of the run is gone: `{self.path / stored.file}`: {error.strerror}") from error
+
+    def clear_handed(self) -> None:
+        """Take away what agents were handed by file that no longer work."""
+        for file in self.handed.glob("*"):
+            file.unlink(missing_ok=True)
 
     def write_value(self, text: str) -> str:
         """A file of the run that holds `text`, for a value too large for a variable. Returns its absolute path."""

@@ -16,6 +16,7 @@ from cpool_flow.agents.codex_reader import CodexReader
 from cpool_flow.agents.gemini_reader import GeminiReader
 from cpool_flow.agents.opencode_reader import OpencodeReader
 from cpool_flow.agents.protocol import AgentResult, Ending, Reader
+from cpool_flow.pool_file import Price
 
 READERS: dict[str, Callable[..., Reader]] = {"codex": CodexReader, "gemini": GeminiReader, "opencode": OpencodeReader}
 NOW = datetime(2026, 11, 23, 16, 0, tzinfo=UTC).timestamp()
@@ -209,6 +210,25 @@ def test_opencode_is_ended_where_it_may_spend_no_more() -> None:
     assert (found.kind, found.error, found.cost_usd) == ("budget", "the agent has spent $1, and may spend $1", 1.0)
     done = OpencodeReader(budget_usd=0.5)
     assert fed(done, b'{"type":"text","part":{"text":"done"}}', step % b"stop").kind is None
+
+
+def test_opencode_that_tells_tokens_only_is_ended_by_their_price() -> None:
+    step = b'{"type":"step_finish","part":{"reason":"tool-calls","cost":0,"tokens":{"input":1000000,"output":100000,"cache":{"read":1000000}}}}'
+    price = Price(input=0.25, output=1, cache_read=0.05)
+    reader = OpencodeReader(budget_usd=0.5, price=price)
+    reader.feed(step)
+    assert not reader.futile
+    reader.feed(step)
+    assert (reader.futile, reader.finish(END).error) == (True, "the agent has spent $0.8, and may spend $0.5")
+
+
+def test_of_opencode_that_was_cut_off_in_a_step_the_cost_is_at_least_that_of_the_steps_before() -> None:
+    reader = OpencodeReader()
+    reader.feed(b'{"type":"step_finish","part":{"reason":"tool-calls","cost":0.5,"tokens":{"input":1,"output":1}}}')
+    reader.feed(b'{"type":"step_start"}')
+    reader.stopping("cancelled")
+    found = reader.finish(END)
+    assert (found.kind, found.cost_usd, found.cost_at_least) == ("cancelled", 0.5, True)
 
 
 def test_a_cost_of_nothing_for_tokens_that_were_spent_is_unknown() -> None:

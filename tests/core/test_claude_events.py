@@ -363,11 +363,11 @@ def test_a_usage_limit_is_known_by_its_field_alone() -> None:
     assert read([result("new words for it", **fields)], ending(1)).kind == "rate_limited"
 
 
-def test_the_live_view_is_told_what_happens() -> None:
+def test_who_looks_on_is_told_what_happens() -> None:
     reader = ClaudeReader()
     told = [
         (event(type="system", subtype="init", mcp_servers=[{"name": "github", "status": "failed"}]), "MCP servers that failed: github"),
-        (event(type="assistant", message={"content": [{"type": "text", "text": "\n I will look.\nThen"}]}), "I will look."),
+        (event(type="assistant", message={"content": [{"type": "text", "text": "\n I will look.\nThen"}]}), "\n I will look.\nThen"),
         (event(type="system", subtype="api_retry", error="overloaded"), "the API asks to wait: overloaded"),
         (event(type="system", subtype="model_fallback", fallback_model="haiku"), "falls back to haiku"),
         (event(type="system", subtype="permission_denied", tool_name="Write"), "refused: Write"),

@@ -95,3 +95,13 @@ def test_of_a_huge_file_only_its_end_is_read(tmp_path: Path, out: Path) -> None:
         file.seek(0, os.SEEK_END)
         file.write(b"\nthe end\n")
     assert LastWords(tmp_path)(task()) == "the end"
+
+
+def test_of_what_an_agent_says_the_first_line_is_shown(tmp_path: Path, out: Path) -> None:
+    out.write_bytes(assistant(type="text", text="\n I will look.\nThen I write."))
+    assert LastWords(tmp_path)(task("claude")) == "I will look."
+
+
+def test_an_agent_of_the_projects_own_shows_its_last_line_as_it_is(tmp_path: Path, out: Path) -> None:
+    out.write_bytes(b"one\ntwo\n")
+    assert LastWords(tmp_path)(task("mine")) == "two"

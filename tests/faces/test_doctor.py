@@ -38,6 +38,19 @@ def test_a_program_that_prints_control_characters_prints_none_here(stage: Stage)
     assert (found["can"]["resume"], found["can"]["fork"], "model" in found["can"]["config"]) == (True, False, True)
 
 
+def test_an_agent_that_is_older_than_any_that_was_tried_is_told_of_here_and_where_it_refuses_a_flag(stage: Stage) -> None:
+    refuses = "cat > /dev/null; echo \"error: unknown option '--setting-sources=user'\" >&2; exit 1"
+    stage.program("claude", f'#!/bin/sh\n[ "$1" = --version ] && echo "1.0.30 (Claude Code)" && exit\n{refuses}\n')
+    shown = stage.session.flow("doctor", ANTHROPIC_API_KEY="k").out
+    assert f"1.0.30 (Claude Code) ({stage.programs}/claude), signed in, older than any that was tried (2.1)\n" in shown
+    stage.workflow([{"name": "ask", "prompt": "x"}])
+    (attempt,) = stage.run("--json").json()["steps"][0]["attempts"]
+    told = (
+        "the agent refused to start (is it too old? `cpool-flow doctor` names its version): error: unknown option '--setting-sources=user'"
+    )
+    assert (attempt["error_kind"], attempt["error"]) == ("invalid", f"ask, attempt 1: {told}")
+
+
 def test_where_no_agent_is_ready_it_says_what_runs_all_the_same(stage: Stage) -> None:
     ended = stage.session.flow("doctor", PATH="/usr/bin:/bin")
     assert ended.code == 0

@@ -109,3 +109,31 @@ def test_a_key_of_an_agent_is_masked_wherever_it_prints_it(stage: Stage) -> None
     logs = "".join(path.read_text() for path in (stage.session.last_run() / "logs").iterdir())
     assert "key ***" in logs
     assert "key-of-somebody" not in logs
+
+
+def test_opencode_is_stopped_at_its_share_of_the_budget_and_codex_counts_when_it_has_ended(stage: Stage) -> None:
+    stage.session.file("cpool.yaml", 'prices: {opencode: {"*": {input: 1, output: 1}}, codex: {"*": {input: 2, output: 1}}}\n')
+    goes_on = {"type": "step_finish", "part": {"reason": "tool-calls", "cost": 0, "tokens": {"input": 1_000_000, "output": 0}}}
+    stage.program("opencode", program(goes_on, {"type": "step_start"}, then="time.sleep(300)"))
+    stage.program("codex", program(*DONE["codex"]))
+    for agent, kind, cost in (("opencode", "budget", 1.0), ("codex", None, 2.0)):
+        later = {"name": "later", "prompt": "More", "config": {"agent": agent}}
+        stage.session.file("flow.yaml", json.dumps({"version": 1, "budget_usd": 0.75, "steps": [step(agent, retries=2), later]}))
+        ended = stage.run("--json")
+        document = ended.json()
+        assert (ended.code, document["error_kind"], kinds(document)) == (3, "budget", [kind])
+        (attempt,) = document["steps"][0]["attempts"]
+        assert (attempt["cost_usd"], attempt["budget_usd"], document["cost_usd"]) == (cost, 0.75, cost)
+        assert document["steps"][1]["attempts"] == []
+        assert stage.survivors() == []
+        assert ("takes no cap" in ended.err) == (agent == "codex")
+
+
+@pytest.mark.parametrize("agent", ["codex", "gemini"])
+def test_with_a_budget_an_agent_without_a_price_is_refused_or_allowed_by_name(stage: Stage, agent: str) -> None:
+    stage.program(agent, program(*DONE[agent]))
+    stage.session.file("flow.yaml", json.dumps({"version": 1, "budget_usd": 5, "steps": [step(agent)]}))
+    refused = stage.run()
+    assert (refused.code, f"agent `{agent}` of step `ask` does not say what it costs" in refused.err) == (2, True)
+    allowed = stage.run("--allow-unpriced", "--json").json()
+    assert (allowed["status"], allowed["cost_usd"], allowed["steps"][0]["attempts"][0]["budget_usd"]) == ("success", None, 5)

@@ -211,6 +211,14 @@ def test_a_wrong_decision_is_refused_with_the_words_that_would_work(session: Ses
     assert session.events() == before
 
 
+def test_a_wrong_decision_is_refused_of_a_run_that_has_succeeded_too(session: Session) -> None:
+    session.file("flow.yaml", "steps: [{name: push, run: 'true'}]")
+    assert session.flow("run", "flow.yaml", "--run-id", "r").code == 0
+    answers = {given: session.flow("resume", "r", "--decide", given) for given in ("push=maybe", "pusch=skip", "push=skip")}
+    assert {given: ended.code for given, ended in answers.items()} == {"push=maybe": 2, "pusch=skip": 2, "push=skip": 0}
+    assert "did you mean `push`?" in answers["pusch=skip"].err
+
+
 def test_a_second_coordinator_is_refused_while_the_first_works(session: Session, ledger: Path) -> None:
     session.file("flow.yaml", EXTERNAL)
     first = session.start("run", "flow.yaml", "--run-id", "r")

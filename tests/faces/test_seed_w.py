@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ from pools import ROOT, Agent, echo, ended, git, pool_in, repository
 from cpool_flow import history, run_folder
 from cpool_flow.errors import InvalidInput
 from cpool_flow.pool import Answer, BudgetExhausted, Call, Pool, PoolIsClosed, Workflow
+from survivors import eventually
 
 RETRY = {"retry": {"delay": "0s"}}
 
@@ -65,19 +67,46 @@ def test_w2_finished_work_stays_on_its_branch(tmp_path: Path) -> None:
 
 def test_w3_a_pool_touches_no_place_but_its_own(tmp_path: Path) -> None:
     async def test() -> None:
-        first, second = repository(tmp_path / "one"), repository(tmp_path / "two")
+        # The same name of the folder, the same run: only the repositories differ.
+        first, second = repository(tmp_path / "one" / "shop"), repository(tmp_path / "two" / "shop")
         agent = Agent(held=True)
-        async with pool_in(first, agent, isolation="worktree") as outer:
+        async with pool_in(first, agent, isolation="worktree", run_id="night") as outer:
             working = outer.submit("work")
             await agent.begun.acquire()
             place = Path(agent.calls[0].directory)
             (place / "half.txt").write_text("not committed\n")
-            for folder, isolation in ((second, "worktree"), (first, "worktree"), (first, "none")):
-                async with pool_in(folder, isolation=isolation) as inner:
+            seen = []
+            for number, (folder, isolation) in enumerate(((second, "worktree"), (first, "worktree"), (first, "none"), (second, "none"))):
+                other = Agent()
+                async with pool_in(folder, other, isolation=isolation, run_id="night" if folder == second else f"run-{number}") as inner:
                     await inner.run("other")
+                    inner.scale(to=0)
+                seen.append(Path(other.calls[0].directory))
+            assert place not in seen
+            assert seen[2:] == [first, second]
             assert (place / "half.txt").read_text() == "not committed\n"
+            assert str(place) in git(first, "worktree", "list", "--porcelain")
+            assert git(first, "branch", "--list", "cpool/*").split() == ["+", "cpool/pool/night"]
             agent.release()
             assert (await working).ok
+        assert git(first, "show", "cpool/pool/night:half.txt") == "not committed\n"
+
+    ended(test())
+
+
+def test_w3_a_folder_that_stands_where_a_place_would_is_left_alone(tmp_path: Path) -> None:
+    async def test() -> None:
+        folder, agent = repository(tmp_path / "shop"), Agent()
+        async with pool_in(folder, agent, isolation="worktree", run_id="first") as pool:
+            await pool.run("x")
+        foreign = Path(str(agent.calls[0].directory).replace("first", "second"))
+        foreign.mkdir(parents=True)
+        (foreign / "precious.txt").write_text("mine\n")
+        with pytest.raises(InvalidInput, match="second"):
+            async with pool_in(folder, agent, isolation="worktree", run_id="second"):
+                pass
+        assert (foreign / "precious.txt").read_text() == "mine\n"
+        assert git(folder, "branch", "--list", "*second*") == ""
 
     ended(test())
 
@@ -421,6 +450,39 @@ def test_w24_what_a_shipped_skill_is_given_is_in_its_prompt(here: Path) -> None:
     ended(test())
 
 
+def test_w24_the_steps_of_a_shipped_workflow_hand_on_what_they_found(tmp_path: Path) -> None:
+    """The review stands in the prompt of the fix, the failure of the tests in that of the recovery; no step knows a language."""
+    folder = repository(tmp_path / "repository")
+    git(folder, "checkout", "-q", "-b", "change")
+    (folder / "a.txt").write_text("a\nwrong-line\n")
+    git(folder, "-c", "user.name=You", "-c", "user.email=you@example.com", "commit", "-q", "-a", "-m", "change")
+    finding = {"severity": "major", "place": "a.txt:2", "problem": "the-problem", "fix": "the-fix"}
+    prompts: list[str] = []
+
+    async def agent(call: Call) -> str:
+        prompts.append(call.prompt)
+        if call.schema is not None:
+            return json.dumps({"findings": [finding] if "wrong-line" in call.prompt else []})
+        if "the-failure" in call.prompt:
+            (Path(call.directory) / "mended").touch()
+        return "I have changed it."
+
+    async def test() -> None:
+        async with pool_in(folder, agent, isolation="worktree") as pool:
+            args = {"base": "main", "focus": ["correctness"], "test": "test -e mended || { echo the-failure; exit 1; }"}
+            result = await pool.workflow("review_and_fix", args=args)
+        assert result.ok, result.error
+        assert (result.json["findings"], result.json["report"]) == ([finding], "I have changed it.")
+        assert [name for name, step in result.steps.items() if step.status == "success"] == ["diff", "review", "findings", "fix", "check"]
+
+    ended(test())
+    assert "wrong-line" in prompts[0]
+    assert "the-problem" in prompts[1]
+    assert "the-failure" in prompts[2]
+    assert len(prompts) == 3
+    assert not [word for prompt in prompts for word in ("cargo", "clippy", "pytest", "npm") if word in prompt]
+
+
 def test_w25_the_settings_of_a_skill_count_in_chains_too(here: Path) -> None:
     async def test() -> None:
         skill = here / ".cpool" / "skills" / "careful" / "SKILL.md"
@@ -435,25 +497,72 @@ def test_w25_the_settings_of_a_skill_count_in_chains_too(here: Path) -> None:
     ended(test())
 
 
-def test_w26_success_needs_more_than_a_process_that_ended(here: Path) -> None:
-    async def test() -> None:
-        agent = Agent(Answer("so far", error_kind="max_turns", turns=7), Answer("said", cost_usd=None))
-        async with pool_in(here, agent) as pool:
-            limited = await pool.run("a")
-            unpriced = await pool.run("b")
-        assert (limited.status, limited.error_kind, limited.turns) == ("failed", "max_turns", 7)
-        assert (unpriced.status, unpriced.cost_usd) == ("success", None)
-        (here / "silent.py").write_text("import sys; sys.stdin.read()\n")
-        async with pool_in(here, "claude", config={"env": {}}) as pool:
-            assert not (await pool.run("nobody is there", retries=0, timeout=30)).ok
+def _said(**result: object) -> str:
+    """What an agent's process prints that takes two turns and ends with this result."""
+    lines: list[dict[str, object]] = [{"type": "system", "subtype": "init", "session_id": "s", "model": "m"}]
+    for number in (1, 2):
+        message = {"id": str(number), "content": [{"type": "text", "text": "so far"}], "usage": {"input_tokens": 3, "output_tokens": 4}}
+        lines.append({"type": "assistant", "message": message})
+    whole = {"subtype": "success", "is_error": False, "result": "well", "num_turns": 2, "total_cost_usd": 0.5, "permission_denials": []}
+    usage = {"input_tokens": 6, "output_tokens": 8}
+    lines += [{"type": "result", "session_id": "s", "usage": usage, **whole, **result}] if result else []
+    return "\n".join(map(json.dumps, lines)) + "\n"
 
+
+CLAIMED = {
+    "good": (_said(result="well"), 0, "success", None),
+    "is-error": (_said(is_error=True, result="API Error: 400 bad"), 0, "failed", "failed"),
+    "is-error-exit-1": (_said(is_error=True, result="API Error: 400 bad"), 1, "failed", "failed"),
+    "max-turns": (_said(subtype="error_max_turns", is_error=True, result=None), 1, "failed", "max_turns"),
+    "max-turns-exit-0": (_said(subtype="error_max_turns", result=None), 0, "failed", "max_turns"),
+    "budget": (_said(subtype="error_max_budget_usd", is_error=True, result=None), 1, "failed", "budget"),
+    "broken-off": (_said(subtype="error_during_execution", is_error=True, result=None), 0, "failed", "failed"),
+    "no-result": (_said(), 0, "failed", "lost"),
+    "nothing": ("", 0, "failed", "lost"),
+    "plain-text": ("All done, everything works!\n", 0, "failed", "lost"),
+    "empty-answer": (_said(result=""), 0, "failed", "failed"),
+    "no-tokens": (_said(num_turns=0, usage={"input_tokens": 0, "output_tokens": 0}), 0, "failed", "failed"),
+    "denied": (_said(permission_denials=[{"tool_name": "Bash", "tool_use_id": "t", "tool_input": {}}]), 0, "failed", "permission_denied"),
+    "good-then-exit-3": (_said(result="well"), 3, "failed", "failed"),
+}
+
+
+def test_w26_success_needs_more_than_a_process_that_ended(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     programs = here / "bin"
     programs.mkdir()
-    (programs / "claude").write_text("#!/bin/sh\ncat > /dev/null\n")  # ends with 0, and gives no result
+    (programs / "claude").write_text('#!/bin/sh\nname=$(cat)\ncat "$CASES/$name.out"\nexit "$(cat "$CASES/$name.code")"\n')
     (programs / "claude").chmod(0o755)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
-        ended(test())
+    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+    for name, (printed, code, _, _) in CLAIMED.items():
+        (programs / f"{name}.out").write_text(printed)
+        (programs / f"{name}.code").write_text(str(code))
+
+    async def test() -> None:
+        async with pool_in(here, "claude", config={"env": {"CASES": str(programs)}}) as pool:
+            found = {result.id: result for result in [await pool.run(name, name=name, retries=0) for name in CLAIMED]}
+        assert {name: (result.status, result.error_kind) for name, result in found.items()} == {
+            name: (status, kind) for name, (_, _, status, kind) in CLAIMED.items()
+        }
+        good, limited = found["good"], found["max-turns"]
+        assert (good.text, good.turns, good.cost_usd, good.session_id) == ("well", 2, 0.5, "s")
+        assert (limited.turns, limited.cost_usd) == (2, 0.5)
+        assert found["nothing"].cost_usd is None
+        assert found["denied"].denied_tools == ("Bash",)
+
+    ended(test())
+
+
+def test_w26_a_function_that_ends_has_succeeded_only_if_it_says_nothing_else(here: Path) -> None:
+    async def test() -> None:
+        agent = Agent(Answer("so far", error_kind="max_turns", turns=7), Answer("said", cost_usd=None), "", "  \n")
+        async with pool_in(here, agent) as pool:
+            limited, unpriced = await pool.run("a"), await pool.run("b")
+            empty = [await pool.run("c"), await pool.run("d")]
+        assert (limited.status, limited.error_kind, limited.turns) == ("failed", "max_turns", 7)
+        assert (unpriced.status, unpriced.cost_usd) == ("success", None)
+        assert [(result.status, result.error_kind, result.reason) for result in empty] == [("failed", "failed", "the answer is empty")] * 2
+
+    ended(test())
 
 
 def test_w27_events_are_bounded_and_results_can_be_let_go(here: Path) -> None:
@@ -475,26 +584,57 @@ def test_w27_events_are_bounded_and_results_can_be_let_go(here: Path) -> None:
 
 
 def test_w28_each_item_has_an_outcome_of_its_own_in_its_place(here: Path) -> None:
-    async def test() -> None:
-        async def agent(call: Call) -> str:
-            if call.prompt == "bad":
-                raise ValueError("no")
-            return call.prompt
+    async def agent(call: Call) -> Answer:
+        if call.prompt == "bad":
+            raise ValueError("no")
+        if call.prompt == "quits":
+            raise asyncio.CancelledError
+        return Answer(call.prompt, cost_usd=0.25)
 
+    async def test() -> None:
         async with pool_in(here, agent) as pool:
-            assert [(each.status, each.text) for each in await pool.fan_out(["a", "bad", "c"])] == [
-                ("success", "a"),
-                ("failed", ""),
-                ("success", "c"),
+            results = await pool.fan_out(["bad", "a", "quits", "c", "bad", "e"])
+            assert [(each.status, each.text, each.cost_usd) for each in results] == [
+                ("failed", "", None),
+                ("success", "a", 0.25),
+                ("cancelled", "", None),
+                ("success", "c", 0.25),
+                ("failed", "", None),
+                ("success", "e", 0.25),
             ]
-            fast = await pool.fan_out(["bad", *["x"] * 20], fail_fast=True)
-            assert fast[0].status == "failed"
-            assert fast[-1].status == "cancelled"
+            assert [each.id for each in results] == [f"task-{number}" for number in range(1, 7)]
             with pytest.raises(InvalidInput):
                 pool.fan_out_chains([["fine"], []])
-            assert pool.status().pending_tasks == 0
-            chains = await pool.fan_out_chains([["a", "b"], ["bad", "d"], ["e"]])
-            assert [(each.status, each.text) for each in chains] == [("success", "b"), ("failed", ""), ("success", "e")]
+            with pytest.raises(InvalidInput):
+                pool.fan_out(["fine", " "])
+            assert len(pool.tasks()) == 6
+            chains = pool.fan_out_chains([["a", "b"], ["bad", "d"], ["e"]])
+            assert [(each.status, each.text) for each in await chains] == [("success", "b"), ("failed", ""), ("success", "e")]
+            assert [task.id for task in chains] == ["chain-1", "chain-2", "chain-3"]
+
+    ended(test())
+
+
+def test_w28_fail_fast_stops_what_runs_and_what_waits_and_loses_no_result(here: Path) -> None:
+    async def test() -> None:
+        stopped = []
+
+        async def agent(call: Call) -> Answer:
+            if call.prompt == "slow":
+                try:
+                    await asyncio.sleep(1000)
+                except asyncio.CancelledError:
+                    stopped.append(call.task)
+                    raise
+            await asyncio.sleep(0)
+            return Answer(call.prompt, cost_usd=0.25, error_kind="failed" if call.prompt == "bad" else None)
+
+        async with pool_in(here, agent) as pool:
+            done = await pool.fan_out(["paid", "slow", "bad", *["never"] * 10], fail_fast=True)
+            assert [each.status for each in done] == ["success", "cancelled", "failed", *["cancelled"] * 10]
+            assert (stopped, done[0].text, done[0].cost_usd, done[2].cost_usd) == (["task-2"], "paid", 0.25, 0.25)
+            assert {each.reason for each in done[3:]} == {"`task-3` did not succeed"}
+            assert (pool.status().pending_tasks, pool.status().running_tasks, pool.status().idle_slots) == (0, 0, 2)
 
     ended(test())
 
@@ -577,37 +717,187 @@ def test_w31_drain_lets_chains_finish_and_has_a_deadline(here: Path) -> None:
 
 def test_w32_what_git_cannot_give_is_said_before_work_begins(tmp_path: Path) -> None:
     async def test() -> None:
-        empty = tmp_path / "empty"
-        empty.mkdir()
-        git(empty, "init", "-q")
-        with pytest.raises(InvalidInput, match="no commit yet"):
-            async with pool_in(empty, isolation="worktree"):
-                pass
+        unborn, bare = tmp_path / "unborn", tmp_path / "bare"
+        for folder, options in ((unborn, ()), (bare, ("--bare",))):
+            folder.mkdir()
+            git(folder, "init", "-q", *options)
+        for folder, message in ((unborn, "no commit yet"), (bare, "is a bare repository")):
+            with pytest.raises(InvalidInput, match=message):
+                async with pool_in(folder, isolation="worktree"):
+                    pass
         folder = repository(tmp_path / "repository")
-        pools = [pool_in(folder, isolation="worktree", run_id=f"p{number}") for number in range(3)]
-        await asyncio.gather(*(pool.__aenter__() for pool in pools))
-        await asyncio.gather(*(pool.drain() for pool in pools))
+        with pytest.raises(InvalidInput, match="nowhere"):
+            async with pool_in(folder, isolation="worktree", base="nowhere"):
+                pass
+        with pytest.raises(InvalidInput, match="`base` is for"):
+            async with pool_in(folder, base="main"):
+                pass
+        assert git(folder, "branch", "--list", "cpool/*") == ""
 
     ended(test())
 
 
-def test_w33_no_file_with_settings_of_servers_outlives_its_task(here: Path) -> None:
-    programs = here / "bin"
-    programs.mkdir()
-    (programs / "claude").write_text('#!/bin/sh\ncat > /dev/null\nprintf "%s\\n" "$@" > arguments\nexit 3\n')
-    (programs / "claude").chmod(0o755)
+def test_w32_many_pools_begin_at_once_in_one_repository(tmp_path: Path) -> None:
+    async def test() -> None:
+        folder = repository(tmp_path / "repository")
+        agents = [Agent() for _ in range(12)]
+        pools = [pool_in(folder, agent, isolation="worktree", run_id=f"p{number}") for number, agent in enumerate(agents)]
+        await asyncio.gather(*(pool.__aenter__() for pool in pools))
+        assert [(await pool.run("x")).status for pool in pools] == ["success"] * 12
+        assert len({agent.calls[0].directory for agent in agents}) == 12
+        await asyncio.gather(*(pool.drain() for pool in pools))
+        assert len(git(folder, "worktree", "list").splitlines()) == 1
+
+    ended(test())
+
+
+def test_w32_the_branch_of_a_pool_begins_where_it_is_told(tmp_path: Path) -> None:
+    async def test() -> None:
+        folder, agent = repository(tmp_path / "repository"), Agent()
+        git(folder, "branch", "release")
+        (folder / "a.txt").write_text("newer\n")
+        git(folder, "-c", "user.name=You", "-c", "user.email=you@example.com", "commit", "-q", "-a", "-m", "second")
+        seen = []
+
+        async def look(call: Call) -> str:
+            seen.append((Path(call.directory) / "a.txt").read_text())
+            return "ok"
+
+        for base in (None, "release", "HEAD~1"):
+            async with pool_in(folder, look, isolation="worktree", base=base) as pool:
+                await pool.run("x")
+        assert seen == ["newer\n", "a\n", "a\n"]
+        assert agent.calls == []
+
+    ended(test())
+
+
+WIPED = """
+import asyncio, os
+from pathlib import Path
+from cpool_flow import Pool
+
+async def agent(call):
+    if call.prompt == "crash":
+        Path("place").write_text(call.directory)
+        os.kill(os.getpid(), 9)
+    (Path(call.directory) / "made.txt").write_text("made\\n")
+    return "ok"
+
+async def main():
+    async with Pool(slots=1, agent=agent, store=".", run_id="night", isolation="worktree") as pool:
+        await pool.run("make", name="make")
+        await pool.run("crash", name="crash")
+
+asyncio.run(main())
+"""
+
+
+def test_w32_what_a_crash_has_left_in_git_stops_no_other_pool_and_not_its_own_resume(tmp_path: Path) -> None:
+    folder = repository(tmp_path / "repository")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "runner")}
+    killed = subprocess.run([sys.executable, "-c", WIPED], cwd=folder, env=environment, capture_output=True, text=True, timeout=60)
+    assert killed.returncode == -9, killed.stderr
+    place = Path((folder / "place").read_text())
+    shutil.rmtree(place)  # as a wiped temporary folder would be; git still knows a worktree there, and the branch
 
     async def test() -> None:
-        servers = {"github": {"command": "mcp", "env": {"TOKEN": "very-secret"}}}
-        async with pool_in(here, "claude", store=here, run_id="r") as pool:
-            await pool.run("a", mcp_servers=servers, retries=0)
-            files = here / ".cpool" / "runs" / "r" / "files"
-            assert "--mcp-config" in (here / "arguments").read_text()
-            assert not [path for path in files.rglob("*") if path.is_file()]
+        async with pool_in(folder, isolation="worktree", run_id="other", store=folder) as pool:
+            assert (await pool.run("x")).ok
+        with pytest.raises(InvalidInput, match="night"):
+            async with pool_in(folder, isolation="worktree", run_id="night", store=folder):
+                pass
+        agent = Agent()
+        async with Pool(store=folder, directory=folder, project=folder, resume="night", agent=agent) as again:
+            assert (await again.task("crash")).ok
+            assert (Path(agent.calls[0].directory) / "made.txt").read_text() == "made\n"
+        assert git(folder, "show", "cpool/pool/night:made.txt") == "made\n"
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
-        ended(test())
+    ended(test())
+
+
+# Keeps what it was handed as its servers, and who may read that; then does what its prompt says.
+HANDED = """#!/bin/bash
+prompt=$(cat)
+servers=
+for word in "$@"; do
+    case $word in --mcp-config=*) servers=${word#*=} ;; esac
+done
+[ -n "$servers" ] && stat -c '%a %n' "$servers" > "$OUT/$prompt.mode" && cp "$servers" "$OUT/$prompt.servers"
+touch "$OUT/$prompt.begun"
+[ "$prompt" = fails ] && exit 3
+[ "$prompt" = hangs ] && exec sleep 1000
+cat "$OUT/answer"
+"""
+
+
+@pytest.fixture
+def handed(here: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder in which an agent says what servers it was handed; `bin` of it is on the PATH."""
+    programs = here / "bin"
+    programs.mkdir()
+    (programs / "claude").write_text(HANDED)
+    (programs / "claude").chmod(0o755)
+    (programs / "answer").write_text(_said(result="well"))
+    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+    return programs
+
+
+SERVERS = {"github": {"command": "mcp", "env": {"TOKEN": "very-secret"}}}
+
+
+def _left(here: Path) -> list[Path]:
+    """The files of the pool's folder in which the secret of a server stands, but for the journal of what its program has given it."""
+    kept = [path for path in (here / ".cpool").rglob("*") if path.is_file() and not path.name.startswith("journal.db")]
+    return [path for path in kept if path.name != "inputs.json" and b"very-secret" in path.read_bytes()]
+
+
+def test_w33_a_file_with_settings_of_servers_is_that_of_one_attempt_alone(here: Path, handed: Path) -> None:
+    async def test() -> None:
+        async with pool_in(here, "claude", slots=1, store=here, run_id="r", config={"env": {"OUT": str(handed)}}) as pool:
+            assert (await pool.run("with", mcp_servers=SERVERS)).ok
+            assert _left(here) == []
+            other = {"other": {"command": "else"}}
+            assert (await pool.run("others", mcp_servers=other)).ok
+            assert (await pool.run("without")).ok
+            assert (await pool.run("fails", mcp_servers=SERVERS, retries=0)).status == "failed"
+            assert _left(here) == []
+            hangs = pool.submit("hangs", mcp_servers=SERVERS)
+            while not (handed / "hangs.begun").exists():
+                await asyncio.sleep(0.01)
+            assert len(_left(here)) == 1
+            pool.scale(to=0, cancel=True)
+            assert (await hangs).status == "cancelled"
+            assert _left(here) == []
+        assert [json.loads((handed / f"{name}.servers").read_text()) for name in ("with", "others")] == [
+            {"mcpServers": SERVERS},
+            {"mcpServers": other},
+        ]
+        mode, path = (handed / "with.mode").read_text().split()
+        assert (mode, (here / ".cpool" / "runs" / "r") in Path(path).parents) == ("600", True)
+        assert not (handed / "without.servers").exists() or json.loads((handed / "without.servers").read_text()) == {"mcpServers": {}}
+
+    ended(test())
+
+
+def test_w33_what_an_agent_was_handed_is_gone_after_a_crash(here: Path, handed: Path) -> None:
+    program = f"""
+import asyncio
+from cpool_flow import Pool
+
+async def main():
+    async with Pool(slots=1, agent="claude", store=".", run_id="r", config={{"env": {{"OUT": {str(handed)!r}}}}}) as pool:
+        await pool.run("hangs", mcp_servers={SERVERS!r})
+
+asyncio.run(main())
+"""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "runner")}
+    running = subprocess.Popen([sys.executable, "-c", program], cwd=here, env=environment)
+    assert eventually((handed / "hangs.begun").exists)
+    assert len(_left(here)) == 1
+    running.kill()
+    running.wait()
+    assert eventually(lambda: _left(here) == [])
 
 
 GRAPH = """

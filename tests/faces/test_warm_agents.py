@@ -278,3 +278,19 @@ def test_sessions_go_on_from_step_to_step(people: Session) -> None:
     assert sessions[0] == sessions[2]
     assert len(set(sessions)) == 4
     assert len(starts(people)) == 3  # one for the fresh ones
+
+
+def test_an_mcp_server_that_does_not_start_is_said_and_the_run_goes_on(people: Session) -> None:
+    people.file(
+        "flow.yaml",
+        """
+        steps:
+          - {name: ask, prompt: hello, config: {mcp_servers: {docs: {command: no-such-program}}}}
+          - {name: next, prompt: hello}
+        """,
+    )
+    with model(people, Reply("hi")):
+        ended = people.flow("run", "flow.yaml")
+    told = "`ask`: the MCP server `docs` did not start, and its agent went on without it"
+    assert (ended.code, ended.err.count(f"  note: {told}\n")) == (0, 1)
+    assert told in people.flow("report", "last").out.replace("\\", "")

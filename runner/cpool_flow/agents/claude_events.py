@@ -43,6 +43,7 @@ class Transcript:
     cached_tokens: int = 0
     cost_usd: float | None = 0.0
     denials: dict[str, str] = field(default_factory=dict)  # tool by id of its use
+    failed_servers: dict[str, None] = field(default_factory=dict)
     resets_at: float | None = None
     open_tools: set[str] = field(default_factory=set)
     open_tasks: set[str] = field(default_factory=set)
@@ -57,7 +58,7 @@ class Transcript:
     _word: str = ""
 
     def feed(self, line: bytes) -> str | None:
-        """Take one line; what the agent does, for the live view. A line that is no JSON object is skipped."""
+        """Take one line; what the agent says or does, for who looks on. A line that is no JSON object is skipped."""
         found = event(line)
         if found is None:
             return None
@@ -109,6 +110,7 @@ class Transcript:
         self.version = text(event.get("claude_code_version")) or self.version
         servers = map(mapping, listed(event.get("mcp_servers")))
         failed = [text(server.get("name")) for server in servers if server.get("status") == "failed"]
+        self.failed_servers |= dict.fromkeys(failed)
         return f"MCP servers that failed: {', '.join(failed)}" if failed else None  # it goes on without a word
 
     def _assistant(self, event: Mapping[str, Any]) -> str | None:
@@ -129,7 +131,7 @@ class Transcript:
                     self.used_tools.add(text(block.get("name")))
                     shown = _tool(block)
                 case "text":
-                    shown = first_line(text(block.get("text"))) or shown
+                    shown = text(block.get("text")) or shown
         return shown
 
     def _user(self, event: Mapping[str, Any]) -> str | None:

@@ -87,6 +87,7 @@ class ClaudeReader:
             session_id=seen.session_id,
             model=seen.model,
             denials=tuple(seen.denials.values()),
+            failed_servers=tuple(seen.failed_servers),
             resets_at=(seen.resets_at or reset_time(error, ending.now, self._zone)) if limited else None,
         )
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from cpool_flow.agents.limits import names_limit
 from cpool_flow.agents.protocol import Ending, StopReason
+from cpool_flow.agents.verdict import refused_to_start
 from cpool_flow.dataclass import dataclass
 from cpool_flow.model import ErrorKind
 
@@ -80,7 +81,7 @@ def _stopped(outcome: Outcome) -> Verdict | None:
 
 def _never_began(outcome: Outcome) -> Verdict | None:
     refused = not outcome.events and outcome.ending.exit_code and _NO_START.search(outcome.ending.stderr)
-    return ("invalid", f"the agent refused to start: {outcome.ending.stderr.strip()}") if refused else None
+    return refused_to_start(outcome.ending.stderr.strip()) if refused else None
 
 
 def _no_result(outcome: Outcome) -> Verdict | None:

@@ -14,7 +14,7 @@ from typing import Any
 from cpool_flow.agents.json_lines import count, event, first_line, mapping, plain, text
 from cpool_flow.agents.limits import names_limit, reset_time
 from cpool_flow.agents.protocol import AgentResult, Ending, StopReason
-from cpool_flow.agents.verdict import Verdict, bad_end, empty, refused, stopped
+from cpool_flow.agents.verdict import Verdict, bad_end, empty, refused, refused_to_start, stopped
 from cpool_flow.model import ErrorKind
 
 _TOOLS = frozenset({"command_execution", "mcp_tool_call", "web_search", "file_change", "collab_tool_call"})
@@ -79,14 +79,14 @@ class CodexReader:
                 self._open.clear()
             case "error":
                 self._complaint = text(found.get("message"))
-                return first_line(self._complaint)
+                return self._complaint
         return None
 
     def _item(self, item: Mapping[str, Any], *, ended: bool) -> str | None:
         kind, identity = text(item.get("type")), text(item.get("id"))
         if kind == "agent_message":
             self._answer = text(item.get("text"))
-            return first_line(self._answer)
+            return self._answer
         if kind not in _TOOLS:
             return None
         (self._open.discard if ended else self._open.add)(identity)
@@ -122,7 +122,7 @@ class CodexReader:
         if self._stopped:
             return stopped(self._stopped)
         if not self._events and ending.exit_code in _NO_START:
-            return "invalid", f"the agent refused to start: {ending.stderr.strip() or ending.how}"
+            return refused_to_start(ending.stderr.strip() or ending.how)
         if self._failure is not None:
             return _failed(self._failure or self._complaint)
         if self._usage is None:

@@ -14,7 +14,7 @@ from typing import Any
 from cpool_flow.agents.json_lines import Joined, count, event, first_line, mapping, notice, plain, text
 from cpool_flow.agents.limits import names_limit, reset_time
 from cpool_flow.agents.protocol import AgentResult, Ending, StopReason
-from cpool_flow.agents.verdict import Verdict, bad_end, empty, refused, stopped, too_long
+from cpool_flow.agents.verdict import Verdict, bad_end, empty, refused, refused_to_start, stopped, too_long
 from cpool_flow.model import ErrorKind
 
 # A tool that would have to ask is not offered; a rule that refuses one says so.
@@ -79,7 +79,7 @@ class GeminiReader:
             case "message" if found.get("role") == "assistant":
                 self._retries = 0
                 self._answer.add(text(found.get("content")))
-                return first_line(text(found.get("content")))
+                return text(found.get("content"))
             case "tool_use":
                 self._retries = 0
                 self._open[text(found.get("tool_id"))] = text(found.get("tool_name"))
@@ -91,7 +91,7 @@ class GeminiReader:
             case "error":
                 self._complaint = text(found.get("message"))
                 self._halted = self._complaint if "stopping execution" in self._complaint else self._halted
-                return first_line(self._complaint)
+                return self._complaint
             case "result":
                 self._result = found
                 self._open.clear()
@@ -156,7 +156,7 @@ class GeminiReader:
         if ending.exit_code in _EXITS:
             return _EXITS[ending.exit_code], ending.stderr.strip() or f"the agent ended with {ending.how}"
         if not self._events and ending.exit_code and _NO_START.search(ending.stderr):
-            return "invalid", f"the agent refused to start: {ending.stderr.strip()}"
+            return refused_to_start(ending.stderr.strip())
         return "lost", f"the agent ended ({ending.how}) without a result{ending.last_words}"
 
 

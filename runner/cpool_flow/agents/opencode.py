@@ -96,6 +96,7 @@ class Opencode:
         return OpencodeReader(
             max_turns=request.config.max_turns,
             budget_usd=request.cap_usd,
+            price=request.price,
             schema_asked=request.schema is not None,
             allow_denials=request.allow_denials,
         )

@@ -13,8 +13,9 @@ from typing import Any
 from cpool_flow.agents.json_lines import Joined, count, dollars, event, first_line, mapping, notice, plain, text
 from cpool_flow.agents.limits import names_limit, reset_time
 from cpool_flow.agents.protocol import AgentResult, Ending, StopReason
-from cpool_flow.agents.verdict import Verdict, bad_end, empty, refused, stopped, too_long
+from cpool_flow.agents.verdict import Verdict, bad_end, empty, refused, refused_to_start, stopped, too_long
 from cpool_flow.model import ErrorKind
+from cpool_flow.pool_file import Price
 
 _PATIENCE = 3  # requests that the server did not answer, one after the other
 _RETRY = re.compile(r'message="stream error".* small=false .*error\.error="(?P<words>.*)"')
@@ -27,10 +28,18 @@ _LIMITED = re.compile(r"rate.?limit|too many requests|\b429\b|quota", re.IGNOREC
 
 class OpencodeReader:
     def __init__(
-        self, *, max_turns: int | None = None, budget_usd: float | None = None, schema_asked: bool = False, allow_denials: bool = False
+        self,
+        *,
+        max_turns: int | None = None,
+        budget_usd: float | None = None,
+        price: Price | None = None,
+        schema_asked: bool = False,
+        allow_denials: bool = False,
     ) -> None:
+        """`price`: what its tokens cost, where it says itself that they cost nothing."""
         self._max_turns = max_turns
         self._budget_usd = budget_usd
+        self._price = price
         self._schema_asked = schema_asked
         self._allow_denials = allow_denials
         self._stopped: StopReason | None = None
@@ -63,7 +72,14 @@ class OpencodeReader:
     @property
     def _over_budget(self) -> bool:
         """Whether it has spent what it may, and wants to go on."""
-        return self._budget_usd is not None and self._reason not in ("", "stop") and (self._cost or 0.0) >= self._budget_usd
+        return self._budget_usd is not None and self._turns > 0 and self._reason != "stop" and self._spent_usd >= self._budget_usd
+
+    @property
+    def _spent_usd(self) -> float:
+        """What is known of its cost so far."""
+        if self._cost or self._price is None:
+            return self._cost or 0.0
+        return self._price.cost_usd(self._input - self._cached, self._output, self._cached)
 
     @property
     def _over_turns(self) -> bool:
@@ -80,7 +96,7 @@ class OpencodeReader:
             case "text":
                 self._refusals = 0
                 self._answer.add(text(part.get("text")))
-                return first_line(text(part.get("text")))
+                return text(part.get("text"))
             case "tool_use":
                 self._refusals = 0
                 self._answer.clear()
@@ -134,6 +150,8 @@ class OpencodeReader:
             answer=plain(self._answer.text).strip(),
             # It knows no price of many models, and says 0 then.
             cost_usd=None if (spent and not self._cost) or (not self._turns and kind in ("lost", "cancelled", "timeout")) else self._cost,
+            # A step that was begun costs as well.
+            cost_at_least=bool(self._turns) and self._reason == "" and kind in ("lost", "cancelled", "timeout", "overloaded"),
             turns=self._turns or None,
             input_tokens=self._input if self._turns else None,
             output_tokens=self._output if self._turns else None,
@@ -150,7 +168,7 @@ class OpencodeReader:
         if self._over_turns:
             return "max_turns", f"the agent took more than the {self._max_turns} turns allowed"
         if self._over_budget:
-            return "budget", f"the agent has spent ${self._cost or 0:.4g}, and may spend ${self._budget_usd:.4g}"
+            return "budget", f"the agent has spent ${self._spent_usd:.4g}, and may spend ${self._budget_usd:.4g}"
         if self._stopped:
             # Of a server that does not answer it says nothing.
             waited = self._stopped == "timeout" and not self._reason
@@ -158,7 +176,7 @@ class OpencodeReader:
         if self._error is not None:
             return _failed(self._error, self._unknown_model)
         if not self._events and ending.exit_code and (_NO_START.search(ending.stderr) or self._unknown_model):
-            return "invalid", f"the agent refused to start: {ending.stderr.strip()}"
+            return refused_to_start(ending.stderr.strip())
         denials = () if self._allow_denials else self._denials
         if self._turns and (denied := refused(denials)):
             return denied

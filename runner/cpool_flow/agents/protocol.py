@@ -18,6 +18,7 @@ from typing import Any, Literal, Protocol
 from cpool_flow.capabilities import Capabilities
 from cpool_flow.dataclass import dataclass
 from cpool_flow.model import AgentConfig, ErrorKind
+from cpool_flow.pool_file import Price
 
 __all__ = [
     "MAX_LINE_BYTES",
@@ -49,7 +50,7 @@ class AgentRequest:
     `environment` is the caller's, to pick from; `step_environment` (declared `env`, secrets that the step names,
     `CPOOL_*`) is handed on whole. `files` is a private folder of the attempt for files that go when it ends.
     `schema` is the bundled output schema. `session_id` is a fresh UUID for each attempt, unless it goes on in the session `resume`;
-    with another id than that it goes on in a copy.
+    with another id than that it goes on in a copy. `price`: what its tokens cost, by `cpool.yaml`.
     """
 
     prompt: str
@@ -69,6 +70,7 @@ class AgentRequest:
     item: Any = None
     round_number: int = 1
     resume: str | None = None
+    price: Price | None = None
 
     @property
     def cap_usd(self) -> float | None:
@@ -123,7 +125,7 @@ class AgentResult:
     """What came of an attempt. `kind` None is success, as far as the agent's own words prove it: whether the answer
     fits the step is asked later. None where unknown: an unknown cost is not zero. `cost_at_least`: more was spent than `cost_usd`, or may
     have been. `cached_tokens` are those of the input that came from a cache, and count among it; `counts_session`: tokens are those of the
-    whole session, earlier attempts included. `resets_at` is in seconds since the epoch.
+    whole session, earlier attempts included. `failed_servers`: the MCP servers without which it went on. `resets_at` is in seconds since the epoch.
 
     Texts are as the agent printed them: not masked, not cut.
     """
@@ -142,6 +144,7 @@ class AgentResult:
     resets_at: float | None = None
     cost_at_least: bool = False
     counts_session: bool = False
+    failed_servers: tuple[str, ...] = ()
 
 
 class Reader(Protocol):
@@ -164,7 +167,8 @@ class Reader(Protocol):
         """Take one line of stderr."""
 
     def feed(self, line: bytes) -> str | None:
-        """Take one line without its line feed (the last one too, whole or not); a short line for the live view, or None.
+        """Take one line without its line feed (the last one too, whole or not); what it says, or in a few words
+        what it does, for who looks on; None or empty where that is nothing.
 
         A line longer than MAX_LINE_BYTES comes as its beginning, one byte longer than that.
         """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 from cpool_flow.agents.json_lines import Joined
@@ -9,11 +10,18 @@ from cpool_flow.agents.protocol import MAX_LINE_BYTES, Ending, StopReason
 from cpool_flow.model import ErrorKind
 
 Verdict = tuple[ErrorKind, str]
+_UNKNOWN_FLAG = re.compile(r"(?:unknown|unrecognized|unexpected) (?:option|argument|flag)", re.IGNORECASE)
 
 
 def stopped(reason: StopReason) -> Verdict:
     """We stopped it before its whole result was read."""
     return reason, "stopped before the agent was done" if reason == "cancelled" else "the agent was not done in time"
+
+
+def refused_to_start(words: str) -> Verdict:
+    """It took neither the flags nor the input. A flag that it does not know may be one of a later version."""
+    old = " (is it too old? `cpool-flow doctor` names its version)" if _UNKNOWN_FLAG.search(words) else ""
+    return "invalid", f"the agent refused to start{old}: {words}"
 
 
 def refused(tools: Iterable[str]) -> Verdict | None:

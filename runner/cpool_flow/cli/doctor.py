@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
 from collections.abc import Sequence
@@ -142,7 +143,13 @@ def _version(agent: Presence) -> str:
         return str(error)
     signed_in = "" if agent.signed_in is None else ", signed in" if agent.signed_in else ", not signed in"
     lines = ended.stdout.decode("utf-8", "replace").strip().splitlines() or ["no version"]
-    return f"{printable(lines[-1])} ({agent.program}){signed_in}"
+    return f"{printable(lines[-1])} ({agent.program}){signed_in}{_age(lines[-1], agent.tried)}"
+
+
+def _age(version: str, tried: tuple[int, int]) -> str:
+    found = re.search(r"(\d+)\.(\d+)", version)
+    old = found is not None and (int(found[1]), int(found[2])) < tried
+    return f", older than any that was tried ({tried[0]}.{tried[1]})" if old else ""
 
 
 def _abilities(can: Capabilities) -> dict[str, Any]:

@@ -301,18 +301,25 @@ def work_on(
 ) -> int:
     """Work on a run, or leave it to a coordinator of its own; the exit code. `warn` says what there is to say before the first step."""
     from cpool_flow import coordinator, history
-    from cpool_flow.cli.decisions import chosen_decisions
+    from cpool_flow.cli.decisions import check_decisions, chosen_decisions
     from cpool_flow.cli.detached import start_detached_run
     from cpool_flow.cli.follower import follower
     from cpool_flow.cli.person import Person, nobody
+    from cpool_flow.journal import is_alive
 
     run = history.read(folder)
+    check_decisions(decisions, run.state)
     if run.state.status == "success":
         # Where nothing is left to do, nothing is needed for it: no secret, no lock.
         _tell_late(folder, run)
         if not manner.quiet:
             print(f"nothing to do: run {folder.run_id} has succeeded", file=sys.stderr)
         return _finish(folder, run, manner, _told_to_the_runner(folder, run.inputs, manner))
+    if run.inputs.needs_program and not is_alive(folder.path):
+        raise InvalidInput(
+            f"the agent of the pool `{folder.run_id}` was a function of a Python program",
+            help=f'go on with it there: `Pool(agent=…, store=…, resume="{folder.run_id}")`',
+        )
     chosen = chosen_decisions(decisions, run.state)
     _check_budget(budget_usd, run.state)
     if manner.detach:

@@ -6,13 +6,17 @@ from collections.abc import Callable
 
 from cpool_flow.agents.protocol import MAX_LINE_BYTES
 
+Tell = Callable[[str], object]
+
 
 class AgentLines:
-    """A sink of chunks. `end` hands over a last line that has no line feed. Of a line without end only its beginning is kept."""
+    """A sink of chunks. `end` hands over a last line that has no line feed. Of a line without end only its beginning is kept.
+    `tell` gets what the reader says of lines."""
 
-    def __init__(self, log: Callable[[bytes], object], read: Callable[[bytes], object]) -> None:
+    def __init__(self, log: Callable[[bytes], object], read: Callable[[bytes], str | None], tell: Tell | None = None) -> None:
         self._log = log
         self._read = read
+        self._tell = tell
         self._parts: list[bytes] = []
         self._bytes = 0
 
@@ -39,4 +43,6 @@ class AgentLines:
         line = b"".join(self._parts)
         self._parts.clear()
         self._bytes = 0
-        self._read(line)
+        said = self._read(line)
+        if said and self._tell is not None:
+            self._tell(said)

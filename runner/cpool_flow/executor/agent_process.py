@@ -10,7 +10,7 @@ from collections.abc import Callable
 from cpool_flow.agents.protocol import Adapter, AgentRequest, Reader, private_files
 from cpool_flow.agents.warm import Station
 from cpool_flow.dataclass import dataclass
-from cpool_flow.executor.agent_lines import AgentLines
+from cpool_flow.executor.agent_lines import AgentLines, Tell
 from cpool_flow.executor.warm_process import WarmProcess
 from cpool_flow.executor.warm_slots import WarmSlots
 from cpool_flow.executor.warm_turn import Turned, take_turn, watch_of
@@ -22,7 +22,7 @@ Take = Callable[[bytes], None]
 
 @dataclass(frozen=True, slots=True)
 class AgentProcess:
-    """How an agent's process is run for one attempt, and where what it prints goes."""
+    """How an agent's process is run for one attempt, and where what it prints goes. `tell`: who looks on while it works."""
 
     adapter: Adapter
     request: AgentRequest
@@ -31,6 +31,7 @@ class AgentProcess:
     work: Work
     log: Take
     errors: Take
+    tell: Tell | None = None
 
     async def run(self, slots: WarmSlots) -> Ran:
         """To the end of the task. Raises InvalidInput, ProcessNotStarted, OperationFailed."""
@@ -40,7 +41,7 @@ class AgentProcess:
         invocation = self.adapter.prepare(self.request)
         reader = self.adapter.reader(self.request)
         command = Command(invocation.argv, invocation.directory, invocation.environment, invocation.stdin)
-        lines, complaints = AgentLines(self.log, reader.feed), AgentLines(self.errors, reader.warn)
+        lines, complaints = AgentLines(self.log, reader.feed, self.tell), AgentLines(self.errors, reader.warn)
         with private_files(invocation):
             watch = watch_of(reader, self.idle_seconds)
             ended = await self.work.run(command, lines, complaints, ladder=self.adapter.ladder, watch=watch)
@@ -76,7 +77,14 @@ class AgentProcess:
         self.work.began = True
         try:
             turned = await take_turn(
-                warm, self.request, self.work, self.log, self.errors, ladder=self.adapter.ladder, idle_seconds=self.idle_seconds
+                warm,
+                self.request,
+                self.work,
+                self.log,
+                self.errors,
+                ladder=self.adapter.ladder,
+                idle_seconds=self.idle_seconds,
+                tell=self.tell,
             )
         finally:
             if turned is None:

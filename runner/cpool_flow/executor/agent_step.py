@@ -11,6 +11,7 @@ from dataclasses import replace
 from cpool_flow import settings
 from cpool_flow.agents.protocol import AgentRequest, AgentResult, Ending
 from cpool_flow.executor import Assignment
+from cpool_flow.executor.agent_lines import Tell
 from cpool_flow.executor.agent_process import AgentProcess
 from cpool_flow.executor.context import RunContext
 from cpool_flow.executor.cost import priced
@@ -35,18 +36,27 @@ async def run_agent(assignment: Assignment, context: RunContext, work: Work, war
     before = await context.recorder.look() if context.recorder else None
     spool_out, spool_err = spools(assignment.log, assignment.slot)
     with Log(spool_out, context.masker) as log, Log(spool_err, context.masker) as errors:
-        process = AgentProcess(adapter, request, assignment.slot, _idle_seconds(assignment), work, log, errors)
+        process = AgentProcess(adapter, request, assignment.slot, _idle_seconds(assignment), work, log, errors, _tell(assignment, context))
         try:
             ran = await process.run(warm)
         except ProcessNotStarted as error:
             return Outcome("errored", str(error), fault="not started", cost_usd=None if work.began else 0.0)
     result = _priced(ran.reader.finish(_ending(ran.ended, tail(spool_err))), assignment, context, request)
     collect(assignment.log, assignment.slot)
+    for server in result.failed_servers:
+        name = _name(context.masker.mask(server))
+        context.remark(f"`{assignment.task}`: the MCP server `{name}` did not start, and its agent went on without it")
     if context.recorder and before:
         await context.recorder.exchange(assignment, request, _judged(result, ran.ended), before)
     if ran.warm is not None and assignment.slot is not None:
         await warm.give_back(assignment.slot, ran.warm, result.kind is None)
     return _outcome(result, ran.ended, assignment, context, work, request)
+
+
+def _tell(assignment: Assignment, context: RunContext) -> Tell | None:
+    """Hands on what an agent says while it works, to who looks on."""
+    overhear, mask = context.overhear, context.masker.mask
+    return None if overhear is None else lambda said: overhear(assignment.task, assignment.number, mask(said))
 
 
 def _judged(result: AgentResult, ended: Ended) -> AgentResult:
@@ -143,7 +153,7 @@ def request_of(assignment: Assignment, context: RunContext) -> AgentRequest:
     step, scope = assignment.step.step, assignment.scope
     config = _config(assignment, context)
     schema = context.copy(assignment).schema_of(step) if step.is_agent else None
-    files = context.folder.files
+    files = context.folder.handed
     shared = unwrap(scope["context"])
     assert isinstance(shared, dict)
     shared = {**context.shared, **shared}
@@ -156,6 +166,7 @@ def request_of(assignment: Assignment, context: RunContext) -> AgentRequest:
         session_id=assignment.session_id,
         resume=assignment.resume,
         budget_usd=assignment.budget_usd,
+        price=context.inputs.pool.file.price(config.agent or "claude", config.model),
         environment=context.public_environment,
         step_environment=context.step_variables(assignment),
         system_prompt=settings.system_prompt(shared, config, context.asked_slot(assignment)),
@@ -175,7 +186,15 @@ def _prompt(assignment: Assignment, context: RunContext) -> str:
         return context.text(step.recovery_prompt or "", scope)
     if step.prompt is not None:
         return step.prompt if assignment.step.literal else context.text(step.prompt, scope)
-    return context.copy(assignment).parsed_skills[step.skill or ""].render(context.values(step.with_ or {}, scope), context)
+    copy, name = context.copy(assignment), step.skill or ""
+    text = copy.parsed_skills[name].render(context.values(step.with_ or {}, scope), context)
+    return f"Base directory for this skill: {_skill_folder(assignment, context)}\n\n{text}" if name in copy.skill_files else text
+
+
+def _skill_folder(assignment: Assignment, context: RunContext) -> str | None:
+    """Where the run's copies are of what stands beside the skill's text."""
+    name = context.copy(assignment).skill_files.get(assignment.step.step.skill or "")
+    return None if name is None else str(own_file(context.folder, name))
 
 
 def _config(assignment: Assignment, context: RunContext) -> AgentConfig:
@@ -194,4 +213,7 @@ def _config(assignment: Assignment, context: RunContext) -> AgentConfig:
             values[key] = str(copy_path(context.folder, copy, values[key]))
     if context.inputs.recording is not None:
         values["recording"] = str(own_file(context.folder, context.inputs.recording))
+    folder = _skill_folder(assignment, context)
+    if folder is not None and context.inputs.adapter(agent).capabilities.reads_only_added:
+        values["add_dirs"] = [*values.get("add_dirs", ()), folder]
     return AgentConfig.model_validate({**values, "agent": agent})

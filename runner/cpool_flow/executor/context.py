@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -28,11 +28,15 @@ from cpool_flow.workspace.place import Place
 if TYPE_CHECKING:
     from cpool_flow.executor.recorder import Recorder
 
+# The task, the number of its attempt, and what its agent has said; nothing in that is a secret.
+Overhear = Callable[[str, int, str], object]
+
 
 @dataclass(frozen=True)
 class RunContext:
     """One run, as its attempts see it. `environment` is the caller's, `secrets` the declared ones that are set. `grace_seconds`:
-    how long what is stopped has to end by itself. `shared`: what a pool tells its agents at this moment."""
+    how long what is stopped has to end by itself. `shared`: what a pool tells its agents at this moment. `overhear` is told what agents say while
+    they work, `remark` what people should know though nothing has failed by it."""
 
     folder: RunFolder
     inputs: Inputs
@@ -48,6 +52,8 @@ class RunContext:
     recorder: Recorder | None = None
     context: Mapping[str, Any] = field(default_factory=dict)
     shared: Mapping[str, Any] = field(default_factory=dict)
+    overhear: Overhear | None = None
+    remark: Callable[[str], object] = lambda text: None
 
     def write_file(self, text: str) -> str:
         return self.folder.write_value(self.masker.mask(text))

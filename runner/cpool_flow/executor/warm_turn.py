@@ -11,7 +11,7 @@ from typing import Any
 
 from cpool_flow.agents.protocol import AgentRequest, Ladder, Reader
 from cpool_flow.dataclass import dataclass
-from cpool_flow.executor.agent_lines import AgentLines
+from cpool_flow.executor.agent_lines import AgentLines, Tell
 from cpool_flow.executor.warm_process import LADDER, WarmProcess
 from cpool_flow.executor.work import Ended, How, Watch, Work
 from cpool_flow.process import Exit
@@ -30,11 +30,11 @@ class Turned:
 
 async def take_turn(
     warm: WarmProcess, request: AgentRequest, work: Work, log: Callable[[bytes], object], errors: Callable[[bytes], object], *,
-    ladder: Ladder, idle_seconds: float,
+    ladder: Ladder, idle_seconds: float, tell: Tell | None = None,
 ) -> Turned:  # fmt: skip
     """Give the task to the process. Raises InvalidInput, OperationFailed."""
     message, reader = warm.ask(request)
-    lines, complaints = AgentLines(log, reader.feed), AgentLines(errors, reader.warn)
+    lines, complaints = AgentLines(log, reader.feed, tell), AgentLines(errors, reader.warn)
     turn = _Turn(warm, reader, work, idle_seconds)
 
     def took(data: bytes) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from cpool_flow import agents
+from cpool_flow.agents.json_lines import first_line
 from cpool_flow.agents.protocol import AgentRequest
 from cpool_flow.executor.logs import read_end, spools
 from cpool_flow.model import AgentConfig
@@ -76,7 +77,8 @@ def _said(path: str, agent: str | None) -> str:
     if found is None:
         return ""
     data, size = found
-    return last_line(data) if agent is None else _agent_said(data, agent, whole=size <= TAIL_BYTES)
+    # Of an agent that the project has described itself, or that is a function, the lines are what they are.
+    return _agent_said(data, agent, whole=size <= TAIL_BYTES) if agent in agents.ADAPTERS else last_line(data)
 
 
 def _agent_said(data: bytes, agent: str, *, whole: bool) -> str:
@@ -84,7 +86,7 @@ def _agent_said(data: bytes, agent: str, *, whole: bool) -> str:
     *lines, _ = data.split(b"\n")  # the last one may still grow
     feed = _reader(agent)
     for line in reversed(lines[0 if whole else 1 :][-MOST_LINES:]):
-        said = feed(line)
+        said = first_line(feed(line) or "")
         if said:
             return said
     return ""

@@ -10,6 +10,7 @@ from cpool_flow.pool.result import TaskFailed, TaskResult
 from cpool_flow.pool.status import DrainSummary, PoolStatus, SlotStatus
 from cpool_flow.pool.sync import SyncPool
 from cpool_flow.pool.task import PoolEvent, Task, TaskGroup
+from cpool_flow.pool.task_progress import TaskProgress
 from cpool_flow.pool.workflow import Workflow
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "Task",
     "TaskFailed",
     "TaskGroup",
+    "TaskProgress",
     "TaskResult",
     "UnknownTask",
     "Workflow",

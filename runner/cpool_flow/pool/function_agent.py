@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import field
+from functools import partial
 from typing import Any, get_args
 
+from cpool_flow.agents.verdict import empty
 from cpool_flow.dataclass import dataclass
 from cpool_flow.executor import Assignment
 from cpool_flow.executor.agent_step import read_answer, request_of
@@ -18,7 +21,6 @@ from cpool_flow.executor.outcome import Outcome, seconds_text
 from cpool_flow.executor.work import Work
 from cpool_flow.model import ErrorKind
 
-NAME = "function"
 # A function that does not end when it is cancelled is left to itself after this long.
 GRACE_SECONDS = 5.0
 KINDS = frozenset(get_args(ErrorKind))
@@ -27,7 +29,7 @@ KINDS = frozenset(get_args(ErrorKind))
 @dataclass(frozen=True)
 class Call:
     """What the function is called with. `schema`: the JSON Schema that its answer must fit. `budget_usd`: what it may spend, None where
-    nothing limits it. `attempt` counts from 1."""
+    nothing limits it. `attempt` counts from 1. `say` tells who looks on what it does."""
 
     prompt: str
     task: str
@@ -37,6 +39,12 @@ class Call:
     settings: Mapping[str, Any]
     schema: Any = None
     budget_usd: float | None = None
+    say: Callable[[str], None] = field(default=lambda text: _check_text(text), repr=False, compare=False)
+
+
+def _check_text(text: str) -> None:
+    if not isinstance(text, str):
+        raise TypeError(f"`say` takes a text, not {type(text).__name__}")
 
 
 @dataclass(frozen=True)
@@ -84,6 +92,7 @@ class FunctionSlots(LocalSlots):
             settings,
             request.schema,
             request.budget_usd,
+            partial(self._say, assignment.task, assignment.number),
         )
         calling = asyncio.ensure_future(self._function(call))
 
@@ -103,6 +112,11 @@ class FunctionSlots(LocalSlots):
             return Outcome("failed", self._context.masker.mask(f"the agent's function raised {type(error).__name__}: {error}"))
         answer = calling.result()
         return self._judged(Answer(answer) if isinstance(answer, str) else answer, assignment)
+
+    def _say(self, task: str, number: int, text: str) -> None:
+        _check_text(text)
+        if self._context.overhear is not None and text:
+            self._context.overhear(task, number, self._context.masker.mask(text))
 
     def _judged(self, answer: object, assignment: Assignment) -> Outcome:
         if not isinstance(answer, Answer):
@@ -124,7 +138,8 @@ class FunctionSlots(LocalSlots):
         if kind is None and answer.denied_tools and not assignment.step.step.allow_denials:
             kind = "permission_denied"
         if kind is None:
-            return read_answer(outcome, text, assignment, self._context)
+            blank = empty(text, 1, assignment.step.step.output_schema is not None)
+            return outcome.failed(*blank) if blank is not None else read_answer(outcome, text, assignment, self._context)
         denied = ", ".join(f"`{tool}`" for tool in outcome.denied)
         reason = mask(answer.error) or (f"the agent was refused a tool that it asked for: {denied}" if denied else kind)
         return outcome.failed(kind, reason)

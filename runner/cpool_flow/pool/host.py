@@ -8,32 +8,34 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from math import inf
 from pathlib import Path
 
-from cpool_flow import __version__, events, inputs, run_folder
+from cpool_flow import __version__, events, inputs, run_folder, skill_files
 from cpool_flow.dataclass import dataclass
 from cpool_flow.engine import Engine, Follow
-from cpool_flow.executor.context import RunContext, find_shell
+from cpool_flow.executor.context import Overhear, RunContext, find_shell
 from cpool_flow.executor.local import LocalSlots
 from cpool_flow.git import Git
 from cpool_flow.guardian import sweep
 from cpool_flow.history import fold
-from cpool_flow.inputs import Inputs
-from cpool_flow.journal import Journal, Lock
+from cpool_flow.inputs import Inputs, hidden_values
+from cpool_flow.journal import Journal, Lock, Recorded
 from cpool_flow.lost import note_lost
 from cpool_flow.model import MOST_SLOTS
 from cpool_flow.other_runs import OtherRuns
 from cpool_flow.pool.function_agent import AgentFunction, FunctionSlots
+from cpool_flow.pool.logbook import log_event
 from cpool_flow.pool.made import Made
+from cpool_flow.pool.slot_counts import SlotCounts
 from cpool_flow.process import Processes
 from cpool_flow.run_folder import RunFolder
 from cpool_flow.run_place import choose_isolation, last_commit, open_place, our_git, plan_place, worktree_root
 from cpool_flow.run_values import RunValues, fixed_values
-from cpool_flow.secrets import Masker, check_secrets, present_secrets
+from cpool_flow.secrets import Masker, check_secrets
 from cpool_flow.shared_slots import SharedSlots
 from cpool_flow.state import State
 
@@ -56,14 +58,16 @@ class Wanted:
 class Host:
     """An open run. `open` makes it, `close` ends it; nothing of it is left then but the folder of one that is kept."""
 
-    def __init__(self, wanted: Wanted, follow: Follow) -> None:
+    def __init__(self, wanted: Wanted, follow: Follow, overhear: Overhear) -> None:
         self.wanted = wanted
         self.inputs: Inputs = wanted.made.inputs
         self._follow = follow
+        self._overhear = overhear
         self.added: list[events.StepAdded] = []
+        self.slot_counts = SlotCounts()
         self._resources = ExitStack()
         self._secrets = check_secrets(self.inputs.secrets, wanted.environment)
-        self.masker = Masker({**_credentials(self.inputs, wanted.environment), **self._secrets})
+        self.masker = Masker(hidden_values(self.inputs, self._secrets, wanted.environment))
 
     async def open(self) -> None:
         """Raises InvalidInput (not a git repository, a run id that is taken) and OperationFailed (the disk, git)."""
@@ -116,7 +120,10 @@ class Host:
         journal = Journal.open(folder.path)
         resources.callback(journal.close)
         state = fold(self.inputs.plan, journal)
-        self.added = [entry.event for entry in journal.read() if isinstance(entry.event, events.StepAdded)]
+        for entry in journal.read():
+            self.slot_counts.take(entry.event)
+            if isinstance(entry.event, events.StepAdded):
+                self.added.append(entry.event)
         sweep(state.mark)
         mark = f"{folder.run_id}-{os.urandom(4).hex()}"
         self._start_engine(state, journal, mark, resources)
@@ -135,7 +142,13 @@ class Host:
         money = OtherRuns(self.folder, day_usd, "")
         slots = SharedSlots(self.folder.path / "slots", MOST_SLOTS)
         resources.callback(slots.close)
-        self.engine = Engine(state, journal, self.folder, self._follow, time.time, money, time.time(), slots=slots, patience_seconds=inf)
+        self.engine = Engine(state, journal, self.folder, self._recorded, time.time, money, time.time(), slots=slots, patience_seconds=inf)
+
+    def _recorded(self, recorded: Sequence[Recorded], state: State) -> None:
+        for entry in recorded:
+            self.slot_counts.take(entry.event)
+            log_event(entry.event, state, self.inputs, self.folder.run_id)
+        self._follow(recorded, state)
 
     async def work(self) -> None:
         """Until the pool is closed and all of its work has ended. Raises OperationFailed where nobody can go on (the disk is full)."""
@@ -155,11 +168,8 @@ class Host:
 
     def add_files(self, files: Mapping[str, bytes]) -> None:
         """Keep files that a workflow brings along. Raises OperationFailed."""
-        folder = self.folder.inputs / "files"
-        if files:
-            folder.mkdir(exist_ok=True)
         for name, content in files.items():
-            (folder / name).write_bytes(content)
+            skill_files.write(inputs.own_file(self.folder, name), content)
 
     def _make_folder(self, resources: ExitStack) -> RunFolder:
         if self.wanted.store is not None:
@@ -204,15 +214,11 @@ class Host:
             secrets=self._secrets,
             default_shell=find_shell(self.wanted.environment),
             shared=self.state.shared,
+            overhear=self._overhear,
+            remark=lambda text: self.engine.tell(events.Noted(text)),
         )
         fixed_values(bare, self.state)
         return replace(bare, env={}, context={})
-
-
-def _credentials(taken: Inputs, environment: Mapping[str, str]) -> dict[str, str]:
-    """What no file may hold of the agents that may come to be asked."""
-    known = taken.pool.file.agent_names
-    return present_secrets({name for agent in known for name in taken.adapter(agent).credentials}, environment)
 
 
 async def settle(work: asyncio.Task[None], deadline_seconds: float | None) -> bool:

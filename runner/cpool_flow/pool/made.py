@@ -44,6 +44,7 @@ def make(
     budget_usd: float | None,
     allow_unpriced: bool,
     isolation: str,
+    base: str | None = None,
 ) -> Made:
     """The inputs of a pool. Raises InvalidInput with all that is wrong with its settings, or with `cpool.yaml`."""
     found = project_pool.read_pool(project)
@@ -52,7 +53,11 @@ def make(
     wanted = _wanted(slots, found, most_slots)
     data["slots"] = [*wanted.rows, *([{"count": wanted.more}] if wanted.more else [])]
     check_pool(json.dumps(data).encode(), _SHOWN, partial(_read, directory, project, files, named))
-    root = {**_ROOT, "secrets": list(secrets), **({"budget_usd": budget_usd} if budget_usd is not None else {})}
+    root = {
+        **_ROOT,
+        "secrets": list(secrets),
+        **{key: value for key, value in (("budget_usd", budget_usd), ("base", base)) if value is not None},
+    }
     copy = WorkflowCopy(file="pool", name="pool", data=root, source=json.dumps(root))
     own = Inputs(
         copies={"": copy},
@@ -69,7 +74,9 @@ def make(
     try:
         own.workflow.secrets  # noqa: B018 - read now, so that what is wrong with them is told now
     except ValueError:
-        raise InvalidInput("`secrets` of a pool are names of environment variables, `budget_usd` is a number above zero") from None
+        raise InvalidInput(
+            "`secrets` of a pool are names of environment variables, `budget_usd` is a number above zero, `base` is a commit"
+        ) from None
     return Made(own, files, wanted.names)
 
 

@@ -19,16 +19,17 @@ from cpool_flow.errors import InvalidInput, did_you_mean
 from cpool_flow.journal import Recorded
 from cpool_flow.model import MOST_SLOTS, STEP_NAME
 from cpool_flow.pool.errors import BudgetExhausted, PoolIsClosed, UnknownTask
-from cpool_flow.pool.function_agent import NAME as FUNCTION
 from cpool_flow.pool.function_agent import AgentFunction
 from cpool_flow.pool.given import Given
 from cpool_flow.pool.host import Host, Wanted, settle
+from cpool_flow.pool.logbook import log_end
 from cpool_flow.pool.made import Made, Slots, make
 from cpool_flow.pool.result import TaskResult, never_run, result_of_step
 from cpool_flow.pool.scaling import rescaled
 from cpool_flow.pool.status import DrainSummary, PoolStatus, slot_statuses
 from cpool_flow.pool.sync import SyncPool
 from cpool_flow.pool.task import MOST_EVENTS, Events, PoolEvent, Task, TaskGroup
+from cpool_flow.pool.task_progress import TaskProgress, progress_of_step
 from cpool_flow.pool.workflow import Brought, ChainStep, Workflow, check_secrets_declared, completed
 from cpool_flow.state import State
 from cpool_flow.validate import Checked, Wishes
@@ -36,6 +37,8 @@ from cpool_flow.validate import Checked, Wishes
 MAX_SLOTS = 100
 # What is left below this is nothing (US dollars).
 LEAST_USD = 1e-6
+# Of what an agent has said last so many characters are kept.
+MOST_SAID = 4096
 
 
 class Pool:
@@ -53,6 +56,7 @@ class Pool:
         directory: str | Path | None = None,
         project: str | Path | None = None,
         isolation: str = "none",
+        base: str | None = None,
         store: str | Path | None = None,
         run_id: str | None = None,
         tags: Sequence[str] = (),
@@ -65,7 +69,7 @@ class Pool:
         """`slots`: how many, or a list as in `cpool.yaml` (default: as that says, else 4). `agent`: a name, or an async function that is
         called instead. `config`: settings of all agent tasks, over those of `cpool.yaml`. `budget_usd`: the most that all work together
         may spend. `directory`: where agents work (default: here); `project`: where `cpool.yaml` and names are looked up (default: found
-        upwards from there); `isolation`: `none`, or `worktree` for one git worktree of the pool. `store`: the project that keeps the
+        upwards from there); `isolation`: `none`, or `worktree` for one git worktree of the pool, whose branch begins at `base` (default: `HEAD`). `store`: the project that keeps the
         pool's run for `cpool-flow status`, `logs` and `resume`; without it nothing is kept. `secrets`: environment variables that are
         masked. `context`: what all agents are told. `resume`: the run in `store` that this pool goes on with, also after a crash: its settings are
         those with which it was begun (an agent that is a function, and another `budget_usd`, may be given). `min_slots` and `max_slots` bound `scale`.
@@ -73,7 +77,7 @@ class Pool:
         Nothing is read before the pool is entered: then raises InvalidInput."""
         self._slots, self._agent, self._config = slots, agent, dict(config or {})
         self._budget_usd, self._allow_unpriced = budget_usd, allow_unpriced
-        self._directory, self._project, self._isolation = directory, project, isolation
+        self._directory, self._project, self._isolation, self._base = directory, project, isolation, base
         self._store, self._run_id, self._tags, self._secrets = store, run_id, tuple(tags), tuple(secrets)
         self._first_context, self._resume = dict(context or {}), resume
         self._bounds = (min_slots, max_slots)
@@ -84,6 +88,7 @@ class Pool:
         self._ended: Counter[str] = Counter()
         self._numbers: Counter[str] = Counter()
         self._names: set[str] = set()  # that were given, and so cannot be given again in this run
+        self._said: dict[str, str] = {}  # the end of what an agent of each running task has said last
         self._closed = "it was not entered yet"
         self._given = Given(self._check_step)
 
@@ -98,7 +103,7 @@ class Pool:
         """Raises InvalidInput with all that is wrong with its settings, OperationFailed where its folder cannot be written."""
         if self._host is not None:
             raise PoolIsClosed("a pool is entered once")
-        host = Host(self._wanted(), self._follow)
+        host = Host(self._wanted(), self._follow, self._overhear)
         await host.open()
         self._host, self._closed = host, ""
         for key, value in self._first_context.items():
@@ -226,7 +231,7 @@ class Pool:
         host = self._opened()
         state = host.state
         counts = Counter(task.status for task in self._tasks.values() if not task.done)
-        slots = slot_statuses(state, host.inputs, time.time())
+        slots = slot_statuses(state, host.inputs, host.slot_counts, time.time())
         busy = sum(slot.task is not None for slot in slots)
         return PoolStatus(
             accepting=not self._closed,
@@ -263,6 +268,24 @@ class Pool:
         running = [task.attempts[-1] for task in host.state.running.values() if _root(task.id) == task_id]
         ended = sorted(host.folder.logs.glob(f"{task_id}.*.log"))
         return [*ended, *(path for attempt in running for path in map(Path, listed.own(attempt)) if path.exists())]
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The settings that all agent tasks begin with: those of `cpool.yaml`, and of the pool over them."""
+        settings = self._opened().inputs.pool.file.config
+        return settings.model_dump(exclude_none=True, mode="json") if settings is not None else {}
+
+    @property
+    def store(self) -> Path | None:
+        """The project that keeps the pool's run; None where nothing is kept."""
+        return self._opened().wanted.store
+
+    @property
+    def directory(self) -> str:
+        """Where its agents work, unless they are told otherwise."""
+        place = self._opened().state.place
+        assert place is not None, "BUG: a pool has a place"
+        return place.directory
 
     @property
     def run_id(self) -> str:
@@ -317,7 +340,7 @@ class Pool:
     def _find_again(self, host: Host) -> None:
         """The tasks of a pool that is gone on with; those that have ended have their results."""
         for added in host.added:
-            task = self._tasks[added.name] = Task(added.name, added.tags, self._status_of, self._cancel, self.events)
+            task = self._tasks[added.name] = self._task(added.name, added.tags)
             self._names.add(added.name)
             if host.state.steps[added.name].ended:
                 self._look_at(task.id, host.state, time.time())
@@ -331,7 +354,7 @@ class Pool:
         if self._store is None:
             raise InvalidInput("`resume` needs the `store` in which the pool was kept")
         fixed = {"slots": self._slots, "config": self._config, "tags": self._tags, "secrets": self._secrets, "run_id": self._run_id}
-        fixed["context"] = self._first_context
+        fixed |= {"context": self._first_context, "base": self._base}
         given = [name for name, value in fixed.items() if value]
         if given or isinstance(self._agent, str):
             raise InvalidInput(f"a pool that is gone on with keeps its `{given[0] if given else 'agent'}`")
@@ -341,7 +364,7 @@ class Pool:
         if not taken.grows:
             raise InvalidInput(f"run `{folder.run_id}` is not that of a pool", help=f"cpool-flow resume {folder.run_id}")
         function = self._agent if callable(self._agent) else None
-        if (taken.agent == FUNCTION) != (function is not None):
+        if taken.needs_program != (function is not None):
             raise InvalidInput(
                 f"the agent of the pool `{folder.run_id}` {'is no function' if function else 'was a function: give it again'}"
             )
@@ -364,6 +387,8 @@ class Pool:
             raise InvalidInput(f"`min_slots` and `max_slots` are numbers from 0 to {MOST_SLOTS}, the first not above the second")
         if self._isolation not in ("none", "worktree"):
             raise InvalidInput(f"`isolation` is `none` or `worktree`, not `{self._isolation}`")
+        if self._base is not None and self._isolation != "worktree":
+            raise InvalidInput('`base` is for `isolation="worktree"`: without it the pool works in the directory as it is')
         if self._budget_usd is not None and not (isinstance(self._budget_usd, (int, float)) and 0 < self._budget_usd < float("inf")):
             raise InvalidInput(f"`budget_usd` is a number above zero, not {self._budget_usd}")
         function = self._agent if callable(self._agent) else None
@@ -374,11 +399,12 @@ class Pool:
             slots=self._slots,
             most_slots=most,
             config={**self._config, **named},
-            stand_in=FUNCTION if function is not None else None,
+            stand_in=inputs.FUNCTION_AGENT if function is not None else None,
             secrets=self._secrets,
             budget_usd=None if self._budget_usd is None else float(self._budget_usd),
             allow_unpriced=self._allow_unpriced,
             isolation=self._isolation,
+            base=self._base,
         )
         if made.inputs.pool.file.budgets.day is not None and self._store is None:
             raise InvalidInput("the project has a budget for each day: give the pool a `store`, so that others see what it spends")
@@ -448,7 +474,7 @@ class Pool:
         task_id = self._new_id(kind, name)
         words = tuple(tags)
         host.engine.tell(events.StepAdded(task_id, host.masker.mask_value(dict(step)), literal, copies, words))
-        task = self._tasks[task_id] = Task(task_id, words, self._status_of, self._cancel, self.events)
+        task = self._tasks[task_id] = self._task(task_id, words)
         if queue_timeout_seconds is not None:
             asyncio.get_running_loop().call_later(queue_timeout_seconds, self._give_up_waiting, task, queue_timeout_seconds)
         return task
@@ -472,6 +498,13 @@ class Pool:
     def _give_up_waiting(self, task: Task, seconds: float) -> None:
         if not task.done and self._opened().state.steps[task.id].status in ("pending", "ready"):
             self._cancel(task.id, f"no slot was free within {seconds:g} s")
+
+    def _task(self, task_id: str, tags: tuple[str, ...]) -> Task:
+        return Task(task_id, tags, self._status_of, self._cancel, self.events, self._progress_of)
+
+    def _progress_of(self, task_id: str) -> TaskProgress:
+        step = self._opened().state.steps.get(task_id)
+        return progress_of_step(step, self._said.get(task_id, "")) if step is not None else TaskProgress("pending")
 
     def _status_of(self, task_id: str) -> str:
         step = self._opened().state.steps.get(task_id)
@@ -510,8 +543,16 @@ class Pool:
         result = result_of_step(step, load, task.tags) if step.tasks else never_run(state, step, task.tags)
         self._ended[result.status] += 1
         task.end(result)
+        self._said.pop(task_id, None)
+        log_end(task_id, result.status, self.run_id)
         self._tell(PoolEvent("TaskEnded", at, task_id, {"status": result.status}, result))
         self._host.forget(task_id)
+
+    def _overhear(self, task: str, number: int, text: str) -> None:
+        root = _root(task)
+        self._said[root] = text[-MOST_SAID:]
+        if self._listeners:
+            self._tell(PoolEvent("Said", time.time(), root, {"task": task, "number": number, "text": text}))
 
     def _tell(self, event: PoolEvent) -> None:
         for listener in list(self._listeners):

@@ -10,6 +10,7 @@ from typing import Any
 
 from cpool_flow.dataclass import dataclass
 from cpool_flow.pool.result import TaskResult
+from cpool_flow.pool.task_progress import TaskProgress, progress_of_result
 
 # Of events that nobody takes only the latest are kept.
 MOST_EVENTS = 10_000
@@ -17,8 +18,8 @@ MOST_EVENTS = 10_000
 
 @dataclass(frozen=True)
 class PoolEvent:
-    """Something that has happened. `kind` is the event's name in the journal (`AttemptStarted`, `RetryScheduled`, `AgentParked`, …), or
-    `TaskEnded` with the `result`; `task` the piece of work that it belongs to, if any; `at` seconds since the epoch; `data` its fields."""
+    """Something that has happened. `kind` is the event's name in the journal (`AttemptStarted`, `RetryScheduled`, `AgentParked`, …),
+    `Said` for what an agent says while it works (the journal has none of it), or `TaskEnded` with the `result`; `task` the piece of work that it belongs to, if any; `at` seconds since the epoch; `data` its fields."""
 
     kind: str
     at: float
@@ -85,12 +86,14 @@ class Task:
         status: Callable[[str], str],
         cancel: Callable[[str, str], bool],
         listen: Callable[[str], Events],
+        progress: Callable[[str], TaskProgress],
     ) -> None:
         self.id = task_id
         self.tags = tags
         self._status = status
         self._cancel = cancel
         self._listen = listen
+        self._progress = progress
         self._future: asyncio.Future[TaskResult] = asyncio.get_running_loop().create_future()
 
     @property
@@ -115,6 +118,14 @@ class Task:
         """Its events from now on, up to `TaskEnded`."""
         return self._listen(self.id)
 
+    def said(self) -> AsyncIterator[str]:
+        """What its agents say from now on, as it comes, up to its end: texts as they are, tools in a few words."""
+        return _said(self.events())
+
+    def progress(self) -> TaskProgress:
+        """How far it is at this moment; also when it has ended."""
+        return progress_of_result(self._future.result()) if self.done and not self._future.exception() else self._progress(self.id)
+
     def when_done(self, call: Callable[[Task], None]) -> None:
         """Have `call` called once it has ended."""
         self._future.add_done_callback(lambda _: call(self))
@@ -137,12 +148,19 @@ class Task:
             self._future.exception()  # who does not ask for it is not told again when it is collected
 
 
+async def _said(events: Events) -> AsyncIterator[str]:
+    async for event in events:
+        if event.kind == "Said":
+            yield event.data["text"]
+
+
 class TaskGroup(Sequence[Task]):
     """Pieces of work that were given together: `await group` is the list of their results, in the order in which they were given."""
 
     def __init__(self, tasks: Sequence[Task], *, fail_fast: bool = False) -> None:
         """`fail_fast`: after the first that does not succeed, the others are cancelled."""
         self._tasks = tuple(tasks)
+        self._failed = False
         if fail_fast:
             for task in self._tasks:
                 task.when_done(self._cancel_others)
@@ -164,7 +182,8 @@ class TaskGroup(Sequence[Task]):
         return [await task for task in self._tasks]
 
     def _cancel_others(self, ended: Task) -> None:
-        if ended._future.exception() is None and not ended._future.result().ok:
+        if not self._failed and ended._future.exception() is None and not ended._future.result().ok:
+            self._failed = True
             self.cancel(f"`{ended.id}` did not succeed")
 
     def __len__(self) -> int:
