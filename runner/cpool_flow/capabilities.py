@@ -23,7 +23,8 @@ class Capabilities:
     `keys`: the keys of `config` that it understands, beside `OUR_KEYS`. `values`: of keys that take only some of their values
     here, those (`{"effort": {"low", "high"}}`). `resume` and `fork`: an earlier session can be gone on with, or copied.
     `schema`: it can be held to an output schema; where it cannot, its answer is only checked afterwards. `cost`: it says what it
-    has spent in US dollars; `tokens`: it counts its tokens, so that `prices` can tell.
+    has spent in US dollars; `tokens`: it counts its tokens, so that `prices` can tell. `reads_only_added`: beside its place it reads only
+    in `add_dirs`.
     """
 
     keys: frozenset[str] = frozenset()
@@ -33,6 +34,7 @@ class Capabilities:
     schema: bool = False
     cost: bool = False
     tokens: bool = False
+    reads_only_added: bool = False
 
     def takes(self, key: str, value: object) -> bool:
         """Whether it does anything with this setting."""

@@ -19,8 +19,8 @@ from cpool_flow.library import SUFFIXES, Found, Place, listing, read_bytes
 from cpool_flow.model import KINDS
 from cpool_flow.skill import parse_skill
 
-MAX_ROOT_FILES = 200
-MAX_ROOT_FILE_BYTES = 1024 * 1024
+MAX_FILES = 200
+MAX_FILE_BYTES = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +51,12 @@ def entry(found: Found) -> Entry:
         return _broken(found, error)
 
 
-def workflows_here(project: Path, searched: Iterable[Place]) -> list[Entry]:
-    """The workflows of a project: those with names (bundled ones aside), and the files at its top whose steps look like ours."""
+def workflows_here(folders: Iterable[Path], searched: Iterable[Place]) -> list[Entry]:
+    """The workflows with names (bundled ones aside), and the other files in these folders whose steps look like ours."""
     named = [found for found in listing("workflow", searched) if found.source != "built in"]
-    return [*entries(named), *_at_the_top(project)]
+    paths = {found.path for found in named}
+    files = [entry for folder in folders for entry in _files_in(folder) if entry.found.path not in paths]
+    return [*entries(named), *files]
 
 
 def _skill(found: Found, source: bytes) -> Entry:
@@ -84,10 +86,10 @@ def _broken(found: Found, error: InvalidInput) -> Entry:
     return Entry(found, problem=f"{first.message}{f' (line {first.location.line})' if first.location else ''}")
 
 
-def _at_the_top(project: Path) -> Iterator[Entry]:
-    names = sorted(name for name in os.listdir(project) if name.endswith(SUFFIXES))
-    for name in [name for name in names if _is_small_file(project / name)][:MAX_ROOT_FILES]:
-        found = Found("workflow", Path(name).stem, project / name, "file")
+def _files_in(folder: Path) -> Iterator[Entry]:
+    names = sorted(name for name in os.listdir(folder) if name.endswith(SUFFIXES))
+    for name in [name for name in names if _is_small_file(folder / name)][:MAX_FILES]:
+        found = Found("workflow", Path(name).stem, folder / name, "file")
         try:
             source = read_bytes(found.path)
             if not re.search(rb"^steps[ \t]*:", source, re.MULTILINE):
@@ -103,7 +105,7 @@ def _at_the_top(project: Path) -> Iterator[Entry]:
 
 
 def _is_small_file(path: Path) -> bool:
-    return os.path.isfile(path) and os.path.getsize(path) <= MAX_ROOT_FILE_BYTES
+    return os.path.isfile(path) and os.path.getsize(path) <= MAX_FILE_BYTES
 
 
 def _is_ours(data: Mapping[str, JsonValue]) -> bool:

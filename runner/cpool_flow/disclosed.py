@@ -78,10 +78,12 @@ class Disclosed:
             if self._no_words.shows(text):
                 raise InvalidInput(f"{what} `{name}` holds the value of a secret", help=_WAY_OUT)
 
-    def script(self, content: bytes, name: str) -> bytes:
-        """A YAML file of values."""
+    def copied(self, content: bytes, name: str) -> bytes:
+        """A file that the run owns. Raises InvalidInput for one of a skill that holds a secret: an agent is to read it as it is."""
         if self._no_words.mask_bytes(content) == content:
             return content
+        if "/" in name:
+            raise InvalidInput(f"`{name.partition('/')[2]}` holds the value of a secret", help=_WAY_OUT)
         return json.dumps(self._no_words.mask_value(load(content, name).data)).encode()
 
     def _argument(self, name: str, value: JsonValue) -> JsonValue:

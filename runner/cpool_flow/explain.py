@@ -5,24 +5,20 @@ Read from the journal and the run's own copies, never from a running object. Wri
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
-from cpool_flow import events, model, template
+from cpool_flow import events, model
 from cpool_flow.dataclass import dataclass
-from cpool_flow.executor.context import declared_values
 from cpool_flow.executor.outcome import seconds_text
+from cpool_flow.explained_values import values
 from cpool_flow.history import Run
 from cpool_flow.journal import Recorded
 from cpool_flow.plan import PlannedStep
 from cpool_flow.result import attempt_status, iso_time
-from cpool_flow.scope import Scope
-from cpool_flow.tasks import SKIPPED_BY_WHEN, UPSTREAM_FAILED, Attempt, Frame, StepState, Task
-from cpool_flow.values import Record, text_of, wrap
+from cpool_flow.tasks import SKIPPED_BY_WHEN, UPSTREAM_FAILED, Attempt, StepState, Task, accounts
 
 JsonObject = dict[str, Any]
-SHOWN_CHARACTERS = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +40,7 @@ def explanation(run: Run, subject: Subject, journal: list[Recorded]) -> JsonObje
         "reason": (task.reason if task else step.reason) or None,
         "order": _order(step),
         "rules": list(_rules(subject, journal)),
-        "values": list(_values(run, subject)),
+        "values": list(values(run, step, task)),
         "attempts": [_attempt(attempt) for attempt in task.attempts] if task else [],
         "evidence": list(_evidence(step.plan, task)) if task and task.status == "success" else [],
     }
@@ -68,30 +64,49 @@ def _order(step: StepState) -> str:
 
 
 def _rules(subject: Subject, journal: list[Recorded]) -> Iterator[JsonObject]:
+    ended_at = _ended_at(subject)
     for recorded in journal:
-        text = _rule(recorded.event, subject)
+        came_later = ended_at is not None and recorded.at > ended_at and isinstance(recorded.event, events.RunStopping | events.RunResumed)
+        text = None if came_later else _rule(recorded.event, subject)
         if text is not None:
             yield {"seq": recorded.seq, "at": iso_time(recorded.at), "rule": text}
+
+
+def _ended_at(subject: Subject) -> float | None:
+    """When it ended for good: what became of the run after that is no rule of it."""
+    task = subject.task
+    return task.last.ended_at if task is not None and task.ended and task.last is not None else subject.step.ended_at
 
 
 def _rule(event: events.Event, subject: Subject) -> str | None:
     step, task = subject.step, subject.task
     match event:
         case events.StepOpened() if event.step == step.id:
-            return _opened(event, step.plan.step)
+            return _opened(event, step.plan.step, task)
         case events.StepClosed() if event.step == step.id:
             return _closed(event, step)
         case events.ResultsTaken() if step.frame.owner is None and step.plan.name in event.steps:
             return f"all of this was done by run {event.run}, and is taken over"
         case events.ResultsTaken() if step.frame.owner is None and step.plan.name in event.partly:
             return f"all of this was done by run {event.run}: what has succeeded is taken over"
-        case events.RunStopping():
-            return f"the run was being stopped: {event.reason}" if not event.frame else None
+        case events.RunStopping() if event.frame in {frame.id for frame in accounts(step.frame)}:
+            return f"the {'sub-workflow' if event.frame else 'run'} was being stopped: {event.reason}"
         case events.RunResumed() if event.reopen:
             return "the run was resumed: what had failed was open again"
-    if task is None or getattr(event, "task", None) != task.id:
-        return None
-    return _task_rule(event)
+    named = getattr(event, "task", None) or ""
+    if task is None:
+        return _item_rule(event) if named.startswith(f"{step.id}[") and "/" not in named[len(step.id) :] else None
+    return _task_rule(event) if named == task.id else None
+
+
+def _item_rule(event: events.Event) -> str | None:
+    """What a fan-out tells of its items: which did not end well."""
+    match event:
+        case events.TaskClosed():
+            return f"{event.task} {event.status}: {event.reason}"
+        case events.RoundFinished() if not event.again and event.status != "success":
+            return f"{event.task} {event.status}: {event.reason}"
+    return None
 
 
 def _task_rule(event: events.Event) -> str | None:
@@ -129,9 +144,15 @@ def _task_rule(event: events.Event) -> str | None:
     return None
 
 
-def _opened(event: events.StepOpened, step: model.Step) -> str:
+def _opened(event: events.StepOpened, step: model.Step, task: Task | None) -> str:
     held = f"`when` held: `{step.when}`" if isinstance(step.when, str) else "its needs were met"
-    return f"{held}; it fans out over {event.count} items" if step.fans_out else held
+    if not step.fans_out:
+        return held
+    return (
+        f"{held}; it fans out over {event.count} items"
+        if task is None
+        else f"{held}; item {task.position} of {event.count}, counted from 0"
+    )
 
 
 def _closed(event: events.StepClosed, step: StepState) -> str:
@@ -141,124 +162,6 @@ def _closed(event: events.StepClosed, step: StepState) -> str:
         bad = [f"`{need.plan.name}` {need.status}" for need in step.frame.needs(step) if need.ended and not need.ended_well]
         return f"skipped: upstream failed: {', '.join(bad)}"
     return f"{event.status}: {event.reason}"
-
-
-# ---- values -------------------------------------------------------------------------------------------------
-
-
-def _values(run: Run, subject: Subject) -> Iterator[JsonObject]:
-    """Each name that a text of the step uses: where it stands, what it was, where that came from."""
-    step, task = subject.step, subject.task
-    scope = _scope_of(run, subject)
-    for key, references in _texts(step.plan.step):
-        for reference in references:
-            path = ".".join(reference.path)
-            found = _look_up(scope, reference.path)
-            yield {
-                "key": key,
-                "name": path,
-                "value": None if found is None else _shown(found[0]),
-                "source": _source(run, step, task, reference.path) if found is not None else "has no value here, or not any more",
-            }
-
-
-def _texts(step: model.Step) -> Iterator[tuple[str, tuple[template.Reference, ...]]]:
-    for key in ("when", "foreach", "filter", "limit"):
-        text = getattr(step, key)
-        if isinstance(text, str):
-            yield key, template.parse_expression(text).references
-    for key in ("run", "verify"):
-        texts = getattr(step, key)
-        for text in (texts,) if isinstance(texts, str) else texts or ():
-            if isinstance(text, str) and template.is_template(text):
-                yield key, (template.parse if isinstance(step.run, tuple) and key == "run" else template.parse_shell)(text).references
-    for key in ("prompt", "recovery_prompt", "stdin", "cwd", "approve", "reason"):
-        text = getattr(step, key)
-        if text is not None:
-            yield key, template.parse(text).references
-    for key, values in (("with", step.with_), ("env", step.env)):
-        for name, value in (values or {}).items():
-            if isinstance(value, str):
-                yield f"{key}.{name}", template.parse(value).references
-
-
-def _scope_of(run: Run, subject: Subject) -> Mapping[str, object]:
-    scope = Scope(run.state, run.folder.load, lambda frame: _fixed(run, frame))
-    if subject.task is None:
-        return scope.of_step(subject.step)
-    last = subject.task.last
-    before = subject.task.attempts[-2].finished if len(subject.task.attempts) > 1 else None
-    return scope.of_task(subject.task, last.started.number if last else 1, before.error if before and before.error_kind else None)
-
-
-def _fixed(run: Run, frame: Frame) -> Mapping[str, object]:
-    copy = run.inputs.copies[frame.plan.source]
-    arguments = run.inputs.args if frame.arguments is None else json.loads(run.folder.load(frame.arguments))
-    place = run.state.place
-    about = {
-        "id": run.folder.run_id,
-        "dir": str(run.folder.path),
-        "branch": place.branch if place else None,
-        "base": place.base if place else None,
-        "workflow": copy.name,
-    }
-    names: dict[str, object] = {"args": wrap(dict(arguments)), "run": Record(about)}
-    env, context = declared_values(copy.workflow, names, _NoHost())
-    return {**names, "env": Record(dict(env)), "context": wrap(dict(context))}
-
-
-class _NoHost:
-    """Explains only: writes no file."""
-
-    def write_file(self, text: str) -> str:
-        return "/file"
-
-    def nonce(self) -> str:
-        return "0"
-
-
-def _look_up(scope: Mapping[str, object], path: tuple[str, ...]) -> tuple[object] | None:
-    """The value in a tuple of its own; None where there is none."""
-    value: object = scope
-    for name in path:
-        if not isinstance(value, Mapping) or name not in value:
-            return None
-        value = value[name]
-    return (value,)
-
-
-def _source(run: Run, step: StepState, task: Task | None, path: tuple[str, ...]) -> str:
-    name = path[0]
-    if name == "args":
-        return _argument_source(run, step, path[1] if len(path) > 1 else "")
-    if name == "steps" and len(path) > 1:
-        return f"step `{path[1]}`"
-    if name == "previous":
-        return f"step `{step.plan.needs[0]}`, the one before"
-    told = {
-        "env": "`env` of the workflow",
-        "context": "`context` of the workflow",
-        "run": "this run",
-        "attempt": "the number of the attempt",
-        "error": "why the attempt before failed",
-        "iteration": "the round of the loop",
-        "index": "the position of the item",
-        "matrix": "the combination of the matrix",
-    }
-    return told.get(name) or (f"item {task.index} of the fan-out" if task is not None and task.index is not None else "an item around it")
-
-
-def _argument_source(run: Run, step: StepState, name: str) -> str:
-    if step.plan.source:
-        return f"argument `{name}`, given by the step that runs this sub-workflow"
-    declared = run.inputs.workflow.args.get(name, {})
-    is_default = "default" in declared and declared["default"] == run.inputs.args.get(name)
-    return f"argument `{name}`: {'its default' if is_default else 'given at the start'}"
-
-
-def _shown(value: object) -> str:
-    text = text_of(value)
-    return text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]}… ({len(text):,} characters)"
 
 
 # ---- attempts -----------------------------------------------------------------------------------------------
@@ -290,7 +193,7 @@ def _evidence(plan: PlannedStep, task: Task) -> Iterator[str]:
         codes = f" (one of `ok_codes` {list(step.ok_codes)})" if step.ok_codes else ""
         yield f"its command ended with exit code {finished.exit_code}{codes}"
     else:
-        yield f"the agent `{last.started.agent}` reported a result and no error, in {finished.turns or 'an unknown number of'} turns"
+        yield f"the agent `{last.started.agent}` reported a result and no error, in {_turns(finished.turns)}"
         yield "a tool may be refused (`allow_denials`)" if step.allow_denials else "no tool was refused"
     if step.output_schema is not None:
         yield "its output is valid against `output_schema`"
@@ -302,6 +205,10 @@ def _evidence(plan: PlannedStep, task: Task) -> Iterator[str]:
         yield f"verify `{command.strip().splitlines()[0]}` ended with exit code 0"
     yield from _promises(step.expect)
     yield f"within its time limit of {seconds_text(plan.timeout_seconds)}"
+
+
+def _turns(number: int | None) -> str:
+    return "1 turn" if number == 1 else f"{number or 'an unknown number of'} turns"
 
 
 def _promises(expect: model.Expect | None) -> Iterator[str]:

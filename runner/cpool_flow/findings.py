@@ -29,14 +29,18 @@ class Findings:
         self.document = document
         self.root = root
         self._found: dict[Problem, None] = {}
+        self._warned: dict[Problem, None] = {}
 
     @property
     def errors(self) -> tuple[Problem, ...]:
-        return tuple(sorted((problem for problem in self._found if not problem.warning), key=lambda problem: problem.sort_key))
+        return tuple(sorted(self._found, key=lambda problem: problem.sort_key))
 
     @property
     def warnings(self) -> tuple[Problem, ...]:
-        return tuple(sorted((problem for problem in self._found if problem.warning), key=lambda problem: problem.sort_key))
+        found = sorted(self._warned, key=lambda problem: problem.sort_key)
+        if len(found) <= MOST:
+            return tuple(found)
+        return (Problem(f"{len(found):,} warnings; these are the first {MOST}", warning=True), *found[:MOST])
 
     def error(
         self, path: Path, message: str, *, key: bool = False, hint: str | None = None, help: str | None = None, warning: bool = False
@@ -55,6 +59,10 @@ class Findings:
         self.error(path, f"unknown {what}", hint=did_you_mean(name, choices), help=help)
 
     def add(self, problem: Problem) -> None:
+        """Keep it. More errors than anybody reads are enough; warnings, however many, are no reason to refuse a file."""
+        if problem.warning:
+            self._warned[problem] = None
+            return
         self._found[problem] = None
         if len(self._found) > MOST:
             raise Enough

@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cpool_flow import agents, document, model, nodes, plan, schema, settings
+from cpool_flow import agents, document, model, nodes, plan, schema, settings, skill_files
 from cpool_flow.agents.protocol import Adapter
 from cpool_flow.dataclass import dataclass
 from cpool_flow.errors import InvalidInput, InvalidValue, Location, OperationFailed
@@ -36,7 +36,8 @@ FUNCTION_AGENT = "function"
 class WorkflowCopy:
     """One workflow file as the run owns it. `data`: the workflow as plain data; `source`: its text. `skills`: name → text of its
     SKILL.md. `schemas`: the path that a step names → that schema in one piece. `files`: the path that the workflow names → name of
-    the copy below `inputs/files`. `workflows`: the text that names a sub-workflow → its key among the inputs."""
+    the copy below `inputs/files`. `workflows`: the text that names a sub-workflow → its key among the inputs. `skill_files`: the skills
+    that have files beside their SKILL.md → name of the folder of the copies below `inputs/files`."""
 
     file: str
     name: str
@@ -46,6 +47,7 @@ class WorkflowCopy:
     schemas: Mapping[str, Any] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
     workflows: Mapping[str, str] = field(default_factory=dict)
+    skill_files: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def workflow(self) -> model.Workflow:
@@ -220,10 +222,8 @@ def save(folder: RunFolder, inputs: Inputs, copies: Mapping[str, bytes]) -> None
             _source_path(folder, key).write_text(owned.source, encoding="utf-8", newline="")
         if inputs.pool.source:
             (folder.inputs / POOL_NAME).write_text(inputs.pool.source, encoding="utf-8", newline="")
-        if copies:
-            (folder.inputs / "files").mkdir()
         for name, content in copies.items():
-            (folder.inputs / "files" / name).write_bytes(content)
+            skill_files.write(own_file(folder, name), content)
         data = asdict(inputs)
         for copy in data["copies"].values():
             del copy["source"]  # it stands in a file of its own

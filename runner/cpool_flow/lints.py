@@ -14,8 +14,10 @@ from cpool_flow.findings import Findings
 from cpool_flow.foreign_text import agent_texts, is_foreign, reads_foreign_text
 from cpool_flow.json_value import shown
 from cpool_flow.nodes import Path
-from cpool_flow.order import Order, Placed
+from cpool_flow.order import Order, Placed, is_race
 from cpool_flow.permissions import may_write, only_edits
+from cpool_flow.plan import join_of
+from cpool_flow.references import references_in
 from cpool_flow.slots import SlotPool
 from cpool_flow.trust import is_write_token
 
@@ -41,9 +43,13 @@ def warn(
     _warn_of_numbers([("env",), ("config", "env"), ("config", "command")], findings)
     for placed in order.all:
         _warn_of_step(placed, findings)
+        _warn_of_end(placed, findings)
         _warn_of_numbers([(*placed.path, *keys) for keys in (("env",), ("run",), ("config", "env"), ("config", "command"))], findings)
         if placed not in writing and (placed.step.is_agent or placed.step.recovery_prompt is not None):
             _warn_of_reader(placed, findings)
+    if any(map(is_race, order.all)):
+        for placed in order.all:
+            _warn_of_race(placed, workflow, order, findings)
     for placed in writers:
         _warn_of_foreign_text(placed, order, findings)
         _warn_of_tokens(placed, order, findings)
@@ -62,6 +68,35 @@ def _warn_of_step(placed: Placed, findings: Findings) -> None:
     if step.retry is not None and not retries:
         message = f"`retry` does nothing: step `{placed.name}` has no retries"
         findings.error((*placed.path, "retry"), message, key=True, help="say how many: `retries: 2`", warning=True)
+
+
+def _warn_of_end(placed: Placed, findings: Findings) -> None:
+    """A step that needs an `end` that always comes: by then the run has ended, or has failed before."""
+    ends = [need for need in placed.needs if _always_ends(placed.level.steps[need].step)]
+    join = join_of(placed.step, "finally" if placed.is_last else "main")
+    if (join == "success" and ends) or (join == "any" and ends and len(ends) == len(placed.needs)):
+        message = f"step `{placed.name}` never runs: the run ends with step `{ends[0]}`"
+        findings.error(placed.path, message, help=f"give `{ends[0]}` a `when`", warning=True)
+
+
+def _always_ends(step: model.Step) -> bool:
+    return step.end is not None and step.when is None and not step.fans_out
+
+
+def _warn_of_race(placed: Placed, workflow: model.Workflow, order: Order, findings: Findings) -> None:
+    """Values of a step that may run on when this one begins, read as if it had ended: without `default`, or asking for its status."""
+    found = references_in(workflow, [placed], findings)
+    asked = {reference.path[1] for _, reference, _ in found if reference.path[0] == "steps" and reference.path[2:3] == ("status",)}
+    names = order.names(placed)
+    for path, reference, _ in found:
+        if reference.path[0] != "steps" or reference.guarded or reference.path[1] in asked:
+            continue
+        source = names.get(reference.path[1])
+        if source is None or source.shares_loop(placed) or not order.may_still_run(source, placed):
+            continue
+        message = f"step `{source.name}` may still run when step `{placed.name}` begins, and has no values then"
+        help = f"`join: any` waits for one need only: write `default(…)`, or ask for the status of `{source.name}`"
+        findings.error_in(path, reference.offset, reference.length, message, help=help, warning=True)
 
 
 def _warn_of_numbers(places: Iterable[Path], findings: Findings) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from cpool_flow import agents, library, project_pool
+from cpool_flow import agents, library, project_pool, skill_files
 from cpool_flow.capabilities import Capabilities
 from cpool_flow.errors import InvalidInput
 from cpool_flow.library import Place, shown_path
@@ -40,8 +40,14 @@ class Lookup:
 
     def skill(self, name: str) -> tuple[bytes, str]:
         """The text of a skill and its path. Raises InvalidInput with the nearest name."""
-        found = library.find("skill", name, self._places("skill", self._beside))
-        return library.read_bytes(found.path), str(found.path)
+        path = self.skill_path(name)
+        source = library.read_bytes(path)
+        skill_files.listed(path)
+        return source, str(path)
+
+    def skill_path(self, name: str) -> Path:
+        """The SKILL.md of a skill. Raises InvalidInput with the nearest name."""
+        return library.find("skill", name, self._places("skill", self._beside)).path
 
     def file(self, name: str) -> bytes:
         """A file beside the workflow. Raises InvalidInput where it is missing or outside of the project."""
@@ -69,7 +75,7 @@ class Lookup:
         if len(around) > DEEPEST:
             raise InvalidInput(f"sub-workflows are nested deeper than {DEEPEST}")
         lookup = Lookup(path, self._project, self._places, around)
-        return validate(library.read_bytes(path, shown=name), shown_path(path), lookup, pool=pool, wishes=wishes)
+        return validate(library.read_bytes(path, shown=shown_path(path)), shown_path(path), lookup, pool=pool, wishes=wishes)
 
     def workflow_path(self, name: str) -> Path:
         """The file of a sub-workflow: named by its path, or by its name. Raises InvalidInput."""

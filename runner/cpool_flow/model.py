@@ -164,7 +164,7 @@ AgentName = Annotated[
     StringConstraints(pattern=STEP_NAME, max_length=64),
     WithJsonSchema({"anyOf": [{"enum": list(AGENTS)}, {"type": "string", "pattern": STEP_NAME, "maxLength": 64}]}),
 ]
-Dollars = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Dollars = Annotated[float, Field(gt=0, le=1e9, allow_inf_nan=False)]
 
 
 class AgentConfig(Model):

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import field
-from functools import cached_property
+from functools import cached_property, reduce
 from graphlib import CycleError, TopologicalSorter
+from operator import and_, or_
 
 from cpool_flow import model
 from cpool_flow.dataclass import dataclass
@@ -76,6 +77,11 @@ class Level:
             return True
         return self._upstream is None or bool(self._upstream[then.number] >> first.number & 1)
 
+    def may_still_run(self, first: Placed, then: Placed) -> bool:
+        """Whether one step of this level, upstream of another, may run on when that begins: with `join: any` the first that ended well
+        is enough."""
+        return (first.is_last or not then.is_last) and not self._ended_before[then.number] >> first.number & 1
+
     def cycles(self) -> Iterator[tuple[str, ...]]:
         """Each cycle as names of which each needs the next, from the first that says so to itself again; at most ten."""
         needs = {name: list(placed.needs) for name, placed in self.steps.items()}
@@ -95,6 +101,17 @@ class Level:
         return (*names[at:], *names[:at], first)
 
     @cached_property
+    def _ended_before(self) -> list[int]:
+        """For each step a bit per step that has ended when it begins, if none of them failed. Asked where no steps wait for each other."""
+        found = [0] * len(self.steps)
+        placed = {each.number: each for each in self.steps.values()}
+        needs = {number: [self.steps[need].number for need in each.needs] for number, each in placed.items()}
+        for number in TopologicalSorter(needs).static_order():
+            ended = [found[need] | 1 << need for need in needs[number]]
+            found[number] = reduce(and_ if is_race(placed[number]) else or_, ended, ended[0] if ended else 0)
+        return found
+
+    @cached_property
     def _upstream(self) -> list[int] | None:
         """For each step a bit per step before it: 10,000 steps in a chain are 6 MB. None where steps wait for each other."""
         found = [0] * len(self.steps)
@@ -108,11 +125,17 @@ class Level:
         return found
 
 
+def is_race(placed: Placed) -> bool:
+    """Whether a step begins before all of its needs have ended."""
+    return placed.step.join == "any" and len(placed.needs) > 1
+
+
 class Order:
     """All steps of a file. Where names or needs are wrong, what can be had without them."""
 
     def __init__(self, top: Level) -> None:
         self.top = top
+        self._known: dict[Level, dict[str, Placed]] = {}
 
     @cached_property
     def all(self) -> list[Placed]:
@@ -121,15 +144,26 @@ class Order:
 
     def names(self, reader: Placed | None) -> dict[str, Placed]:
         """The steps that can be named where `reader` stands: those beside it, and those beside the groups around it."""
-        found = dict(self.top.steps)
-        for placed in reversed(list(reader.outwards() if reader is not None else ())):
-            found |= placed.level.steps
-        return found
+        return self._names_on(self.top if reader is None else reader.level)
+
+    def _names_on(self, level: Level) -> dict[str, Placed]:
+        """Kept for each level: a file has 10,000 steps, and few levels."""
+        if level not in self._known:
+            self._known[level] = level.steps if level.group is None else self._names_on(level.group.level) | level.steps
+        return self._known[level]
 
     def is_upstream(self, first: Placed, reader: Placed) -> bool:
         """Whether a step that `reader` can name has always ended when `reader` begins."""
-        beside = next(placed for placed in reader.outwards() if placed.level is first.level)
-        return first.level.is_before(first, beside)
+        return first.level.is_before(first, _beside(first, reader))
+
+    def may_still_run(self, first: Placed, reader: Placed) -> bool:
+        """Whether a step that is upstream of `reader` may not have ended when `reader` begins."""
+        return first.level.may_still_run(first, _beside(first, reader))
+
+
+def _beside(first: Placed, reader: Placed) -> Placed:
+    """What stands beside `first`: `reader`, or the group around it."""
+    return next(placed for placed in reader.outwards() if placed.level is first.level)
 
 
 def read_order(workflow: model.Workflow, findings: Findings) -> Order:

@@ -6,13 +6,13 @@ Reads; writes nothing. Whether any of it is valid was asked before (`validate.py
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from cpool_flow import project_pool
+from cpool_flow import project_pool, skill_files
 from cpool_flow.errors import InvalidInput
 from cpool_flow.inputs import PoolCopy, WorkflowCopy
 from cpool_flow.lookup import Lookup, Searched
@@ -45,6 +45,7 @@ class Owned:
             skills=checked.skills,
             schemas=checked.schemas,
             files=self._scripts(flow, lookup),
+            skill_files=dict(self._beside_skills(checked.skills, lookup)),
             workflows={name: self._child(lookup.workflow_path(name), child) for name, child in checked.children.items()},
         )
 
@@ -56,6 +57,15 @@ class Owned:
     def _scripts(self, flow: Workflow, lookup: Lookup) -> dict[str, str]:
         """The files that steps name (scripts of the scripted agent, recordings), and the names of their copies."""
         return self._named(_configs(flow), lookup.file, lookup.path)
+
+    def _beside_skills(self, skills: Iterable[str], lookup: Lookup) -> Iterator[tuple[str, str]]:
+        """The skills that have files beside them, and the names of the folders of their copies."""
+        for skill in skills:
+            copies = skill_files.read(lookup.skill_path(skill))
+            if copies:
+                folder = f"{len(self.files)}-skill/{skill}"
+                self.files |= {f"{folder}/{name}": content for name, content in copies.items()}
+                yield skill, folder
 
     def _pool(self, checked: CheckedPool, project: Path) -> PoolCopy:
         if checked.document is None:

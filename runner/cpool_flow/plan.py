@@ -245,7 +245,7 @@ class StepBuilder:
             inner=self._inner(source, workflow, step, name, path),
             phase=phase,
             needs=_needs(step, before),
-            join=_join(step, phase),
+            join=join_of(step, phase),
             timeout_seconds=step.timeout or model.DEFAULT_TIMEOUT_SECONDS,
             idle_timeout_seconds=step.idle_timeout or (model.DEFAULT_AGENT_IDLE_TIMEOUT_SECONDS if step.is_agent else None),
             retries=step.retries if step.retries is not None else (model.DEFAULT_AGENT_RETRIES if step.is_agent else 0),
@@ -302,8 +302,9 @@ def _needs(step: model.Step, before: str | None) -> tuple[str, ...]:
     return (step.needs,) if isinstance(step.needs, str) else tuple(dict.fromkeys(step.needs))
 
 
-def _join(step: model.Step, phase: str) -> Join:
-    """`finally` cleans up: each of its steps runs, whatever became of the one above it."""
+def join_of(step: model.Step, phase: str) -> Join:
+    """When the needs of a step are met: as its `join` says, or as its `when` implies. `finally` cleans up: each of its steps runs,
+    whatever became of the one above it."""
     if step.join is not None:
         return step.join
     if phase == "finally" or (isinstance(step.when, str) and _reads_outcome(step.when)):

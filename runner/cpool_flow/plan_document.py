@@ -12,10 +12,12 @@ from shlex import quote
 from typing import Any
 
 from cpool_flow import template
+from cpool_flow.errors import InvalidInput
 from cpool_flow.inputs import Inputs
 from cpool_flow.plan import PlannedStep
+from cpool_flow.plan_rest import rest_of_step, rest_of_workflow
 from cpool_flow.settings import Settings
-from cpool_flow.values import Record, RenderError, wrap
+from cpool_flow.values import Record, RenderError, unwrap, wrap
 from cpool_flow.worst_case import worst_case_usd
 
 JsonObject = dict[str, Any]
@@ -37,9 +39,11 @@ def plan_document(inputs: Inputs, place: str, base: str | None = None) -> JsonOb
         "isolation": inputs.isolation,
         "place": place,
         "base": base,
+        "concurrency": preview.concurrency(),
         "secrets": list(inputs.secrets),
         "budget_usd": inputs.budget_usd,
         "worst_case_usd": worst_case_usd(inputs),
+        "more": rest_of_workflow(inputs.workflow),
         "steps": [preview.step(step) for step in inputs.plan],
     }
 
@@ -62,6 +66,11 @@ class _Preview:
         value = self._inputs.args[argument]
         return "default" if "default" in declared and declared["default"] == value else "given" if value is not None else "not given"
 
+    def concurrency(self) -> JsonObject | None:
+        """The group of the run, as far as its name is known."""
+        declared = self._inputs.workflow.concurrency
+        return None if declared is None else {"group": self._known(declared.group, lambda value: True), "cancel": declared.cancel}
+
     def step(self, step: PlannedStep) -> JsonObject:
         written = step.step
         document: JsonObject = {
@@ -75,6 +84,8 @@ class _Preview:
             "on_failure": step.on_failure,
             "text": self._text(step),
         }
+        if written.skill is not None:
+            document["prompt"] = self._skill_text(step, written.skill)
         for key in ("matrix", "filter", "limit", "max_parallel"):
             if getattr(written, key) is not None:
                 document[key] = _plain(getattr(written, key))
@@ -82,6 +93,7 @@ class _Preview:
             document["repeat"] = {"until": written.repeat.until, "max": written.repeat.max}
         if written.executes:
             document |= self._work(step)
+        document["more"] = rest_of_step(written, lambda text: self._rendered(text, step))
         if step.inner is not None and (written.steps is not None or written.workflow is not None):
             document["steps"] = [self.step(inside) for inside in _innermost(step)]
         return document
@@ -116,6 +128,31 @@ class _Preview:
             return "\n".join([named, *(line for name, value in (written.with_ or {}).items() for line in self._given(name, value, step))])
         return self._rendered(written.prompt or written.approve or written.reason or "", step)
 
+    def _skill_text(self, step: PlannedStep, name: str) -> str:
+        """The prompt that a skill makes of what is known; its text as it was written where that is not enough."""
+        skill = self._inputs.copies[step.source].parsed_skills[name]
+        try:
+            return skill.render({key: self._value(value, step) for key, value in (step.step.with_ or {}).items()}, _NoHost("…"))
+        except (RenderError, InvalidInput):
+            return skill.body
+
+    def _value(self, value: Any, step: PlannedStep) -> Any:
+        """Data with the templates in it rendered as far as they are known; what is one whole expression keeps its type."""
+        if isinstance(value, Mapping):
+            return {name: self._value(inner, step) for name, inner in value.items()}
+        if isinstance(value, (list, tuple)):
+            return [self._value(inner, step) for inner in value]
+        if not isinstance(value, str) or step.source or not self._is_known(value):
+            return self._rendered(value, step) if isinstance(value, str) else value
+        try:
+            return unwrap(template.parse(value).value(self._scope, _NoHost()))
+        except (RenderError, template.TemplateError):
+            return value
+
+    def _is_known(self, text: str) -> bool:
+        """Whether all names in a text are known before the run: one with a `default` has a value without being so."""
+        return all(reference.path[0] in self._scope for reference in template.parse(text).references)
+
     def _given(self, name: str, value: Any, step: PlannedStep) -> Iterator[str]:
         """One value of `with`: in a line, or on lines of its own below its name."""
         text = self._rendered(value, step) if isinstance(value, str) else json.dumps(_plain(value), ensure_ascii=False)
@@ -141,29 +178,37 @@ class _Preview:
         return agent | shown | agent | (_default_mode(shown) if step.agent == "claude" else {})
 
     def _rendered(self, text: str, step: PlannedStep, is_shown: Callable[[str], bool] = lambda value: True) -> str:
-        """Each expression of which all values are known, the others as they were written; with statements, all or nothing. Only the
-        run's own file has its arguments by now."""
-        if step.source or "{" not in text:
+        """As far as it is known. Only the run's own file has its arguments by now."""
+        return text if step.source else self._known(text, is_shown)
+
+    def _known(self, text: str, is_shown: Callable[[str], bool]) -> str:
+        """Each expression of which all values are known, the others as they were written; with statements, all or nothing."""
+        if "{" not in text:
             return text
         parts = [text] if _STATEMENT.search(text) else _EXPRESSION.split(text)
         return "".join(self._part(part, is_shown) for part in parts)
 
     def _part(self, part: str, is_shown: Callable[[str], bool]) -> str:
         try:
-            value = template.parse(part).render(self._scope, _NoHost())
+            value = template.parse(part).render(self._scope, _NoHost()) if self._is_known(part) else part
         except (RenderError, template.TemplateError):
             return part
         return value if is_shown(value) or not template.is_template(part) else part
 
 
 class _NoHost:
-    """A plan writes no file: where a value would go to one, the text stays as it was written."""
+    """A plan writes no file: where a value would go to one, the text stays as it was written. `tag`: what stands for a random one."""
+
+    def __init__(self, tag: str | None = None) -> None:
+        self._tag = tag
 
     def write_file(self, text: str) -> str:
         raise RenderError("known when the run starts")
 
     def nonce(self) -> str:
-        raise RenderError("known when the run starts")
+        if self._tag is None:
+            raise RenderError("known when the run starts")
+        return self._tag
 
 
 def _innermost(step: PlannedStep) -> Iterator[PlannedStep]:

@@ -22,7 +22,7 @@ NAME = "cpool.yaml"
 ANY_MODEL = "*"
 PRICED_TOKENS = 1_000_000
 
-Dollars = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Dollars = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
 Occasion = Literal["success", "failed", "cancelled", "waiting"]
 
 
@@ -46,7 +46,7 @@ class Price(Model, defer_build=True):
 class Budgets(Model, defer_build=True):
     """The most that runs of the project may spend together, in US dollars."""
 
-    day: Maybe[Annotated[float, Field(gt=0, allow_inf_nan=False)]] = Field(None, description="In one calendar day (UTC).")
+    day: Maybe[Annotated[float, Field(gt=0, le=1e9, allow_inf_nan=False)]] = Field(None, description="In one calendar day (UTC).")
 
 
 class Notification(Model, defer_build=True):

@@ -8,15 +8,16 @@ from typing import Any
 
 from cpool_flow.events import AttemptFinished
 from cpool_flow.history import Run
+from cpool_flow.recorded_changes import Changed, Changes
 from cpool_flow.scope import Scope
 from cpool_flow.tasks import StepState, Task, task_names
 
 JsonObject = dict[str, Any]
-# The patch of a commit, empty where it cannot be had any more.
-ReadPatch = Callable[[str], str]
+# What a commit changed, in words of the scripted agent; empty where it cannot be had any more.
+ReadChanges = Callable[[Changed], JsonObject]
 
 
-def recorded_case(run: Run, read_patch: ReadPatch) -> JsonObject:
+def recorded_case(run: Run, changes: Changes, read: ReadChanges) -> JsonObject:
     """The case as plain data, in the form of `cases.py`."""
     state = run.state
     answers: dict[str, list[JsonObject]] = {}
@@ -31,7 +32,7 @@ def recorded_case(run: Run, read_patch: ReadPatch) -> JsonObject:
             exact = step.plan.name in shared
             which = {} if exact else _which(task, scope)
             name = _replayed(task) if exact else step.plan.name
-            answers.setdefault(name, []).extend({**which, **answer} for answer in _answers(run, step, task, read_patch))
+            answers.setdefault(name, []).extend({**which, **answer} for answer in _answers(run, step, task, changes, read))
         elif step.plan.step.approve is not None and task.left is not None:
             approvals[_replayed(task)] = _approval(run, task)
     document = run.document()
@@ -51,13 +52,10 @@ def recorded_case(run: Run, read_patch: ReadPatch) -> JsonObject:
     return {"cases": [{key: value for key, value in case.items() if value != {}}]}
 
 
-def unpatched(run: Run) -> list[str]:
+def together(run: Run, changes: Changes) -> list[str]:
     """The agents' tasks whose changes were committed together with those of others: nobody knows any more what is whose."""
-    together: dict[str, list[str]] = {}
-    for task in run.state.tasks.values():
-        if task.commit and run.state.steps[task.step].plan.step.is_agent:
-            together.setdefault(task.commit, []).append(task.id)
-    return [name for names in together.values() if len(names) > 1 for name in names]
+    shared = {task for (task, _), changed in changes.items() if not changed.alone}
+    return [task.id for task in run.state.tasks.values() if task.id in shared and run.state.steps[task.step].plan.step.is_agent]
 
 
 def unseen(run: Run) -> list[str]:
@@ -108,16 +106,15 @@ def _which(task: Task, scope: Scope) -> JsonObject:
     return ({} if item is None else {"item": item}) | rounds
 
 
-def _answers(run: Run, step: StepState, task: Task, read_patch: ReadPatch) -> Iterator[JsonObject]:
+def _answers(run: Run, step: StepState, task: Task, changes: Changes, read: ReadChanges) -> Iterator[JsonObject]:
     for attempt in task.counted:
         finished = attempt.finished
         if finished is None or finished.interrupted:
             continue
         is_agent = step.plan.step.is_agent or attempt.started.kind == "recovery"
         answer = _agent_answer(run, finished) if is_agent else _printed(run, finished)
-        last = attempt is task.attempts[-1]
-        patch = read_patch(task.commit) if is_agent and last and task.commit and task.changed_files else ""
-        yield {**answer, **({"patch": patch} if patch else {})}
+        changed = changes.get((task.id, attempt.started.number))
+        yield {**answer, **(read(changed) if is_agent and changed is not None else {})}
 
 
 def _agent_answer(run: Run, finished: AttemptFinished) -> JsonObject:

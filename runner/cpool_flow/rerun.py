@@ -28,9 +28,10 @@ from cpool_flow.workspace.record import WorktreeRecord
 
 @dataclass(frozen=True)
 class Repeated:
-    """A rerun that could start: nothing of it exists yet."""
+    """A rerun that could start: nothing of it exists yet. `inputs`: those of the old run, but for what is wished to be another."""
 
     old: history.Run
+    inputs: inputs.Inputs
     found: Takeover
     isolation: Isolation
     place: events.PlaceOpened
@@ -45,9 +46,10 @@ def prepare(
     step: str | None = None,
     failed: bool = False,
     run_id: str | None = None,
+    budget_usd: float | None = None,
 ) -> Repeated:
-    """Everything that the new run needs, read and checked. `step`: begin with this one; `failed`: with those that failed. Nothing is
-    written. Raises InvalidInput."""
+    """Everything that the new run needs, read and checked. `step`: begin with this one; `failed`: with those that failed; `budget_usd`:
+    another budget than the old run was started with. Nothing is written. Raises InvalidInput."""
     check_has_file(old)
     new = run_id or new_id()
     run_folder.check_run_id(project, new)
@@ -65,7 +67,8 @@ def prepare(
     folder = RunFolder(run_folder.runs_directory(project) / new)
     root = worktree_root(environment, old.inputs.pool.file.worktrees, project)
     isolation, place = asyncio.run(_place(git, old, found, folder, root, _where(old, step, failed, found)))
-    return Repeated(old, found, isolation, place, new)
+    given = old.inputs if budget_usd is None else replace(old.inputs, budget_usd=budget_usd)
+    return Repeated(old, given, found, isolation, place, new)
 
 
 def check_has_file(old: history.Run) -> None:
@@ -82,11 +85,11 @@ def create(repeated: Repeated, project: Path, environment: Mapping[str, str]) ->
     old, found = repeated.old, repeated.found
     folder = run_folder.create(project, repeated.run_id)
     try:
-        _copy(old, found, folder)
+        _copy(old, repeated.inputs, found, folder)
     except OSError as error:
         raise OperationFailed(f"cannot write `{folder.path}`: {error.strerror or error}") from error
     before = old.state.created or created(old.folder, old.inputs, (), environment)
-    first = created(folder, old.inputs, before.tags, environment, rerun_of=old.folder.run_id, only=before.only, group=before.group)
+    first = created(folder, repeated.inputs, before.tags, environment, rerun_of=old.folder.run_id, only=before.only, group=before.group)
     facts: list[events.Event | takeover.Fact] = [replace(first, trusted=before.trusted), repeated.place]
     if found.facts:
         facts += [*found.facts, events.ResultsTaken(old.folder.run_id, found.steps, found.partly)]
@@ -95,11 +98,11 @@ def create(repeated: Repeated, project: Path, environment: Mapping[str, str]) ->
     return folder
 
 
-def _copy(old: history.Run, found: Takeover, folder: RunFolder) -> None:
-    """What the old run owns, and what it has done that is taken over. What it recorded is its own."""
+def _copy(old: history.Run, given: inputs.Inputs, found: Takeover, folder: RunFolder) -> None:
+    """What the old run owns, as it is `given` to the new one, and what it has done that is taken over. What it recorded is its own."""
     files = old.folder.inputs / "files"
-    copies = {path.name: path.read_bytes() for path in sorted(files.iterdir())} if files.is_dir() else {}
-    inputs.save(folder, replace(old.inputs, record=None), copies)
+    copies = {path.relative_to(files).as_posix(): path.read_bytes() for path in sorted(files.rglob("*")) if path.is_file()}
+    inputs.save(folder, replace(given, record=None), copies)
     if old.folder.trusted.is_dir():
         shutil.copytree(old.folder.trusted, folder.trusted)
     for name in _files(old.folder, found):

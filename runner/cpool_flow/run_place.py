@@ -86,7 +86,7 @@ async def choose_isolation(
     if repository.head is None:
         raise InvalidInput(
             "the repository has no commit yet, so a worktree has nothing to start from",
-            help="make a first commit, or set `isolation: none`",
+            help="make a first commit, `git commit --allow-empty -m first`, or set `isolation: none`",
         )
     return Isolation(kind, repository, f"works in a git worktree of its own{_unseen(repository, include_changes)}")
 

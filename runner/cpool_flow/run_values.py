@@ -168,11 +168,11 @@ class RunValues:
             items = fan_out.combinations({key: self._value(value, scope) for key, value in plan.matrix.items()}, step.plan.name)
         else:
             items = fan_out.listed(self._value(plan.foreach, scope), step.plan.name, "foreach")
+        fan_out.check_count(len(items), step.plan)
         if plan.filter is not None:
             items = [item for index, item in enumerate(items) if self._holds(plan.filter, self._scope.of_item(step, item, index))]
         most = None if plan.limit is None else fan_out.bound(self._value(plan.limit, scope), step.plan.name)
         taken = items if most is None else items[:most]
-        fan_out.check_count(len(taken), step.plan)
         text = json.dumps(self._context.masker.mask_value(taken), ensure_ascii=False)
         opened = events.StepOpened(step.id, self._context.folder.keep(text, f"{file_name(step.id)}.items.json"), len(taken))
         cut = len(items) - len(taken)

@@ -131,22 +131,21 @@ class Scope:
 
     def _fan_out_record(self, step: StepState) -> Record:
         items = self.items(step)
-        records = Lazy(lambda: [self._item_record(step, task, items[task.position]) for task in step.tasks])
         fields = _common(step.status, step.error or step.reason if step.status == "failed" else "")
         fields |= self._place_fields(step.tasks)
-        fields |= {
-            "items": records,
-            "output": Lazy(lambda: json.dumps(self.outputs(step), ensure_ascii=False)),
-            "json": Lazy(lambda: wrap(self.outputs(step))),
-            "duration": _duration(step),
-        }
+        fields["duration"] = _duration(step)
+        fields["items"] = Lazy(lambda: [self._item_record(step, task, items[task.position]) for task in step.tasks])
+        if not step.ended or step.items is None:
+            absent = _absent(step, None)
+            return Record(fields | (absent if step.ended else {**absent, "items": absent["output"]}))
+        fields["output"] = Lazy(lambda: json.dumps(self.outputs(step), ensure_ascii=False))
+        fields["json"] = Lazy(lambda: wrap(self.outputs(step)))
         return Record(fields)
 
     def _item_record(self, step: StepState, task: Task, item: Any) -> Record:
-        status = task.status if task.status in ENDED else "pending"
-        fields = _common(status, task.error if status != "success" else "")
+        fields = _common(task.status, task.error if task.status != "success" else "")
         fields |= self._place_fields([task])
-        fields |= {"item": wrap(item), "index": task.position}
+        fields |= {"item": wrap(item), "index": task.position, "duration": _task_duration(task)}
         return Record(fields | self._result_fields(step, task))
 
     def outputs(self, step: StepState) -> list[Any]:
@@ -242,7 +241,7 @@ def _item_names(step: StepState, item: Any, index: int) -> dict[str, object]:
 
 
 def _common(status: str, error: str) -> dict[str, object]:
-    return {"status": status if status in ENDED else "pending", "error": error or None}
+    return {"status": status, "error": error or None}
 
 
 def _absent(step: StepState, task: Task | None) -> dict[str, object]:
@@ -251,6 +250,13 @@ def _absent(step: StepState, task: Task | None) -> dict[str, object]:
     reason = f"step `{step.plan.name}` {'was ' if status in ('skipped', 'cancelled') else 'is ' if status not in ENDED else ''}{status}"
     names = ("output", "json", "vars", *(step.plan.step.output_vars or ()))
     return {name: Absent(reason) for name in names}
+
+
+def _task_duration(task: Task) -> float | None:
+    """Seconds from the start of its first attempt, or of one within it, to the end of the last."""
+    attempts = list(task.all_attempts())
+    ended = [attempt.ended_at for attempt in attempts if attempt.ended_at is not None]
+    return max(ended) - min(attempt.started_at for attempt in attempts) if task.ended and ended else None
 
 
 def _duration(step: StepState) -> float | None:

@@ -7,7 +7,7 @@ no templates.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
@@ -18,6 +18,7 @@ from cpool_flow.findings import MOST, Findings
 from cpool_flow.json_value import shown
 from cpool_flow.keys import known_keys, meant, place_of, refuse_key, shown_name
 from cpool_flow.nodes import Path
+from cpool_flow.readable import to_leave_out, without
 
 Whole = TypeVar("Whole", bound=BaseModel)
 
@@ -36,13 +37,14 @@ def read_shape(findings: Findings) -> model.Workflow | None:
         complaints = _complaints(error, data)
     for path, found in complaints.items():
         _explain(path, found, data, findings)
-    wrong = [_to_leave_out(path, [kind for kind, _ in found]) for path, found in complaints.items()]
+    told = {path: [kind for kind, _ in found] for path, found in complaints.items() if found[0][0] != "step_kind"}
+    wrong = [to_leave_out(path, kinds, findings.document) for path, kinds in told.items()]
     if len(complaints) > MOST or None in wrong:
         return None
     try:
-        return model.Workflow.model_validate(_without(data, dict.fromkeys(path for path in wrong if path is not None)))
+        return model.Workflow.model_validate(without(data, dict.fromkeys(path for path in wrong if path is not None)))
     except ValidationError:
-        return None  # steps that do not do exactly one thing
+        return None
 
 
 def is_slots(data: object) -> bool:
@@ -99,36 +101,6 @@ def _has(data: object, part: str | int) -> bool:
     return isinstance(data, dict) and part in data
 
 
-def _to_leave_out(path: Path, kinds: list[str]) -> Path | None:
-    """What has to go so that the rest can be read; None where names or references hang on it."""
-    if set(kinds) == {"extra_forbidden"}:
-        return path
-    start = 0
-    while path[start : start + 1] in (("steps",), ("finally",)):
-        start += 2
-    known = _INDEPENDENT[model.Step if start else model.Workflow]
-    return path[: start + 1] if path[start : start + 1] and path[start] in known else None
-
-
-def _without(data: Any, paths: Iterable[Path]) -> Any:
-    """A copy of `data` without the keys at `paths`. What a step does is kept, as a text without anything in it."""
-    for path in sorted(paths, key=len, reverse=True):
-        data = _without_one(data, path)
-    return data
-
-
-def _without_one(data: Any, path: Path) -> Any:
-    part: Any = path[0]
-    copy: Any = list(data) if isinstance(data, list) else dict(data)
-    if len(path) == 1 and part in model.KINDS:
-        copy[part] = "x"
-    elif len(path) == 1:
-        copy.pop(part, None)
-    else:
-        copy[part] = _without_one(data[part], path[1:])
-    return copy
-
-
 # ---- explanations ----
 
 
@@ -140,6 +112,8 @@ def _explain(path: Path, found: list[Complaint], data: Any, findings: Findings) 
         refuse_key(path, findings)
     elif kind == "missing":
         _missing(path, str(context["loc"][-1]), value, findings)
+    elif kind in ("float_type", "int_parsing_size") and type(value) is int:
+        findings.error(path, f"{name} is a number with {len(str(value))} digits, which is too large")
     elif value is None and _is_type(kind):
         findings.error(path, f"{name} has no value", key=True, help="give it one, or remove the key")
     elif _is_later(path, value):
@@ -242,17 +216,6 @@ def _is_later(path: Path, value: object) -> bool:
     key = path[-1] if path else None
     return key == "isolation" and value == "clone"
 
-
-# Keys on which no name and no order hangs: without them, the references of all others can still be read.
-_INDEPENDENT: dict[type, frozenset[str]] = {
-    model.Workflow: frozenset(
-        "version requires name description config slots budget_usd timeout isolation base include_changes setup keep".split()
-    ),
-    model.Step: frozenset(
-        "description run prompt approve reason max_items max_parallel fail_fast config timeout idle_timeout retries retry recovery_prompt "
-        "recoveries verify expect effects on_failure output output_schema artifacts env secrets cwd stdin shell ok_codes allow_denials slot".split()
-    ),
-}
 
 # ---- words ----
 

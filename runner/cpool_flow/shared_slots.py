@@ -1,15 +1,16 @@
 """The slots of a run as locks, which runs that its steps start take from as well: together they never do more at once than the
 outermost run has slots.
 
-A run inside of a step works in the slot of that step, which waits for it, and in those that are free. The kernel lets go of a slot
-however its coordinator ends. Knows no order among those who want one: who asks first has it.
+A run inside of a step works in the slot of that step, which waits for it, and in those that are free, of which the run gets one that
+has the fewest. The kernel lets go of a slot however its coordinator ends.
 """
 
 from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from cpool_flow.dataclass import dataclass
@@ -17,6 +18,7 @@ from cpool_flow.errors import OperationFailed
 from cpool_flow.family import outermost, parent_directory
 from cpool_flow.journal import is_alive
 from cpool_flow.run_folder import RunFolder
+from cpool_flow.slot_wishes import Wishes
 
 FOLDER = "slots"
 VARIABLE = "CPOOL_SLOT_LOCK"
@@ -39,18 +41,20 @@ class SharedSlots:
         self._borrowed = borrowed
         self._open: dict[str, int] = {}  # by path; a file stays open from task to task
         self._taken: dict[str, int] = {}
+        self._wishes = Wishes(folder)
 
     def take(self, task: str, preferred: int) -> Held | None:
-        """A slot for a task, the `preferred` number if that is free; None where all are busy. Raises OperationFailed."""
+        """A slot for a task, the `preferred` number if that is free; None where all are busy, or where a run waits that has fewer: then
+        it is to be asked for again. Raises OperationFailed."""
         try:
-            for number, path in self._offered(preferred):
-                file = self._file(path)
-                if file not in self._taken.values() and _lock(file):
-                    self._taken[task] = file
-                    return Held(number, path)
+            held = self._lent(task) or (None if self._wishes.come_first(len(self._taken)) else self._free(task, preferred))
+            if held is None:
+                self._wishes.wait(len(self._taken))
+            else:
+                self._wishes.withdraw()
+            return held
         except OSError as error:
             raise OperationFailed(f"cannot write `{self._folder}`: {error.strerror}") from error
-        return None
 
     def give_back(self, task: str) -> None:
         """Nothing where the task has none."""
@@ -64,15 +68,26 @@ class SharedSlots:
             os.close(file)
         self._open.clear()
         self._taken.clear()
+        with suppress(OSError):
+            self._wishes.withdraw()
 
-    def _offered(self, preferred: int) -> Iterator[tuple[int, str]]:
-        if self._borrowed is not None and _is_held(self._borrowed):
-            yield int(self._borrowed.name.partition(".")[0]), f"{self._borrowed}.inside"
+    def _lent(self, task: str) -> Held | None:
+        """The slot of the step inside of which we are: nobody but us wants it."""
+        if self._borrowed is None or not _is_held(self._borrowed):
+            return None
+        return self._taken_by(task, int(self._borrowed.name.partition(".")[0]), f"{self._borrowed}.inside")
+
+    def _free(self, task: str, preferred: int) -> Held | None:
         first = min(preferred, self._count)
-        yield first, f"{self._folder}/{first}"
-        for number in range(1, self._count + 1):
-            if number != first:
-                yield number, f"{self._folder}/{number}"
+        numbers = (first, *(number for number in range(1, self._count + 1) if number != first))
+        return next((held for number in numbers if (held := self._taken_by(task, number, f"{self._folder}/{number}"))), None)
+
+    def _taken_by(self, task: str, number: int, path: str) -> Held | None:
+        file = self._file(path)
+        if file in self._taken.values() or not _lock(file):
+            return None
+        self._taken[task] = file
+        return Held(number, path)
 
     def _file(self, path: str) -> int:
         file = self._open.get(path)

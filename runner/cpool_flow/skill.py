@@ -35,7 +35,7 @@ def parse_skill(source: bytes, file: str) -> Skill:
         body=body.strip(),
         arguments=found.arguments(),
         config=found.config(),
-        argument_hint=found.text("argument-hint"),
+        argument_hint=found.hint(),
         file=file,
         warnings=tuple(found.warnings(PurePath(file).parent.name)),
     )
@@ -77,16 +77,21 @@ class _Front:
             self._wrong(f"`{key}` must be text", (key,))
         return str(value).strip()
 
+    def hint(self) -> str:
+        """`argument-hint`, which people write `[issue-number]`: to YAML that is a list."""
+        given = self._data.get("argument-hint")
+        if isinstance(given, list) and all(isinstance(word, str) for word in given):
+            return f"[{', '.join(str(word) for word in given)}]"
+        return self.text("argument-hint")
+
     def arguments(self) -> Declared | None:
-        """`arguments` of `metadata`: name → JSON Schema, or a list of names with their descriptions."""
+        """`arguments` of `metadata`: name → JSON Schema, or a list of names, alone or in such schemas."""
         path = ("metadata", "arguments")
         given = self._ours.get("arguments")
         if given is None:
             return None
         if isinstance(given, list):
-            listed = [entry if isinstance(entry, dict) else {} for entry in given]
-            declared = {str(entry.get("name")): {key: entry[key] for key in entry if key != "name"} for entry in listed}
-            places: dict[str, Path] = {str(entry.get("name")): (*path, index) for index, entry in enumerate(listed)}
+            declared, places = self._listed(path, given)
         else:
             declared = {name: self._mapping((*path, name), entry) for name, entry in self._mapping(path, given).items()}
             places = {name: (*path, name) for name in declared}
@@ -96,6 +101,22 @@ class _Front:
             for problem in arguments.declaration_problems(declaration):
                 self._wrong(f"argument `{name}`: {problem.message}", (*places[name], *problem.path))
         return declared
+
+    def _listed(self, path: Path, given: list[JsonValue]) -> tuple[dict[str, dict[str, JsonValue]], dict[str, Path]]:
+        """Declarations and their places of a list: each entry is a name, or a mapping with a `name`."""
+        declared: dict[str, dict[str, JsonValue]] = {}
+        places: dict[str, Path] = {}
+        for index, entry in enumerate(given):
+            declaration = entry if isinstance(entry, dict) else {"name": entry}
+            name = declaration.get("name")
+            if not isinstance(name, str):
+                self._wrong("an argument in a list is a name, or a mapping with a `name`", (*path, index))
+            elif name in declared:
+                self._wrong(f"argument `{name}` stands twice", (*path, index))
+            else:
+                declared[name] = {key: value for key, value in declaration.items() if key != "name"}
+                places[name] = (*path, index)
+        return declared, places
 
     def config(self) -> AgentConfig:
         """`config` of `metadata`, and the tools of `allowed-tools` with it."""

@@ -193,7 +193,7 @@ def _prepare(
     isolation, place = asyncio.run(_place(taken, options, run_id, public, root, folder, trusted))
     check_expect(checked, taken, isolation)
     group = _declared_group(checked, taken, place, folder)
-    copies = {name: disclosed.script(content, name) for name, content in copies.items()}
+    copies = {name: disclosed.copied(content, name) for name, content in copies.items()}
     warnings = [*checked.warnings, *disclosed.warnings, *(replace(problem, warning=True) for problem in missing)]
     warnings += open_tokens(taken, environment)
     if isolation.warning and flow.isolation != "none":  # else `validate` has said it, with its place

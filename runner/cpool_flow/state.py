@@ -1,33 +1,27 @@
 """What is true of a run now: the fold of its events.
 
-`apply` is the only way to change it. Counters of unmet needs and the ready tasks are kept, so that a turn of the
-loop costs what changed and not what exists; `check` recomputes them from scratch. Knows no clock and no disk, and
+`apply` is the only way to change it; what is counted of steps and tasks is kept in `bookkeeping.py`. Knows no clock and no disk, and
 decides nothing: that is `policy.py`. Times are seconds since the epoch.
 """
 
 from __future__ import annotations
 
 import heapq
-from bisect import bisect_left, insort
-from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any, Literal
 
 from cpool_flow import events
+from cpool_flow.bookkeeping import Bookkeeping, all_ended
 from cpool_flow.dataclass import dataclass
 from cpool_flow.plan import Plan
+from cpool_flow.reopening import reopen, reopen_step
 from cpool_flow.slots import UNNAMED
 from cpool_flow.spending import Spending
 from cpool_flow.supervision import Health
 from cpool_flow.tasks import (
-    ENDED,
-    NOT_CHOSEN,
-    NOT_NEEDED,
     Attempt,
     Frame,
-    Order,
-    Status,
     StepState,
     Stopping,
     Task,
@@ -53,11 +47,11 @@ class Limit:
     unnamed: int = 0
 
 
-class State:
+class State(Bookkeeping):
     """One run: `State(plan)`, then `apply` for each event in order. `steps` and `tasks` hold those of all frames, by id."""
 
     def __init__(self, plan: Plan) -> None:
-        self.plan = plan
+        super().__init__(plan)
         self.created: events.RunCreated | None = None
         self.taken_from = ""  # the run whose results stand first in the journal
         self.mark = ""  # of the latest coordinator's processes
@@ -75,21 +69,6 @@ class State:
         self.ends = 0
         self.questions = 0
         self.notified: set[tuple[int, str]] = set()
-        self.root = Frame("", plan)
-        self.steps = {step.id: step for step in self.root.steps.values()}
-        self.tasks: dict[str, Task] = {}
-        self.running: dict[str, Task] = {}
-        self.slots: dict[str, str] = {}
-        # All slots, in the order in which they are given to tasks that may have any; and those of them that are free.
-        self.slot_order: tuple[str, ...] = ()
-        self.free_slots: list[int] = []
-        # Tasks whose last attempt failed, and nothing is recorded yet of what follows.
-        self.undecided: dict[str, Task] = {}
-        # Tasks that wait for a person: to decide after a crash, or to approve.
-        self.asking: dict[str, Task] = {}
-        self.approvals: dict[str, Task] = {}
-        # Tasks whose round has come to its end, which nobody has judged yet.
-        self.rounds_due: dict[str, Task] = {}
         # Agents at their usage limit, and until when; what is known of limits that no success has ended yet.
         self.parked: dict[str, float] = {}
         self.limits: dict[str, Limit] = {}
@@ -98,24 +77,10 @@ class State:
         self.health: dict[str, Health] = {}
         # Tasks that ended since the place was last committed.
         self.uncommitted: dict[str, None] = {}
-        # Steps whose needs are met and which are not opened, and those where an item failed under `fail_fast`.
-        self.due: dict[str, None] = {}
-        self.failing_fast: dict[str, None] = {}
-        # Steps of which nobody wants any more, and why. What agents of a pool are told.
-        self.cancelled: dict[str, str] = {}
+        # What agents of a pool are told.
         self.shared: dict[str, Any] = {}
-        # Needs that a step with `join: any` and `fail_fast` has given up.
-        self.unneeded: dict[str, None] = {}
-        self.failed: dict[str, None] = {}
-        # Frames that are being stopped, and those of sub-workflows with a time limit.
-        self.stopping_frames: dict[str, Frame] = {}
-        self.timed_frames: dict[str, Frame] = {}
         self.waits: list[tuple[float, str]] = []
-        # Steps with tasks that could go on, in order; and those of them that execute nothing themselves.
-        self.ready_steps: list[tuple[Order, str]] = []
-        self.ready_holders: list[tuple[Order, str]] = []
         self._order = 0
-        self._recount()
 
     def apply(self, event: events.Event, at: float) -> None:
         """Take in one fact that was recorded at `at`."""
@@ -172,14 +137,6 @@ class State:
     def finished(self) -> bool:
         return self.status in ("success", "failed", "cancelled")
 
-    @property
-    def main_ended(self) -> bool:
-        return self.root.main_ended
-
-    @property
-    def all_ended(self) -> bool:
-        return self.root.all_ended
-
     def wake_at(self) -> float | None:
         """When the next wait is over."""
         times = [*(at for at, _ in self.waits[:1]), *self.parked.values()]
@@ -195,21 +152,6 @@ class State:
         """The steps that say why, the innermost: a group has failed because of a step in it."""
         failed = [self.steps[name] for name in self.failed]
         return [step for step in failed if not any(task.frame is not None and task.frame.bad_steps() for task in step.tasks)]
-
-    def inside(self, frame: Frame) -> Iterator[StepState]:
-        """The steps of a frame that have not ended, and those inside of them, the innermost first."""
-        for step in frame.steps.values():
-            if not step.ended:
-                for task in step.tasks:
-                    if task.frame is not None and not task.ended:
-                        yield from self.inside(task.frame)
-                yield step
-
-    def check(self) -> None:
-        """Recompute every counter from scratch. Raises AssertionError where a kept one differs."""
-        kept = self._counters()
-        self._recount()
-        assert kept == self._counters(), f"BUG: kept {kept}, recomputed {self._counters()}"
 
     # ---- one handler per fact -------------------------------------------------------------------------------
 
@@ -253,11 +195,6 @@ class State:
         if event.content is not None:
             self.shared[event.key] = event.content
 
-    def _set_slots(self, names: tuple[str, ...]) -> None:
-        self.slot_order = names
-        self._slot_ranks = {name: rank for rank, name in enumerate(names)}
-        self.free_slots = [rank for rank, name in enumerate(names) if name not in self.slots]
-
     def _place_opened(self, event: events.PlaceOpened, at: float) -> None:
         kept = self.place_closed is not None and self.place_closed.directory is not None
         done = kept and self.setup is not None and not self.setup.error  # once in each place
@@ -278,7 +215,7 @@ class State:
         self._count_tasks(step)
         if not event.count:
             self._close_step(step, "success", "no items", at)
-        elif _all_ended(step):
+        elif all_ended(step):
             self._close_step(step, *step_outcome(step), at)
 
     def _give_up_needs(self, step: StepState) -> None:
@@ -291,7 +228,7 @@ class State:
         step = self.steps[event.step]
         for task in step.tasks:
             if not task.ended:
-                self._forget(task)
+                self.forget_task(task)
                 task.status, task.reason = "cancelled", event.reason
         self._count_tasks(step)
         step.error = event.error
@@ -373,7 +310,7 @@ class State:
     def _round_finished(self, event: events.RoundFinished, at: float) -> None:
         task = self.tasks[event.task]
         self.rounds_due.pop(task.id, None)
-        self._forget_frame(task.rounds[-1])
+        self.forget_frame(task.rounds[-1])
         self.steps[task.step].running -= 1
         task.left, task.failure = event, event.error
         if event.state:
@@ -446,7 +383,7 @@ class State:
             if step.status == "success" and not step.reason:
                 step.reason = f"taken over from run {event.run}"
         for name in event.partly:
-            self._reopen_one(self.root.steps[name], at)
+            reopen_step(self, self.root.steps[name], at)
         self.failed = {name: None for name in self.failed if self.steps[name].status == "failed"}
         self._recount()
 
@@ -491,7 +428,7 @@ class State:
             self.outputs = None
             if self.setup and self.setup.error:
                 self.setup = None
-            self._reopen(self.root, at)
+            reopen(self, self.root, at)
             self.waits.clear()
             self.failed.clear()
             self.failing_fast.clear()
@@ -509,262 +446,11 @@ class State:
     def _noted(self, event: events.Noted, at: float) -> None:
         self.notes.append(event.text)
 
-    # ---- tasks ----------------------------------------------------------------------------------------------
-
-    def _make_tasks(self, step: StepState, count: int) -> None:
-        """Tasks for `count` items; after a reopening, those that are settled stay as they are."""
-        for task in step.tasks[count:]:
-            del self.tasks[task.id]
-        del step.tasks[count:]
-        for position in range(len(step.tasks), count):
-            task = (
-                Task(f"{step.id}[{position}]", step.id, step.frame, position)
-                if step.plan.fans_out
-                else Task(step.id, step.id, step.frame, None)
-            )
-            step.tasks.append(task)
-            self.tasks[task.id] = task
-        for task in step.tasks:
-            if task.settled:
-                continue
-            if _may_have_happened(step, task):
-                task.status = "waiting"
-                self.undecided[task.id] = task
-            else:
-                task.status = "ready"
-
-    def _begin(self, task: Task, at: float) -> None:
-        step = self.steps[task.step]
-        self._set_status(task, "running")
-        step.running += 1
-        if step.started_at is None:
-            step.started_at = at
-
-    def _set_status(self, task: Task, status: Status) -> None:
-        step = self.steps[task.step]
-        _move(step.counts, task.status, status)
-        if task.status == "ready":
-            self._take_from_ready(step, task.position)
-        task.status = status
-        step.status = _of_open_step(step)
-        if status == "ready":
-            insort(step.ready, task.position, key=lambda position: -position)
-            if len(step.ready) == 1:
-                self._enter_ready(step)
-
-    def _enter_ready(self, step: StepState) -> None:
-        insort(self.ready_steps, (step.order, step.id))
-        if not step.plan.executes:
-            insort(self.ready_holders, (step.order, step.id))
-
-    def _leave_ready(self, step: StepState) -> None:
-        self.ready_steps.remove((step.order, step.id))
-        if not step.plan.executes:
-            self.ready_holders.remove((step.order, step.id))
-
-    def _take_from_ready(self, step: StepState, position: int) -> None:
-        if step.ready[-1] == position:
-            step.ready.pop()
-        else:
-            step.ready.remove(position)
-        if not step.ready:
-            self._leave_ready(step)
-
-    def _forget(self, task: Task) -> None:
-        self.undecided.pop(task.id, None)
-        self.asking.pop(task.id, None)
-        self.approvals.pop(task.id, None)
-
-    def _end_task(self, task: Task, status: Status, reason: str, at: float) -> None:
-        self._forget(task)
-        self._set_status(task, status)
-        task.reason = reason
-        step = self.steps[task.step]
-        if status == "failed" and step.plan.step.fail_fast:
-            self.failing_fast[step.id] = None
-        if _all_ended(step):
-            self._close_step(step, *step_outcome(step), at)
-
-    def _leave_slot(self, task: Task, step: StepState, attempt: Attempt) -> None:
-        step.running -= 1
-        del self.running[task.id]
-        if attempt.started.slot:
-            del self.slots[attempt.started.slot]
-            if attempt.started.slot in self._slot_ranks:
-                insort(self.free_slots, self._slot_ranks[attempt.started.slot])
-
-    def _take_slot(self, name: str) -> None:
-        rank = self._slot_ranks.get(name, -1)
-        at = bisect_left(self.free_slots, rank)
-        if self.free_slots[at : at + 1] == [rank]:
-            del self.free_slots[at]
-
     def _count_limits(self, attempt: Attempt, event: events.AttemptFinished) -> None:
         """An agent that answers is not at its limit any more, unless the attempt began before it came to it."""
         agent = attempt.started.agent
         if agent in self.limits and agent not in self.parked and event.error_kind not in SAYS_NOTHING:
             del self.limits[agent]
-
-    # ---- steps and frames -----------------------------------------------------------------------------------
-
-    def _close_step(self, step: StepState, status: Status, reason: str, at: float) -> None:
-        frame = step.frame
-        self.due.pop(step.id, None)
-        self.failing_fast.pop(step.id, None)
-        self.cancelled.pop(step.id, None)
-        if step.id in self.unneeded:
-            del self.unneeded[step.id]
-            reason = NOT_NEEDED if status in ("cancelled", "skipped") else reason
-        step.status, step.reason, step.ended_at = status, reason, at
-        if status == "failed":
-            self.failed[step.id] = None
-        frame.open_steps[step.plan.phase] -= 1
-        for name in frame.plan.dependents.get(step.plan.name, ()):
-            dependent = frame.steps[name]
-            dependent.unmet -= 1
-            if dependent.unmet == 0 or _settles(dependent, step):
-                self._note_due(dependent)
-        if step.plan.phase == "main" and frame.main_ended:
-            for last in frame.steps.values():
-                self._note_due(last)
-        if frame.all_ended and frame.owner is not None:
-            self.rounds_due[frame.owner.id] = frame.owner
-
-    def _note_due(self, step: StepState) -> None:
-        if not step.opened and not step.ended and self._needs_met(step):
-            self.due[step.id] = None
-
-    def _needs_met(self, step: StepState) -> bool:
-        """Whether it can be said by now that the step runs, or that it never will."""
-        if step.plan.phase == "finally" and not step.frame.main_ended:
-            return False
-        return step.unmet == 0 or any(need.ended and _settles(step, need) for need in step.frame.needs(step))
-
-    def _stop(self, frame: Frame, stopping: Stopping) -> None:
-        frame.stopping = stopping
-        self.stopping_frames[frame.id] = frame
-
-    def _forget_frame(self, frame: Frame) -> None:
-        self.stopping_frames.pop(frame.id, None)
-        self.timed_frames.pop(frame.id, None)
-
-    # ---- reopening ------------------------------------------------------------------------------------------
-
-    def _reopen(self, frame: Frame, at: float) -> None:
-        """Put back what failed or was cancelled, what was skipped for it, and all of `finally`."""
-        frame.stopping = None
-        frame.started_at = at
-        if frame.owner is not None:
-            frame.spending.renew()
-        if frame.deadline is not None:
-            self.timed_frames[frame.id] = frame
-        again = {name for name, step in frame.steps.items() if step.plan.phase == "finally" or not step.ended or step.went_wrong}
-        skipped = {name for name, step in frame.steps.items() if step.status == "skipped" and step.reason != NOT_CHOSEN}
-        again |= frame.plan.downstream(again) & skipped
-        for name in again:
-            self._reopen_one(frame.steps[name], at)
-
-    def _reopen_one(self, step: StepState, at: float) -> None:
-        step.reason, step.error, step.ended_at = "", "", None
-        if step.plan.inner is not None and step.opened and step.plan.phase != "finally":
-            self._reopen_tasks(step, at)
-        else:
-            self._reopen_step(step)
-
-    def _reopen_step(self, step: StepState) -> None:
-        step.status, step.opened = "pending", False
-        for task in step.tasks:
-            if not task.settled or step.plan.phase == "finally":
-                self._forget(task)
-                self._abandon(task.frame)
-                task.status, task.reason, task.decision, task.failure, task.left = "pending", "", None, "", None
-                task.next_kind, task.counted_from = "normal", len(task.attempts) + len(task.rounds)
-                task.seen.clear()
-
-    def _reopen_tasks(self, step: StepState, at: float) -> None:
-        """What holds steps goes on inside; a loop that came to its end in vain begins anew."""
-        step.status = "running"
-        for task in step.tasks:
-            if task.settled:
-                continue
-            frame = task.frame
-            task.reason, task.failure, task.left = "", "", None
-            if frame is None or (step.plan.step.repeat is not None and frame.all_ended and not frame.bad_steps()):
-                task.status, task.counted_from = "ready", len(task.rounds)
-                task.seen.clear()
-            else:
-                task.status = "running"
-                self._reopen(frame, at)
-
-    def _abandon(self, frame: Frame | None) -> None:
-        """Nothing in a round that is not gone on with counts any more."""
-        if frame is None:
-            return
-        for step in self.inside(frame):
-            step.status = "cancelled"
-            for task in step.tasks:
-                if not task.ended:
-                    self._forget(task)
-                    task.status = "cancelled"
-                if task.frame is not None:
-                    self._forget_frame(task.frame)
-        self._forget_frame(frame)
-
-    # ---- counters -------------------------------------------------------------------------------------------
-
-    def _frames(self) -> dict[str, Frame]:
-        found = {"": self.root}
-        for task in self.tasks.values():
-            if task.frame is not None:
-                found[task.frame.id] = task.frame
-        return found
-
-    def _recount(self) -> None:
-        """All counters from the steps and tasks themselves."""
-        self.ready_steps.clear()
-        self.ready_holders.clear()
-        self.due.clear()
-        frames = self._frames()
-        for frame in frames.values():
-            frame.recount()
-        for step in self.steps.values():
-            step.running = sum(task.status == "running" for task in step.tasks)
-            self._count_tasks(step)
-        live = {id(frame) for frame in frames.values() if frame.owner is None or frame.owner.status == "running"}
-        for step in self.steps.values():
-            if id(step.frame) in live:
-                self._note_due(step)
-        self.running = {task.id: task for task in self.tasks.values() if task.status == "running" and not task.rounds}
-        self.slots = {slot: task.id for task in self.running.values() if (slot := task.attempts[-1].started.slot)}
-        self.free_slots = [rank for rank, name in enumerate(self.slot_order) if name not in self.slots]
-        self.rounds_due = {
-            frame.owner.id: frame.owner
-            for frame in frames.values()
-            if frame.owner is not None and frame.owner.status == "running" and frame.all_ended
-        }
-
-    def _count_tasks(self, step: StepState) -> None:
-        if step.ready and (step.order, step.id) in self.ready_steps:
-            self._leave_ready(step)
-        step.counts = Counter(task.status for task in step.tasks)
-        step.ready = [task.position for task in reversed(step.tasks) if task.status == "ready"]
-        if step.ready:
-            self._enter_ready(step)
-
-    def _counters(self) -> tuple[object, ...]:
-        per_step = {name: (step.unmet, step.running, dict(step.counts), tuple(step.ready)) for name, step in self.steps.items()}
-        per_frame = {name: dict(frame.open_steps) for name, frame in self._frames().items()}
-        return (
-            per_step,
-            per_frame,
-            list(self.ready_steps),
-            list(self.ready_holders),
-            set(self.due),
-            set(self.running),
-            dict(self.slots),
-            list(self.free_slots),
-            set(self.rounds_due),
-        )
 
 
 def _everything_in(step: StepState) -> Iterator[StepState]:
@@ -783,41 +469,10 @@ def _slot_order(created: events.RunCreated, plan: Plan) -> tuple[str, ...]:
     return tuple(sorted(names, key=lambda name: (name in wanted, not name.startswith(UNNAMED))))
 
 
-def _of_open_step(step: StepState) -> Status:
-    """What a step is whose tasks have not all ended: running with any of them; waiting if nothing of it could start now."""
-    if step.counts["running"]:
-        return "running"
-    if step.counts["ready"]:
-        return "running" if step.started_at is not None else "ready"
-    return "waiting" if step.counts["waiting"] else "running"
-
-
-def _move(counts: Counter[str], before: str, after: str) -> None:
-    counts[before] -= 1
-    if not counts[before]:
-        del counts[before]
-    counts[after] += 1
-
-
-def _settles(step: StepState, need: StepState) -> bool:
-    """Whether the end of `need` alone says what becomes of `step`. For `any` a skipped need is no news."""
-    return (step.plan.join == "any" and need.status == "success") or (step.plan.join == "success" and not need.ended_well)
-
-
-def _may_have_happened(step: StepState, task: Task) -> bool:
-    """Whether effects outside may be there already: the coordinator died while the task ran, and nobody has looked."""
-    last = task.last
-    return step.plan.effects == "external" and last is not None and last.finished is not None and last.finished.interrupted
-
-
 def _all_changed(task: Task, files: tuple[str, ...] | None) -> tuple[str, ...] | None:
     """The files that all attempts of a task have changed; None where one of them was not alone in the place."""
     unknown = files is None or (task.commit is not None and task.changed_files is None)
     return None if unknown else tuple(sorted({*(task.changed_files or ()), *(files or ())}))
-
-
-def _all_ended(step: StepState) -> bool:
-    return sum(map(step.counts.__getitem__, ENDED)) == len(step.tasks)
 
 
 _HANDLERS: dict[type[events.Event], Callable[[State, Any, float], None]] = {

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from math import prod
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -155,7 +156,9 @@ class _Rules:
         elif source.step.fans_out or source.step.repeat is not None:
             self._findings.error(path, f"step `{name}` has more than one session")
         elif not source.shares_loop(self._placed) and not order.is_upstream(source, self._placed):
-            self._findings.error(path, f"step `{name}` may not have ended when step `{self._name}` begins")
+            own = source is self._placed
+            message = f"step `{name}` names its own session" if own else f"step `{name}` may not have ended when step `{self._name}` begins"
+            self._findings.error(path, message)
 
     def _check_variable(self, name: str, variable: str | model.OutputVariable) -> None:
         path: Path = (*self._path, "output_vars", name)
@@ -183,22 +186,33 @@ class _Rules:
 
     def _check_matrix(self, matrix: Mapping[str, str | tuple[Any, ...]]) -> None:
         path = (*self._path, "matrix")
+        axes = {key: values for key, values in matrix.items() if key not in EXTRA}
         for key, values in matrix.items():
             if key in EXTRA and isinstance(values, tuple):
                 for index, entry in enumerate(values):
-                    if not isinstance(entry, dict):
-                        self._findings.error((*path, key, index), f"an entry of `{key}` is a mapping, as `{{os: linux}}`")
+                    self._check_entry((*path, key, index), key, entry, axes)
             elif isinstance(values, str):
                 self._check_list(("matrix", key), values)
-            elif key not in EXTRA and values == ():
+            elif key in axes and values == ():
                 self._findings.error((*path, key), f"`{key}` is empty: the matrix has no combination")
         if not matrix.keys() - {"exclude"}:
             self._error("matrix", "a matrix names at least one list", help="as `matrix: {os: [linux, macos]}`")
-        count = 1
-        for values in matrix.values():
-            count *= len(values) if isinstance(values, tuple) else 1
+        count = prod(len(values) if isinstance(values, tuple) else 1 for values in axes.values())
+        most = DEFAULT_MAX_ITEMS if self._step.max_items is None else self._step.max_items
         if count > MOST_COMBINATIONS:
             self._error("matrix", f"this matrix has {count:,} combinations; at most {MOST_COMBINATIONS:,} are made")
+        elif count > most and axes and "exclude" not in matrix and all(isinstance(values, tuple) for values in axes.values()):
+            self._error("matrix", f"this matrix has {count:,} combinations; `max_items` allows {most:,}")
+
+    def _check_entry(self, path: Path, key: str, entry: Any, axes: Iterable[str]) -> None:
+        """An entry of `include` or `exclude`. One that takes away by a name that no list has would take nothing away."""
+        if not isinstance(entry, dict):
+            self._findings.error(path, f"an entry of `{key}` is a mapping, as `{{os: linux}}`")
+            return
+        for name in entry if key == "exclude" else ():
+            if name not in axes:
+                message = f"`exclude` names {shown_name(name)}, which is no list of the matrix"
+                self._findings.error((*path, name), message, key=True, hint=did_you_mean(name, axes))
 
     def _check_shell(self) -> None:
         step = self._step

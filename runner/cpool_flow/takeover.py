@@ -14,9 +14,9 @@ from cpool_flow import events
 from cpool_flow.dataclass import dataclass
 from cpool_flow.errors import InvalidInput, Problem, did_you_mean, listed
 from cpool_flow.model import Session
-from cpool_flow.plan import Plan
+from cpool_flow.plan import Plan, PlannedStep
 from cpool_flow.state import State
-from cpool_flow.tasks import NOT_CHOSEN, SKIPPED_BY_WHEN, StepState, Task
+from cpool_flow.tasks import NOT_CHOSEN, SKIPPED_BY_WHEN, StepState, Task, seen
 
 Fact = tuple[events.Event, float]
 Journal = Sequence[Fact]
@@ -44,20 +44,21 @@ def from_the_start(plan: Plan, journal: Journal, *, changed_before: bool) -> Tak
 
 
 def up_to(plan: Plan, journal: Journal, name: str, run_id: str) -> Takeover:
-    """Everything that had ended when step `name` began first, but for what comes after it. Raises InvalidInput."""
+    """Everything that had ended when `name` began first, but for what comes after it: a step, an item, or a step within. Raises
+    InvalidInput."""
     _check_name(plan, journal, name, run_id)
     cut = _beginning(journal, name)
     if cut is None:
         raise _not_reached(plan, journal, name, run_id)
-    before = journal[:cut]
+    before, root = _finished(journal[:cut]), _root(name)
     state = _folded(plan, before)
-    again = {name, *plan.downstream([name]), *_enders(state)} - _left_out(state)
-    upstream = _upstream(plan, name)
+    again = {root, *plan.downstream([root]), *_enders(state)} - _left_out(state)
+    upstream = _upstream(plan, root)
     taken = [step.plan.name for step in _main(state) if step.ended and step.plan.name not in again and _counts(step, upstream)]
+    partly = [root] if name != root and _holds_results(state.root.steps[root]) else []
     began = journal[cut][0]
     tree = began.tree if isinstance(began, events.AttemptStarted) else None
-    found = Takeover(tuple(_facts(before, taken)), tuple(taken), (), _commit(before), tree)
-    return _checked(plan, found, run_id)
+    return _taken(plan, before, taken, partly, _commit(before), tree, run_id)
 
 
 def without_failed(plan: Plan, journal: Journal, run_id: str) -> Takeover:
@@ -70,10 +71,18 @@ def without_failed(plan: Plan, journal: Journal, run_id: str) -> Takeover:
     after = plan.downstream(bad) - _left_out(state)
     taken = [step.plan.name for step in _main(state) if step.ended and step.plan.name not in bad | after]
     partly = [name for name in plan.steps if name in bad - after and _holds_results(state.root.steps[name])]
-    facts = [*_facts(journal, [*taken, *partly])]
-    facts += _lost(_folded(plan, [journal[0], *facts]), journal[-1][1])
-    commit, tree = _files(journal, bad, taken, partly)
-    return _checked(plan, Takeover(tuple(facts), tuple(taken), tuple(partly), commit, tree), run_id)
+    return _taken(plan, journal, taken, partly, *_files(journal, bad, taken, partly), run_id)
+
+
+def _taken(
+    plan: Plan, journal: Journal, steps: Sequence[str], partly: Sequence[str], commit: str | None, tree: str | None, run_id: str
+) -> Takeover:
+    """The facts of these steps. What ran in those of which a part is taken over is lost. Raises InvalidInput."""
+    facts = [*_facts(journal, [*steps, *partly])]
+    state = _folded(plan, [journal[0], *facts]) if partly else None
+    if state is not None:
+        facts += _lost(state, journal[-1][1])
+    return _checked(plan, Takeover(tuple(facts), tuple(steps), tuple(partly), commit, tree), run_id, state)
 
 
 # ---- which steps --------------------------------------------------------------------------------------------
@@ -121,34 +130,47 @@ def _check_name(plan: Plan, journal: Journal, name: str, run_id: str) -> None:
         return
     if name in plan.steps:
         raise InvalidInput(f"step `{name}` is in `finally`: it runs at the end of every run", help=f"a step of {listed(known)}")
-    root = _root(name)
     state = _folded(plan, journal)
-    if root in known and (name in state.steps or name in state.tasks):
-        help = f"cpool-flow rerun {run_id} --from {root}"
-        raise InvalidInput(f"`{name}` is a part of step `{root}`: a run can begin anew only with a whole step of its own", help=help)
-    hint = did_you_mean(name, known)
+    inside = [each for each in (*state.steps, *state.tasks) if _root(each) in known]
+    if name in inside:
+        return
+    hint = did_you_mean(name, [*known, *inside])
     raise InvalidInput(Problem(f"run `{run_id}` has no step `{name[:80]}`", hint=hint, help=None if hint else f"it has {listed(known)}"))
 
 
 def _not_reached(plan: Plan, journal: Journal, name: str, run_id: str) -> InvalidInput:
-    step = _folded(plan, journal).root.steps[name]
+    state = _folded(plan, journal)
+    step = state.steps.get(name) or state.tasks[name]
     why = f" ({step.status}{f': {step.reason}' if step.reason else ''})" if step.ended else ""
     help = f"begin with what went wrong: cpool-flow rerun {run_id} --failed"
     return InvalidInput(f"run `{run_id}` has not come to step `{name}`{why}: there is nothing that it saw", help=help)
 
 
-def _checked(plan: Plan, found: Takeover, run_id: str) -> Takeover:
-    """Raises InvalidInput where a step would go on in the session of one that is taken over: sessions belong to their run."""
+def _checked(plan: Plan, found: Takeover, run_id: str, state: State | None = None) -> Takeover:
+    """Raises InvalidInput where a step would go on in the session of one that is taken over: sessions belong to their run. `state`: of
+    the facts, where steps are taken over in part."""
     for step in plan:
-        if step.name in found.steps:
-            continue
-        for each in step.everything():
-            session = each.step.session
-            source = (session.continue_ or session.fork) if isinstance(session, Session) else None
-            if source in found.steps:
-                message = f"step `{each.name}` goes on in the session of `{source}`, which belongs to run `{run_id}`"
-                raise InvalidInput(message, help=f"begin there: cpool-flow rerun {run_id} --from {source}")
+        if step.name not in found.steps:
+            for each in step.everything():
+                if (source := _session_source(each)) in found.steps:
+                    raise _foreign_session(each.name, source, run_id)
+    for inner in state.steps.values() if state is not None else ():
+        if _root(inner.id) in found.partly and not inner.ended and (name := _session_source(inner.plan)):
+            source_step = seen(inner.frame, name)
+            if source_step is not None and source_step.ended_well:
+                raise _foreign_session(inner.id, source_step.id, run_id)
     return found
+
+
+def _session_source(step: PlannedStep) -> str:
+    """The step in whose session this one goes on; empty where it begins one."""
+    session = step.step.session
+    return (session.continue_ or session.fork or "") if isinstance(session, Session) else ""
+
+
+def _foreign_session(name: str, source: str, run_id: str) -> InvalidInput:
+    message = f"step `{name}` goes on in the session of `{source}`, which belongs to run `{run_id}`"
+    return InvalidInput(message, help=f"begin there: cpool-flow rerun {run_id} --from {source}")
 
 
 # ---- which facts --------------------------------------------------------------------------------------------
@@ -182,13 +204,20 @@ def _root(identity: str) -> str:
 def _beginning(journal: Journal, name: str) -> int | None:
     """Where the first attempt of a step, or in a step, stands; without any, where it was opened, or skipped by its own `when`."""
     opened = None
+    within = (f"{name}/", f"{name}[", f"{name}#")
     for index, (event, _) in enumerate(journal):
-        if isinstance(event, events.AttemptStarted) and _root(event.task) == name:
+        if isinstance(event, events.AttemptStarted) and (event.task == name or event.task.startswith(within)):
             return index
         by_itself = isinstance(event, events.StepClosed) and (event.reason == SKIPPED_BY_WHEN or event.status == "failed")
         if opened is None and (by_itself or isinstance(event, events.StepOpened)) and _subject(event) == name:
             opened = index
     return opened
+
+
+def _finished(journal: Journal) -> Journal:
+    """Without the attempts that ran at its end: they are made anew."""
+    ended = {(event.task, event.number) for event, _ in journal if isinstance(event, events.AttemptFinished)}
+    return [(event, at) for event, at in journal if not isinstance(event, events.AttemptStarted) or (event.task, event.number) in ended]
 
 
 def _lost(state: State, at: float) -> Iterator[Fact]:

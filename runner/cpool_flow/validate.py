@@ -272,6 +272,8 @@ class _Check:
                 if any(problem.location for problem in error.problems):
                     self.findings.error(path, f"sub-workflow {shown_name(name)} is not valid", help="its own problems stand above or below")
                 return None
+            for warning in self.children[name].warnings:
+                self.findings.add(warning)
         return self.children[name]
 
     def _check_agent_names(self, workflow: model.Workflow, order: Order, pool: SlotPool) -> bool:

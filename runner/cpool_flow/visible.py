@@ -121,6 +121,8 @@ class Declared:
     def _invisible(self, name: str, here: Here) -> Wrong:
         if name == "iteration":
             return Wrong("`iteration` is known only in a loop: in a step or group with `repeat`")
+        if here.what == "`when`" and here.step is not None and name in ("index", item_name(here.step.step)):
+            return Wrong(f"`{name}` is not known in `when`, which is asked once for all items", help="`filter` is asked for each of them")
         if name == "matrix":
             return Wrong("`matrix` is known only in a step with `matrix`")
         if name == "secrets":

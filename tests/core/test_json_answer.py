@@ -80,7 +80,7 @@ def test_a_fenced_value_comes_out_whatever_prose_is_around(value: Any, before: s
 
 @given(CONTAINERS, PROSE, PROSE)
 def test_an_object_or_list_in_prose_comes_out(value: Any, before: str, after: str) -> None:
-    assert answer(f"{before}: {dumped(value)} {after}") == value
+    assert answer(f"So {before}: {dumped(value)} {after}") == value
 
 
 @given(CONTAINERS, CONTAINERS, PROSE)
@@ -92,7 +92,7 @@ def test_of_two_values_in_prose_the_last_counts(first: Any, last: Any, between: 
 def test_a_value_that_was_cut_is_never_taken_for_a_smaller_one(value: Any, before: str, data: st.DataObject) -> None:
     text = dumped(value)
     cut = data.draw(st.integers(min_value=2, max_value=len(text) - 1))
-    assert verdict(f"{before}: {text[:cut]}") == "error"
+    assert verdict(f"So {before}: {text[:cut]}") == "error"
 
 
 @pytest.mark.parametrize("text", ["[[null]", ': [[1], {"a": 1}', "[ [true] , [2]", "so [[[1.5]]"])

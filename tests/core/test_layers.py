@@ -19,15 +19,17 @@ LAYERS = {
     "vocabulary": "dataclass errors model own_agent pool_file events capabilities",
     "core": """positions scalars yaml_complaints nodes document json_value json_answer pattern schema_bundle
         schema_errors schema_keywords schema values template shell placeholders arguments slots settings permissions
-        findings keys shape order visible references requires step_rules kind_rules asked agent_rules price_rules
-        foreign_text lints skill_text skill plan validate spending tasks supervision state takeover only budget
-        usage_limit policy fan_out outputs scope result secrets disclosed cases drawing workflow_commands annotations
-        step_summary trust report spans event_schema workflow_schema own_agent_rules pool_rules pool_schema""",
-    "edges": """faults descendants streams orphans guardian process git workspace library catalog project_pool lookup
-        inputs owned run_folder written_file recording journal history other_runs family turn shared_slots agents
-        github_event trusted""",
+        findings keys readable shape order visible references requires step_rules kind_rules asked agent_rules
+        price_rules foreign_text lints skill_text skill plan validate spending tasks supervision bookkeeping reopening
+        state takeover only budget usage_limit policy fan_out outputs scope result secrets disclosed cases drawing
+        workflow_commands annotations step_summary trust report spans event_schema workflow_schema own_agent_rules
+        pool_rules pool_schema skill_schema""",
+    "edges": """faults descendants streams orphans guardian process git workspace library catalog project_pool
+        skill_files lookup inputs owned run_folder written_file recording journal history other_runs family turn
+        slot_wishes shared_slots agents github_event trusted""",
     "run": """run_place cleaning approval run_values executor engine setup waiting_room lost notify traces coordinator
-        new_run preconditions start trusted_start worst_case plan_document explain stand_in trial rerun recorded_case attempt_logs reported""",
+        new_run preconditions start trusted_start worst_case plan_rest plan_document explained_values explain stand_in
+        trial rerun recorded_changes recorded_case attempt_logs reported""",
     "faces": "pool live cli __main__",
 }
 ONLY_IN = {

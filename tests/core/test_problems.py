@@ -58,13 +58,28 @@ def test_problems_of_every_kind_of_check_come_together_in_the_order_of_the_file(
 
 
 def test_a_wrong_shape_hides_what_depends_on_it_and_nothing_else() -> None:
+    hides = problems("args: []\nsteps:\n  - run: echo {{ args.m }}\n  - {run: [], needs: x}\n")
+    assert [problem.message for problem in hides] == ["`args` must be a mapping, and this is a list", "`run` is empty"]
     found = problems("steps:\n  - name: 3\n    run: echo {{ args.m }}\n  - {run: [], needs: x}\n")
-    assert [problem.message for problem in found] == ["`name` must be text, and this is the number 3", "`run` is empty"]
+    told = [
+        "`name` must be text, and this is the number 3",
+        "unknown argument `m`",
+        "`run` is empty",
+        "step `step_2` needs unknown step `x`",
+    ]
+    assert [problem.message for problem in found] == told
 
 
 def test_warnings_are_told_of_valid_files_only() -> None:
     assert [problem.warning for problem in problems("args: {n: {}}\nsteps: [{run: x, needs: [y]}]\n")] == [False]
     assert [problem.warning for problem in validate(b"args: {n: {}}\nsteps: [{run: x}]\n", "flow.yaml").warnings] == [True]
+
+
+def test_many_warnings_are_no_error_and_the_first_of_them_are_shown() -> None:
+    args = "".join(f"  a{number}: {{type: string}}\n" for number in range(1234))
+    found = validate(f"args:\n{args}steps: [{{run: x}}]\n".encode(), "flow.yaml").warnings
+    assert [problem.message for problem in found[:2]] == ["1,234 warnings; these are the first 100", "argument `a0` is not used"]
+    assert len(found) == 101
 
 
 def wrong(source: bytes) -> tuple[Problem, ...]:

@@ -152,3 +152,48 @@ def test_a_value_where_no_quoting_is_safe_is_refused(text, reason):
 )
 def test_a_value_where_shells_may_read_the_text_in_two_ways_is_refused(text):
     assert refusal(text).offset >= text.index("{")
+
+
+RUNS = "runs this value as a command"
+
+
+@pytest.mark.parametrize(
+    ("text", "warning"),
+    [
+        ("timeout 5 {{ args.v }}", f"`timeout` {RUNS}"),
+        ("timeout -k 1s 5 {{ args.v }} x", f"`timeout` {RUNS}"),
+        ("nice -n 5 {{ args.v }}", f"`nice` {RUNS}"),
+        ("env -u A B=c {{ args.v }}", f"`env` {RUNS}"),
+        ("xargs -n 1 {{ args.v }}", f"`xargs` {RUNS}"),
+        ("sudo -u {{ args.v }} {{ args.v }}", f"`sudo` {RUNS}"),
+        ("strace {{ args.v }}", f"`strace` {RUNS}"),
+        ("find . -name x -exec {{ args.v }} \\;", f"`find -exec` {RUNS}"),
+        ("find . -exec sh -c {{ args.v }} \\;", "`sh` parses this value as a program"),
+        ("timeout 5 bash -c {{ args.v }}", "`bash` parses this value as a program"),
+    ],
+)
+def test_a_value_that_a_command_runs_is_warned_of(text, warning):
+    assert [found.message for found in parse_shell(text).warnings] == [warning]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "find . -name {{ args.v }}",
+        "find {{ args.v }} -type f -exec cat {} \\;",
+        "timeout {{ args.v }} make",
+        "timeout -s {{ args.v }} 5 make",
+        "nice -n {{ args.v }} make {{ args.v }}",
+        "env A={{ args.v }} make {{ args.v }}",
+        "xargs -I {{ args.v }} echo {{ args.v }}",
+        "sudo apt-get install {{ args.v }}",
+        "docker run . {{ args.v }}",
+    ],
+)
+def test_a_value_that_a_command_takes_as_data_is_not_warned_of(text):
+    assert parse_shell(text).warnings == ()
+
+
+def test_a_block_whose_branches_agree_on_other_quotes_than_it_began_in_is_refused():
+    found = refusal('echo {% if args.v %}"a {% else %}"b {% endif %}{{ args.v }}"')
+    assert (found.offset, found.message) == (8, "a template block that does not end in the shell state in which it began")

@@ -52,6 +52,33 @@ def complaints(of: Skill, *names: str) -> list[str]:
 # ---- the file ----
 
 
+def test_names_alone_may_be_a_list_of_arguments() -> None:
+    found = skill("{{ args.a }}{{ args.b }}", "{arguments: [a, {name: b, required: false}]}")
+    assert found.arguments == {"a": {}, "b": {"required": False}}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        ("[a, {name: a}]", "argument `a` stands twice"),
+        ("[{description: x}]", "an argument in a list is a name, or a mapping with a `name`"),
+        ("[5]", "an argument in a list is a name, or a mapping with a `name`"),
+        ("[[a]]", "an argument in a list is a name, or a mapping with a `name`"),
+        ("[a b]", "`a b` cannot be the name of an argument (letters, digits and `_`)"),
+    ],
+)
+def test_a_list_of_arguments_has_a_name_for_each(arguments: str, complaint: str) -> None:
+    text = f"---\ndescription: x\nmetadata: {{arguments: {arguments}}}\n---\nx\n"
+    assert refusal(text).splitlines()[:2] == [
+        f"error: {complaint}",
+        f"  --> skills/fix/SKILL.md:3:{27 if 'twice' in complaint else 24}",
+    ]
+
+
+def test_a_hint_in_brackets_is_taken_as_it_is_written() -> None:
+    assert skill("x", front="argument-hint: [issue-number]").argument_hint == "[issue-number]"
+
+
 def test_a_skill_has_no_script_of_answers() -> None:
     text = "---\nname: fix\ndescription: x\nmetadata:\n  config: {agent: scripted, script: answers.yaml}\n---\nFix it.\n"
     assert refusal(text).splitlines() == [

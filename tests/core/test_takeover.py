@@ -137,15 +137,65 @@ def test_a_step_that_was_done_in_a_second_life_of_the_run_counts_from_its_first_
     [
         ("d", "run `old` has no step `d`"),
         ("gruop", "run `old` has no step `gruop`"),
-        ("group/inner", "`group/inner` is a part of step `group`: a run can begin anew only with a whole step of its own"),
-        ("items[1]", "`items[1]` is a part of step `items`: a run can begin anew only with a whole step of its own"),
+        ("group/iner", "run `old` has no step `group/iner`"),
+        ("items[7]", "run `old` has no step `items[7]`"),
+        ("tidy", "step `tidy` is in `finally`: it runs at the end of every run"),
     ],
 )
-def test_only_a_whole_step_of_the_run_can_be_begun_with(name: str, message: str):
-    flow = workflow({"name": "items", "foreach": [1], "run": "x"}, {"name": "group", "steps": [{"name": "inner", "run": "x"}]})
+def test_only_what_is_in_the_run_can_be_begun_with(name: str, message: str):
+    flow = workflow(
+        {"name": "items", "foreach": [1], "run": "x"},
+        {"name": "group", "steps": [{"name": "inner", "run": "x"}]},
+        **{"finally": [{"name": "tidy", "run": "x"}]},
+    )
     with pytest.raises(InvalidInput) as caught:
         from_step(ended(flow, items={"items": 2}), name)
     assert str(caught.value) == message
+
+
+CHAIN_OF_GROUP = [{"name": "one", "run": "x"}, {"name": "two", "run": "x"}, {"name": "three", "run": "x"}]
+
+
+def test_a_rerun_can_begin_within_a_group():
+    flow = workflow({"name": "a", "run": "x"}, {"name": "group", "steps": CHAIN_OF_GROUP}, {"name": "z", "run": "x"})
+    old = ended(flow)
+    found = from_step(old, "group/two")
+    assert (found.steps, found.partly) == (("a",), ("group",))
+    assert started(rerun(old, found).run()) == ["group/two", "group/three", "z"]
+    first = from_step(old, "group/one")
+    assert started(rerun(old, first).run()) == ["group/one", "group/two", "group/three", "z"]
+
+
+def test_a_rerun_from_an_item_does_what_had_not_ended_when_it_began():
+    flow = workflow({"name": "many", "foreach": [1], "run": "x"}, {"name": "z", "run": "x"})
+    old = ended(flow, items={"many": 4}, slots=1)
+    found = from_step(old, "many[2]")
+    assert (found.steps, found.partly) == ((), ("many",))
+    assert started(rerun(old, found).run()) == ["many[2]", "many[3]", "z"]
+
+
+def test_a_rerun_can_begin_with_a_step_of_one_item():
+    flow = workflow({"name": "each", "foreach": [1], "steps": CHAIN_OF_GROUP})
+    old = ended(flow, items={"each": 2}, slots=1)
+    assert started(rerun(old, from_step(old, "each[1]/three")).run()) == ["each[1]/three"]
+    assert started(rerun(old, from_step(old, "each[1]")).run()) == ["each[1]/one", "each[1]/two", "each[1]/three"]
+
+
+def test_what_ran_beside_the_item_is_made_anew_as_if_it_had_not_begun():
+    flow = workflow({"name": "each", "foreach": [1], "steps": CHAIN_OF_GROUP})
+    old = ended(flow, items={"each": 2}, slots=2)
+    found = from_step(old, "each[1]/three")
+    new = rerun(old, found).run()
+    assert started(new) == ["each[0]/three", "each[1]/three"]
+    assert [len(task.attempts) for task in new.state.tasks.values() if task.attempts] == [1, 1, 1, 1, 1, 1]
+
+
+def test_a_session_of_a_group_is_not_gone_on_with_in_another_run_either():
+    flow = workflow(
+        {"name": "g", "steps": [{"name": "plan", "prompt": "x"}, {"name": "go", "prompt": "x", "session": {"continue": "plan"}}]}
+    )
+    with pytest.raises(InvalidInput, match="step `g/go` goes on in the session of `g/plan`, which belongs to run `old`"):
+        from_step(ended(flow), "g/go")
 
 
 def test_a_step_that_was_not_reached_saw_nothing():
@@ -270,6 +320,28 @@ def test_what_was_done_beside_a_failed_step_is_not_lost():
 
 
 # ---- any run ------------------------------------------------------------------------------------------------
+
+
+@given(random_workflows(), st.integers(0, 1000), st.integers(0, 1000))
+@settings(max_examples=150, deadline=None)
+def test_any_rerun_from_within_a_step_does_that_and_nothing_again_that_it_has_taken_over(
+    flow: model.Workflow, seed: int, number: int
+) -> None:
+    old = simulate(flow, seed).run()
+    inside = sorted({name for name in (*old.state.steps, *old.state.tasks) if any(mark in name for mark in "[/#")})
+    if not inside:
+        return
+    name = inside[number % len(inside)]
+    try:
+        found = from_step(old, name)
+    except InvalidInput:
+        return
+    new = rerun(old, found, rejects=old.rejects).run()
+    again = started(new)
+    assert not {name.partition("/")[0].partition("[")[0].partition("#")[0] for name in again} & set(found.steps)
+    began = any(task == name or task.startswith((f"{name}/", f"{name}[", f"{name}#")) for task in again)
+    executed = any(isinstance(event, events.AttemptStarted) and event.task == name for event, _ in old.journal)
+    assert began or not executed or new.left or new.state.stopping is not None
 
 
 @given(random_workflows(), st.integers(0, 1000), st.integers(0, MOST_STEPS - 1), st.booleans())

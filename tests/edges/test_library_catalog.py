@@ -15,7 +15,7 @@ steps: [{run: make}]
 
 
 def here(project: Path) -> dict[str, Entry]:
-    return {entry.found.path.name: entry for entry in workflows_here(project, places("workflow", project, project, project / "none"))}
+    return {entry.found.path.name: entry for entry in workflows_here([project], places("workflow", project, project, project / "none"))}
 
 
 def write(path: Path, text: str) -> None:

@@ -75,6 +75,16 @@ def test_the_command_line_wins_over_the_file(project: Session) -> None:
     assert project.flow("run", "flow.yaml", "--budget", "2.50").code == 0
 
 
+def test_a_rerun_may_have_another_budget_and_keeps_what_it_takes_over(project: Session) -> None:
+    flow(project, CHAIN, "budget_usd: 1")
+    assert project.flow("run", "flow.yaml").code == 3
+    assert project.flow("rerun", "last", "--failed", "--budget", "0").code == 2
+    ended = project.flow("rerun", "last", "--failed", "--budget", "2", "--json")
+    assert (ended.code, ended.json()["budget_usd"]) == (0, 2)
+    again = project.flow("rerun", "last", "--json")
+    assert (again.code, again.json()["budget_usd"]) == (0, 2)
+
+
 def test_the_budget_of_a_step_fails_the_step_and_the_exit_code_is_1(project: Session) -> None:
     flow(project, "  - {name: dear, prompt: x, config: {max_budget_usd: 1}}", "budget_usd: 5")
     ended = project.flow("run", "flow.yaml", "--json")

@@ -53,6 +53,18 @@ def test_a_file_is_named_by_its_path_from_here(session: Session) -> None:
     assert inside.flow("run", "../flow.yaml").code == 0
 
 
+def test_files_of_this_folder_are_listed_with_those_at_the_top_of_the_project_and_none_twice(session: Session) -> None:
+    session.file("cpool.yaml", "slots: 2")
+    for name in ("top.yaml", "app/mine.yaml", "workflows/ship.yaml"):
+        session.file(name, "steps: [{run: 'true'}]")
+    listed = session.program(*session.command("list", "workflows"), cwd=session.path / "app").out.split("\n")
+    assert [line.split()[0] for line in listed[1:] if "built in" not in line and line] == ["mine.yaml", "../top.yaml", "ship"]
+    alone = session.program(*session.command(), cwd=session.path / "workflows").out
+    assert [line for line in alone.splitlines() if not line.startswith(" ")] == ["ship", "../top.yaml"]
+    elsewhere = session.program(*session.command("--project", str(session.path)), cwd=session.path / "app").out
+    assert [line for line in elsewhere.splitlines() if not line.startswith(" ")] == ["ship", "../top.yaml"]
+
+
 def test_list_says_what_stands_in_for_what(session: Session) -> None:
     session.file("workflows/hello.yaml", "description: Mine.\nsteps: [{run: 'true'}]\n")
     lines = session.flow("list", "workflows").out.splitlines()

@@ -302,6 +302,14 @@ def test_a_clean_killed_at_any_moment_can_be_done_again(project: Session, point:
     assert_gone(project)
 
 
+def test_of_several_branches_with_the_work_the_one_is_named_that_it_was_merged_into(project: Session) -> None:
+    first = run(project, "r1")
+    second = run(project, "r2")
+    project.git("update-ref", f"refs/heads/{second}", first)
+    project.flow("merge", "r1")
+    assert clean(project, "--dry-run") == {"r1": (True, "merged into main"), "r2": (True, "merged into main")}
+
+
 def test_two_runs_with_the_same_work_do_not_vouch_for_each_other(project: Session) -> None:
     first = run(project, "r1")
     second = run(project, "r2")

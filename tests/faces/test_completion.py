@@ -162,4 +162,4 @@ def test_the_scripts_are_for_three_shells(session: Session) -> None:
     assert session.flow("completion", "bash").out.startswith("# cpool-flow in bash")
     ended = session.flow("completion", "tcsh")
     assert ended.code == 2
-    assert "'tcsh' is not one of 'bash', 'zsh', 'fish'" in ended.err
+    assert "`tcsh`: one of `bash`, `zsh`, `fish`" in ended.err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -91,3 +92,70 @@ def test_an_unknown_step_names_the_nearest(project: Session) -> None:
     ended = project.flow("explain", "last", "gret")
     assert ended.code == 2
     assert "did you mean `greet`?" in ended.err
+
+
+def rules_of(session: Session, step: str) -> list[str]:
+    return [rule["rule"] for rule in explained(session, step)["rules"]]
+
+
+def test_an_item_of_a_group_or_loop_tells_only_what_happened_to_it(session: Session) -> None:
+    session.file(
+        "flow.yaml",
+        """
+        steps:
+          - name: part
+            foreach: [a, b]
+            steps:
+              - {name: one, run: "echo {{ item }}"}
+              - {name: two, run: "test {{ previous.output }} = a"}
+          - name: loop
+            needs: []
+            repeat: {until: iteration == 2, max: 3}
+            steps: [{name: within, run: "echo {{ iteration }}"}]
+          - {name: stop, needs: [part, loop], join: done, run: exit 1, on_failure: stop}
+          - {name: after, run: echo never}
+        """,
+    )
+    assert session.flow("run", "flow.yaml").code == 1
+    well = ["attempt 1 (normal) started on SLOT", "attempt 1 ended well"]
+    told = {name: [re.sub(r"slot-\d", "SLOT", rule) for rule in rules_of(session, name)] for name in ("part[0]/two", "loop#2/within")}
+    assert told == {"part[0]/two": ["its needs were met", *well], "loop#2/within": ["its needs were met", *well]}
+    assert rules_of(session, "part[0]") == ["its needs were met; item 0 of 2, counted from 0", "round 1 started", "round 1: success"]
+    assert rules_of(session, "part") == ["its needs were met; it fans out over 2 items", "part[1] failed: step `two` failed"]
+    assert rules_of(session, "after")[0] == "the run was being stopped: step `stop` failed"
+
+
+def test_a_fan_out_tells_which_of_its_items_did_not_end_well(session: Session) -> None:
+    session.file("flow.yaml", "steps: [{name: each, foreach: [0, 1, 2], slot: none, run: 'exit {{ item }}'}]\n")
+    assert session.flow("run", "flow.yaml").code == 1
+    assert rules_of(session, "each") == [
+        "its needs were met; it fans out over 3 items",
+        "each[1] failed: `exit {{ item }}` ended with exit code 1",
+        "each[2] failed: `exit {{ item }}` ended with exit code 2",
+    ]
+
+
+def test_values_within_values_are_told_as_well(session: Session) -> None:
+    session.file("sub.yaml", "args: {x: {}}\nsteps: [{run: 'true'}]\n")
+    session.file("answers.yaml", "default: {echo: true}\n")
+    session.file(
+        "flow.yaml",
+        """
+        args: {a: {type: array, default: [1]}, b: {type: string, default: B}}
+        config: {agent: scripted, script: answers.yaml, permission_mode: plan}
+        steps:
+          - {name: sub, workflow: sub.yaml, with: {x: [{y: "{{ args.b }}"}]}}
+          - {name: grid, matrix: {one: args.a, two: ["{{ args.b }}"]}, run: "true"}
+          - {name: ask, prompt: hi, config: {model: "{{ args.b }}"}}
+        """,
+    )
+    assert session.flow("run", "flow.yaml").code == 0
+    told = {
+        step: [(value["key"], value["name"], value["value"]) for value in explained(session, step)["values"]]
+        for step in ("sub", "grid", "ask")
+    }
+    assert told == {
+        "sub": [("with.x[0].y", "args.b", "B")],
+        "grid": [("matrix.one", "args.a", "[1]"), ("matrix.two[0]", "args.b", "B")],
+        "ask": [("config.model", "args.b", "B")],
+    }

@@ -46,7 +46,11 @@ def test_watch_says_in_lines_what_happens_and_then_shows_the_status(running: Ses
     for name in ("one", "two", "go"):
         running.file(name, "")
     assert watcher.wait(60) == 0
-    assert plain((running.home / "err.txt").read_text()).split("\n")[1:] == ["  slow                 success    TIME", ""]
+    assert plain((running.home / "err.txt").read_text()).split("\n")[1:] == [
+        "  … slow · 1/2 steps · 1 running · TIME",
+        "  slow                 success    TIME",
+        "",
+    ]
     assert plain((running.home / "out.txt").read_text()).split("\n")[1:] == [
         "  build                success      TIME",
         "  slow                 success      TIME",

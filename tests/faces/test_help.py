@@ -50,8 +50,11 @@ def test_every_option_says_what_it_does(command: str) -> None:
     ("line", "hint"),
     [
         ("stauts", "no command `stauts`, did you mean `status`?"),
-        ("run flow.yaml --budgte 3", "No such option '--budgte'. Did you mean '--budget'?"),
-        ("run flow.yaml --progress plian", "'plian' is not one of 'auto', 'plain', 'json', 'quiet'"),
+        ("run flow.yaml --budgte 3", "no option `--budgte`\nhint: did you mean `--budget`?\nhelp: see `cpool-flow run --help`"),
+        (
+            "run flow.yaml --progress plian",
+            "`--progress` cannot be `plian`: one of `auto`, `plain`, `json`, `quiet`\nhint: did you mean `plain`?",
+        ),
         ("run flwo", "did you mean `flow`?"),
         ("run flwo.yaml", "did you mean `flow.yaml`?"),
         ("validate workflows/flwo.yaml", "did you mean `workflows/flow.yaml`?"),
@@ -67,13 +70,42 @@ def test_every_option_says_what_it_does(command: str) -> None:
         ("init --example frist", "did you mean `first`?"),
         ("test flow --case frist", "no case `frist`, did you mean `first`?"),
         ("runs --workflow flwo", "did you mean `flow`?"),
-        ("schema resutl", "'resutl' is not one of"),
+        (
+            "schema resutl",
+            "`NAME` cannot be `resutl`: one of `workflow`, `pool`, `events`, `result`, `skill`\nhint: did you mean `result`?",
+        ),
     ],
 )
 def test_an_unknown_name_names_the_nearest(line: str, hint: str, named: Session) -> None:
     ended = named.flow(*line.split())
     assert ended.code == (0 if line.startswith("runs") else 2)
     assert hint in ended.err
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("run", "`FILE|NAME` is missing"),
+        ("run a b", "nothing can stand here: `b`"),
+        ("run a --slot 3", "no option `--slot`\nhint: did you mean `--slots`?"),
+        ("run a --slots x", "`--slots` cannot be `x`: it is a whole number"),
+        ("run a --slots 0", "`--slots` cannot be `0`: from 1 to 1000"),
+        ("run a --arg", "`--arg` needs a value after it"),
+        ("run a --json=3", "`--json` takes no value"),
+        ("runs --limit 0", "`--limit` cannot be `0`: at least 1"),
+        ("status --budget 3", "no option `--budget`"),
+        ("completion", "`SHELL` is missing: one of `bash`, `zsh`, `fish`"),
+    ],
+)
+def test_a_wrong_use_is_told_in_the_words_of_all_errors(line: str, message: str, named: Session) -> None:
+    ended = named.flow(*line.split())
+    assert (ended.code, ended.err) == (2, f"error: {message}\nhelp: see `cpool-flow {line.split()[0]} --help`\n")
+
+
+@pytest.mark.parametrize(("line", "same"), [("help", "--help"), ("help runs", "runs --help")])
+def test_help_can_be_asked_for_as_a_command(line: str, same: str, named: Session) -> None:
+    ended = named.flow(*line.split())
+    assert (ended.code, ended.out) == (0, named.flow(*same.split()).out)
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from session import Session
 
@@ -185,12 +187,14 @@ def test_what_a_skill_or_a_workflow_is_given_stands_line_by_line(session: Sessio
     )
     session.file("child.yaml", "args: {text: {default: 1}, list: {default: []}}\nsteps: [{name: inner, run: 'true'}]")
     lines = session.flow("plan", "flow.yaml").out.splitlines()
-    assert [line.strip() for line in lines if line.startswith(("     |", "     verify", "     env"))] == [
+    shown = [line.strip() for line in lines if line.startswith(("     |", "     verify", "     env"))]
+    assert [*shown[:6], *shown[shown.index("env HERE: 1") :]] == [
         "| skill implement",
         "|   description:",
         "|     Number 1.",
         "|",
         "|     {{ attempt }}",
+        "|",
         "env HERE: 1",
         "verify: make; make test",
         "| workflow child.yaml",
@@ -198,3 +202,102 @@ def test_what_a_skill_or_a_workflow_is_given_stands_line_by_line(session: Sessio
         "|   list: [1]",
         "| workflow child.yaml",
     ]
+
+
+def test_a_plan_shows_the_prompt_of_a_skill_as_far_as_its_values_are_known(session: Session) -> None:
+    metadata = "metadata: {arguments: {n: {type: integer}, text: {type: string}}}\n"
+    session.file(
+        "skills/known/SKILL.md", f"---\nname: known\ndescription: d\n{metadata}---\n{{{{ args.n + 1 }}}} of {{{{ args.text }}}}, $0\n"
+    )
+    session.file(
+        "flow.yaml",
+        """
+        args: {n: {type: integer, default: 3}}
+        config: {permission_mode: plan}
+        steps:
+          - {name: a, skill: known, with: {n: "{{ args.n }}", text: "some {{ args.n }}"}}
+          - {name: b, skill: known, with: {n: 1, text: "{{ steps.a.output }}"}}
+          - {name: c, skill: known, with: {n: "{{ steps.a.json }}", text: x}}
+        """,
+    )
+    steps = session.flow("plan", "flow.yaml", "--format", "json").json()["steps"]
+    assert [step["prompt"] for step in steps] == [
+        "4 of some 3, 3",
+        "2 of {{ steps.a.output }}, 1",
+        "{{ args.n + 1 }} of {{ args.text }}, $0",
+    ]
+    assert "     |   text: some 3\n     |\n     | 4 of some 3, 3\n" in session.flow("plan", "flow.yaml").out
+
+
+def test_a_plan_says_how_many_lines_of_a_long_text_it_leaves_out(session: Session) -> None:
+    session.file("flow.yaml", "steps:\n  - run: |\n" + "      echo line\n" * 23)
+    assert "     | echo line\n     … 3 lines more\n" in session.flow("plan", "flow.yaml").out
+
+
+def test_no_change_of_a_file_is_missed_by_the_difference(session: Session) -> None:
+    changes = {
+        "on_failure": "continue",
+        "stdin": "other",
+        "cwd": "sub",
+        "ok_codes": [3],
+        "output": "lines",
+        "output_vars": {"x": "."},
+        "retry": {"delay": "1s"},
+        "expect": {"files": ["a"]},
+        "effects": "external",
+        "artifacts": ["a/*"],
+        "secrets": ["TOKEN"],
+        "description": "hi",
+    }
+    top = {"context": {"a": "b"}, "env": {"A": "b"}, "budget_usd": 3, "keep": "none", "setup": "make", "concurrency": {"group": "x"}}
+    plain = {name: {"name": name, "needs": [], "run": ["true"], "retries": 1} for name in changes}
+    changed = [{**plain[name], name: value} for name, value in changes.items()]
+    session.file("old.yaml", json.dumps({"secrets": ["TOKEN"], "steps": list(plain.values())}))
+    session.file("new.yaml", json.dumps({"secrets": ["TOKEN"], **top, "outputs": {"o": 1}, "steps": changed}))
+    ended = session.flow("plan", "new.yaml", "--diff", "old.yaml", "--format", "json", TOKEN="abcdef")
+    assert ended.code == 0, ended.err
+    found = ended.json()
+    assert {step["name"]: step["keys"] for step in found["changed"]} == {name: [name] for name in changes}
+    assert set(found["workflow"]) == {"workflow", *top, "outputs"}
+    text = session.flow("plan", "new.yaml", "--diff", "old.yaml", TOKEN="abcdef").out
+    added = [line[1:].strip() for line in text.splitlines() if line.startswith("+")]
+    assert {line.partition(":")[0] for line in added} >= {*changes, *top, "outputs"} - {"budget_usd"}
+    assert "budget $3.00" in added
+
+
+def test_a_change_far_down_in_a_long_text_is_a_difference(session: Session) -> None:
+    for name, last in (("old", "echo a"), ("new", "echo b")):
+        session.file(f"{name}.yaml", "steps:\n  - run: |\n" + "      echo line\n" * 23 + f"      {last}\n")
+    assert "+     | echo b\n" in session.flow("plan", "new.yaml", "--diff", "old.yaml").out
+
+
+def test_a_default_is_not_shown_in_place_of_a_value_that_comes_later(session: Session) -> None:
+    session.file(
+        "flow.yaml",
+        """
+        steps:
+          - {name: a, matrix: {os: [l]}, run: "echo {{ matrix.x | default('-') }} {{ context.a | default('none') }}"}
+          - {name: b, workflow: sub.yaml, with: {x: ["{{ steps.a.json | default(1) }}"]}}
+        """,
+    )
+    session.file("sub.yaml", "args: {x: {}}\nsteps: [{run: echo}]\n")
+    texts = [step["text"] for step in session.flow("plan", "flow.yaml", "--format", "json").json()["steps"]]
+    assert texts[0] == "echo {{ matrix.x | default('-') }} none"
+    assert "{{ steps.a.json | default(1) }}" in texts[1]
+
+
+def test_a_plan_says_of_which_group_one_run_at_a_time_is_at_work(session: Session) -> None:
+    session.file(
+        "flow.yaml",
+        """
+        args: {pr: {type: integer}}
+        concurrency: {group: "review of {{ args.pr }} by {{ run.id }}", cancel: true}
+        steps: [{name: a, run: "true"}]
+        """,
+    )
+    session.file("plain.yaml", "concurrency: {group: builds}\nsteps: [{name: a, run: 'true'}]\n")
+    planned = session.flow("plan", "flow.yaml", "--arg", "pr=42")
+    assert "  one run at a time of group `review of 42 by {{ run.id }}`: it cancels those before it\n" in planned.out
+    assert "  one run at a time of group `builds`: it waits for its turn\n" in session.flow("plan", "plain.yaml").out
+    document = session.flow("plan", "plain.yaml", "--json").json()
+    assert document["concurrency"] == {"group": "builds", "cancel": False}

@@ -352,3 +352,29 @@ def test_the_work_of_a_rerun_is_merged_like_any_other(project: Session) -> None:
     ended = project.flow("clean")
     assert ended.code == 0
     assert project.git("for-each-ref", "refs/heads/cpool") == ""  # `old` has done the same
+
+
+def test_a_rerun_can_begin_within_a_group_with_the_files_that_the_step_saw(session: Session) -> None:
+    session.repository()
+    session.environment["LEDGER"] = str(session.home / "ledger")
+    session.file(
+        "flow.yaml",
+        """
+        isolation: worktree
+        steps:
+          - name: group
+            steps:
+              - {name: one, run: 'echo one >> "$LEDGER"; echo 1 > one.txt; echo said one'}
+              - {name: two, run: 'echo two >> "$LEDGER"; ls; rm one.txt; echo {{ steps.one.output }}'}
+          - {name: last, run: 'echo last >> "$LEDGER"'}
+        """,
+    )
+    assert session.flow("run", "flow.yaml", "--run-id", "old").code == 0
+    ledger(session)
+    new = rerun(session, "--from", "group/two")
+    assert (new["status"], ledger(session)) == ("success", ["two", "last"])
+    group = next(step for step in new["steps"] if step["name"] == "group")
+    assert [step["output"] for step in group["steps"]] == ["said one", "README\none.txt\nsaid one"]
+    assert session.git("ls-tree", "--name-only", "cpool/flow/new").split() == ["README"]
+    ended = session.flow("rerun", "old", "--from", "group/tow")
+    assert (ended.code, ended.err) == (2, "error: run `old` has no step `group/tow`\nhint: did you mean `group/two`?\n")

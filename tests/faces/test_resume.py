@@ -142,6 +142,7 @@ def test_a_killed_coordinator_leaves_no_process_and_its_steps_are_lost_and_run_a
     kill_when(session, ledger, "push", "run", "flow.yaml", "--run-id", "r")
     assert session.status()["status"] == "running"
     assert "interrupted" in session.flow("runs").out
+    assert "\ninterrupted: nobody works on it any more · 1/3 steps · 1 cut off\n" in session.flow("status", "r").out
     assert session.flow("status", "r", "--exit-status").code == 5
     (session.path / "go").touch()
     ended = session.flow("resume", "r", "--json")
@@ -208,6 +209,14 @@ def test_a_wrong_decision_is_refused_with_the_words_that_would_work(session: Ses
         assert ended.code == 2
         assert says in ended.err
     assert session.events() == before
+
+
+def test_a_wrong_decision_is_refused_of_a_run_that_has_succeeded_too(session: Session) -> None:
+    session.file("flow.yaml", "steps: [{name: push, run: 'true'}]")
+    assert session.flow("run", "flow.yaml", "--run-id", "r").code == 0
+    answers = {given: session.flow("resume", "r", "--decide", given) for given in ("push=maybe", "pusch=skip", "push=skip")}
+    assert {given: ended.code for given, ended in answers.items()} == {"push=maybe": 2, "pusch=skip": 2, "push=skip": 0}
+    assert "did you mean `push`?" in answers["pusch=skip"].err
 
 
 def test_a_second_coordinator_is_refused_while_the_first_works(session: Session, ledger: Path) -> None:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from typing import Any
 
 from session import Session
+
+from cases import cases, dag_judge
 
 
 def run(session: Session, text: str, *arguments: str, code: int = 0) -> dict[str, Any]:
@@ -54,6 +57,18 @@ def test_a_chain_widens_and_comes_together(session: Session) -> None:
     assert ended(steps["step_1"]) <= started(steps["left"])
     assert max(ended(steps["left"]), ended(steps["right"])) <= started(steps["together"])
     assert {attempt["slot"] for step in steps.values() for attempt in step["attempts"]} <= {"slot-1", "slot-2"}
+
+
+def test_a_real_graph_is_run_in_its_order_and_on_its_slots(session: Session) -> None:
+    tasks = cases("dags/helloworld-forkjoin-10.json")["tasks"]
+    sleeping = [{"name": task["id"], "needs": task["needs"], "run": ["sleep", f"{task['seconds'] / 1000:.3f}"]} for task in tasks]
+    steps = run(session, json.dumps({"slots": 3, "steps": sleeping}))["steps"]
+    schedule = [{"id": name, "start": moment(started(step)), "end": moment(ended(step))} for name, step in steps.items()]
+    assert dag_judge().problems(tasks, {"slots": 3, "tasks": schedule}) == []
+
+
+def moment(at: str) -> float:
+    return datetime.fromisoformat(at).timestamp()
 
 
 def test_what_follows_a_failure(session: Session) -> None:

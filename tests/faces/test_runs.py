@@ -48,12 +48,27 @@ def test_where_no_run_is_listed_it_is_said_why(project: Session) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ("--since yesterday", "Invalid value for '--since': `yesterday` is no time: `90m` or `7d` ago, or a date such as"),
-        ("--status failing", "Invalid value for '--status': 'failing' is not one of"),
-        ("--limit 0", "Invalid value for '--limit': 0 is not in the range"),
+        ("--since yesterday", "`--since`: `yesterday` is no time: `90m` or `7d` ago, or a date such as"),
+        ("--status failing", "`--status` cannot be `failing`: one of"),
+        ("--limit 0", "`--limit` cannot be `0`: at least 1"),
     ],
 )
 def test_what_cannot_be_asked_is_one_error(options: str, message: str, project: Session) -> None:
     ended = project.flow("runs", *options.split())
     assert (ended.code, ended.out) == (2, "")
     assert message in ended.err
+
+
+def test_the_list_is_a_table_and_says_what_a_run_has_cost(session: Session) -> None:
+    session.file("answers.yaml", "default: {answer: done, cost_usd: 0.4}\n")
+    session.file(
+        "dear.yaml",
+        "config: {agent: scripted, script: answers.yaml}\nsteps: [{name: ask, prompt: hi, effects: none}, {name: see, run: 'true'}]\n",
+    )
+    session.file("free.yaml", "steps: [{name: a, run: 'true'}]\n")
+    session.flow("run", "dear.yaml", "--run-id", "a-long-id-of-my-own")
+    session.flow("run", "free.yaml", "--run-id", "b")
+    lines = session.flow("runs").out.splitlines()
+    assert [line.index("success") for line in lines] == [38, 38]
+    assert [line.rpartition("  ")[2] for line in lines] == ["free", "dear · $0.40"]
+    assert [run["cost_usd"] for run in session.flow("runs", "--json").json()["runs"]] == [0.0, 0.4]

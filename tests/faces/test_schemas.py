@@ -11,6 +11,8 @@ import pytest
 from jsonschema import Draft202012Validator
 from session import ROOT, Session
 
+from cpool_flow.document import load
+
 NAMES = ("workflow", "pool", "events", "result")
 MIXED = """
     version: 1
@@ -89,11 +91,10 @@ def test_without_a_name_it_is_the_schema_of_a_workflow(session: Session) -> None
     assert session.flow("schema").json()["$id"] == "urn:cpool-flow:schema:workflow:1"
 
 
-@pytest.mark.parametrize("name", ["skill"])
-def test_a_schema_of_a_later_version_is_refused_by_name(session: Session, name: str) -> None:
-    ended = session.flow("schema", name)
-    assert (ended.code, ended.out) == (2, "")
-    assert "not supported by this version" in ended.err
+def test_the_front_matter_of_every_skill_that_is_shipped_fits_its_schema() -> None:
+    fronts = [path.read_text(encoding="utf-8").split("---\n")[1] for path in (ROOT / "skills").glob("*/SKILL.md")]
+    assert len(fronts) >= 8
+    assert [wrong("skill", load(front.encode(), "SKILL.md").data) for front in fronts] == [[]] * len(fronts)
 
 
 def test_the_result_of_a_run_in_which_everything_happens_fits_its_schema(project: Session) -> None:

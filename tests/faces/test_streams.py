@@ -63,8 +63,8 @@ def test_the_version_is_said_anywhere(project: Session) -> None:
         ("run nowhere.yaml --json", "cannot read `nowhere.yaml`: no such file or directory"),
         ("run broken.yaml --json", "unknown key `rnu` in a step"),
         ("status nobody --json", "there are no runs in `PROJECT`"),
-        ("status last --json --wach", "No such option '--wach'. Did you mean '--watch'?"),
-        ("run --json", "Missing argument 'FILE|NAME'."),
+        ("status last --json --wach", "no option `--wach`"),
+        ("run --json", "`FILE|NAME` is missing"),
     ],
 )
 def test_with_json_an_error_is_a_document_as_well(session: Session, command: str, message: str) -> None:

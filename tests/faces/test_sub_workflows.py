@@ -128,6 +128,23 @@ def test_a_missing_or_broken_child_is_told_with_the_places_of_both(project: Sess
     assert "--> flow.yaml:3:15" in ended.err
 
 
+def test_a_missing_child_is_told_by_the_path_where_it_was_looked_for(project: Session) -> None:
+    project.file("sub/top.yaml", "steps: [{name: a, workflow: ../gone/../nope.yaml}]\n")
+    ended = project.flow("validate", "sub/top.yaml")
+    assert ended.code == 2
+    assert "error: cannot read `nope.yaml`: no such file or directory\n  --> sub/top.yaml:1:29\n" in ended.err
+
+
+def test_what_is_odd_in_a_child_is_told_of_its_parent_once(project: Session) -> None:
+    project.file("odd.yaml", "args: {unused: {default: 1}}\nsteps: [{run: 'true'}]\n")
+    project.file("flow.yaml", "steps:\n  - workflow: odd.yaml\n  - workflow: odd.yaml\n")
+    for files in (["flow.yaml"], ["flow.yaml", "odd.yaml"]):
+        ended = project.flow("validate", *files)
+        assert ended.code == 0
+        assert ended.err.count("warning: argument `unused` is not used\n  --> odd.yaml:1:8\n") == 1
+    assert project.flow("validate", "--strict", "flow.yaml").code == 2
+
+
 def test_workflows_that_run_each_other_in_a_circle_are_refused(project: Session) -> None:
     project.file("parts/a.yaml", "steps: [{workflow: b.yaml}]\n")
     project.file("parts/b.yaml", "steps: [{workflow: a.yaml}]\n")

@@ -213,6 +213,40 @@ def test_the_cases_of_a_loop_that_was_resumed_count_its_last_life(plain: Session
     assert ended.code == 0, ended.out + ended.err
 
 
+def test_the_cases_of_steps_that_worked_at_once_and_tried_again_pass_as_they_are_written(session: Session) -> None:
+    session.repository()
+    session.file(
+        "answers.yaml",
+        """
+        steps:
+          make:
+            - {item: a, run: [sh, -c, "until test -e ../both; do sleep 0.01; done"], edits: {a.txt: A}}
+            - {item: b, run: [sh, -c, "touch ../both"], edits: {half.txt: B}, delete: [README]}
+            - {item: b, edits: {b.txt: B}}
+          again: [{edits: {one.txt: "1"}}, {edits: {two.txt: "2"}}]
+        """.replace("../both", str(session.home / "both")),
+    )
+    session.file(
+        "flow.yaml",
+        """
+        config: {agent: scripted, script: answers.yaml}
+        steps:
+          - {name: make, foreach: [a, b], prompt: "{{ item }}", verify: "test -f {{ item }}.txt", retries: 1, retry: {delay: 0s, on: [failed]}}
+          - {name: again, prompt: go, verify: test -f one.txt && test -f two.txt, retries: 1, retry: {delay: 0s, on: [failed]}}
+        """,
+    )
+    session.git("add", "-A")
+    session.git("commit", "-q", "-m", "flow")
+    ended = session.flow("run", "flow.yaml")
+    assert ended.code == 0, ended.err
+    assert session.flow("test", "--init", "last").code == 0
+    text = (session.path / "flow.test.yaml").read_text()
+    assert "# What make[0], make[1] changed was committed together" in text
+    assert "half.txt" in text
+    tried = session.flow("test", "flow.yaml")
+    assert tried.code == 0, tried.out + tried.err
+
+
 def test_files_that_an_agent_changed_in_the_project_itself_are_said_to_be_unknown(plain: Session) -> None:
     plain.file("answers.yaml", "steps: {write: {answer: done, edits: {a.txt: new}}}")
     plain.file("flow.yaml", "isolation: none\nconfig: {agent: scripted, script: answers.yaml}\nsteps:\n  - {name: write, prompt: go}\n")

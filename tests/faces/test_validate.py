@@ -24,7 +24,9 @@ def test_problems_are_told_with_their_place_and_the_word_that_is_meant(project: 
     ended = project.flow("validate", "sub/wrong.yaml")
     assert (ended.code, ended.out) == (2, "")
     assert ended.err == (
-        "error: unknown key `rum` in a step\n  --> sub/wrong.yaml:4:5\n  |\n4 |     rum: make\n  |     ^^^ did you mean `run`?\n"
+        "error: unknown key `rum` in a step\n  --> sub/wrong.yaml:4:5\n  |\n4 |     rum: make\n  |     ^^^ did you mean `run`?\n\n"
+        "error: step `deploy` needs unknown step `biuld`\n  --> sub/wrong.yaml:7:13\n  |\n7 |     needs: [biuld]\n"
+        "  |             ^^^^^ did you mean `build`?\n\n2 errors\n"
     )
 
 
@@ -63,10 +65,12 @@ def test_one_wrong_file_among_several_fails_and_the_others_are_read(project: Ses
         ("error", "nope.yaml", None, None),
         ("warning", "warned.yaml", 2, 8),
         ("error", "sub/wrong.yaml", 4, 5),
+        ("error", "sub/wrong.yaml", 7, 13),
     ]
 
 
 def test_json_has_each_part_of_a_problem(project: Session) -> None:
+    project.file("sub/wrong.yaml", WRONG.replace("biuld", "build"))
     ended = project.flow("validate", "sub/wrong.yaml", "--format", "json")
     assert (ended.code, ended.err) == (2, "")
     assert ended.json() == {
@@ -139,8 +143,8 @@ def test_a_skill_is_looked_up_beside_the_workflow_first(session: Session) -> Non
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (("validate",), "Missing argument"),
-        (("validate", "good.yaml", "--format", "xml"), "'xml' is not one of"),
+        (("validate",), "`FILE…` is missing"),
+        (("validate", "good.yaml", "--format", "xml"), "`--format` cannot be `xml`"),
         (("validat", "good.yaml"), "did you mean `validate`?"),
     ],
 )

@@ -63,7 +63,7 @@ _LISTS = {"allowed_tools": "--allowedTools", "disallowed_tools": "--disallowedTo
 
 class Claude:
     name = "claude"
-    capabilities = Capabilities(keys=ALL_KEYS, resume=True, fork=True, schema=True, cost=True, tokens=True)
+    capabilities = Capabilities(keys=ALL_KEYS, resume=True, fork=True, schema=True, cost=True, tokens=True, reads_only_added=True)
     credentials = CREDENTIALS
     # SIGINT lets it end its tools and say what was spent; SIGTERM leaves its commands alive in older versions.
     ladder: Ladder = ((signal.SIGINT, 2.0), (signal.SIGTERM, 2.0))

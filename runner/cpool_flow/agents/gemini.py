@@ -48,6 +48,7 @@ class Gemini:
         ),
         resume=True,
         tokens=True,
+        reads_only_added=True,
     )
     credentials = CREDENTIALS
     ladder: Ladder = ((signal.SIGTERM, 2.0),)

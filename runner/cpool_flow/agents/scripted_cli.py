@@ -105,7 +105,7 @@ def act(call: dict[str, Any], task: dict[str, Any]) -> None:
         with tool(task, "Write", path):
             write(path, content)
     for path in call.get("delete") or ():
-        with tool(task, "Bash", f"rm {path}"):
+        with tool(task, "Bash", f"rm {path}"), contextlib.suppress(FileNotFoundError):
             os.unlink(inside(path))
     if "patch" in call:
         with tool(task, "Bash", "git apply"):

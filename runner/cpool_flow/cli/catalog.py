@@ -37,9 +37,9 @@ def list_command(project: str | None, kind: str | None, as_json: bool) -> int:
     directory = project_directory(project)
     found: dict[str, list[Entry]] = {}
     if kind != "skills":
-        named = catalog.entries(library.listing("workflow", searched("workflow", directory)))
-        here = [entry for entry in catalog.workflows_here(directory, ()) if entry.found.source == "file"]
-        found["workflows"] = [*here, *named]
+        places = searched("workflow", directory)
+        files = [entry for entry in catalog.workflows_here(_folders(project, directory), places) if entry.found.source == "file"]
+        found["workflows"] = [*files, *catalog.entries(library.listing("workflow", places))]
     if kind != "workflows":
         found["skills"] = catalog.entries(library.listing("skill", searched("skill", directory)))
     if as_json:
@@ -85,7 +85,7 @@ def show_all(project: str | None) -> None:
     from cpool_flow import catalog
 
     directory = project_directory(project)
-    here = catalog.workflows_here(directory, searched("workflow", directory))
+    here = catalog.workflows_here(_folders(project, directory), searched("workflow", directory))
     if not here:
         print(f"no workflows in {directory}", file=sys.stderr)
         print("try: cpool-flow run hello · write one: cpool-flow init · all commands: cpool-flow --help", file=sys.stderr)
@@ -97,6 +97,11 @@ def show_all(project: str | None) -> None:
     runnable = next((entry for entry in here if not entry.problem), None)
     if runnable:
         print(f"run one: {_use(runnable)} · all commands: cpool-flow --help", file=sys.stderr)
+
+
+def _folders(project: str | None, directory: Path) -> list[Path]:
+    """Where files are workflows without a name: the top of the project, and this folder, if no other project is asked for."""
+    return [directory] if project else list(dict.fromkeys([Path.cwd(), directory]))
 
 
 def _find(directory: Path, name: str) -> Entry:

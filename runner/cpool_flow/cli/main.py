@@ -208,6 +208,8 @@ def run_main(arguments: list[str]) -> int:
     from cpool_flow.errors import FlowError
 
     _open_what_is_closed()
+    if arguments[:1] == ["help"]:  # `help run`: as many type it
+        arguments = [*arguments[1:2], "--help"]
     if os.environ.get("GITHUB_ACTIONS") == "true":
         from cpool_flow.cli.actions import in_actions, take_over_streams
 
@@ -226,7 +228,7 @@ def run_main(arguments: list[str]) -> int:
     except SystemExit as error:  # a shell has been told how its line can go on
         return error.code if isinstance(error.code, int) else 1
     except click.ClickException as error:
-        return _usage(error, as_json="--json" in arguments)
+        return _usage(error, arguments)
     except click.Abort:
         return 130
     except (BrokenPipeError, _ReaderGone):
@@ -248,13 +250,13 @@ def _full(error: OSError) -> int:
     return 5
 
 
-def _usage(error: click.ClickException, *, as_json: bool) -> int:
+def _usage(error: click.ClickException, arguments: list[str]) -> int:
     from cpool_flow.cli.complain import complain
-    from cpool_flow.errors import InvalidInput, Problem
+    from cpool_flow.cli.usage import problem_of
+    from cpool_flow.errors import InvalidInput
 
-    context = getattr(error, "ctx", None)
-    help = f"see `{context.command_path if context else 'cpool-flow'} --help`"
-    return complain(InvalidInput(Problem(error.format_message(), help=help)), as_json=as_json)
+    command = next((word for word in arguments if word in COMMANDS), "")
+    return complain(InvalidInput(problem_of(error, command)), as_json="--json" in arguments)
 
 
 def _bug(error: Exception) -> int:

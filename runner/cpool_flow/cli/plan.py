@@ -106,7 +106,7 @@ def _print_difference(before: JsonObject, after: JsonObject, form: str) -> None:
         return
     from cpool_flow.cli.plan_text import text_lines
 
-    texts = (list(text_lines(before)), list(text_lines(after)), before["file"], after["file"])
+    texts = (list(text_lines(before, most=None)), list(text_lines(after, most=None)), before["file"], after["file"])
     shown = list(difflib.unified_diff(*texts, lineterm="", n=2))
     for line in shown or ["no difference"]:
         print(printable(line))
@@ -132,4 +132,5 @@ def _by_id(steps: list[JsonObject], around: str = "") -> Iterator[tuple[str, Jso
 
 
 def _changed_keys(old: JsonObject, new: JsonObject) -> list[str]:
-    return [key for key in {**old, **new} if key != "steps" and old.get(key) != new.get(key)]
+    old, new = {**old, **old["more"]}, {**new, **new["more"]}
+    return [key for key in {**old, **new} if key not in ("steps", "more") and old.get(key) != new.get(key)]

@@ -49,9 +49,12 @@ class PlainProgress:
     def heartbeat(self, state: State) -> None:
         """A line after a minute of silence, so that no log looks dead."""
         if not self._quiet and self._clock() - self._last >= HEARTBEAT_SECONDS:
-            self.say(
-                f"  … {_shown(state.running)} · {totals(state, time.time())}" if state.running else f"  … {totals(state, time.time())}"
-            )
+            self.tell_of_now(state)
+
+    def tell_of_now(self, state: State) -> None:
+        """A line that says what the run is at, and how far it is."""
+        running = f"{_shown(state.running)} · " if state.running else ""
+        self.say(f"  … {running}{totals(state, time.time())}")
 
     def head(self, state: State, *, resumed: bool = True) -> None:
         """The first line: which run, where it works, and what of the checkout it does not see."""

@@ -10,7 +10,7 @@ import click
 
 from cpool_flow.cli import completing
 from cpool_flow.cli.project import find_run, project_of_runs
-from cpool_flow.cli.run import check_taken_up, manner_of, meet_the_runner, output_options, work_on
+from cpool_flow.cli.run import Dollars, check_taken_up, manner_of, meet_the_runner, output_options, work_on
 from cpool_flow.errors import InvalidInput
 
 
@@ -20,10 +20,13 @@ from cpool_flow.errors import InvalidInput
     "--from", "step", metavar="STEP", shell_complete=completing.steps, help="Begin with this step: what had ended before it is taken over."
 )
 @click.option("--failed", is_flag=True, help="Only the steps that failed, and those that depend on them.")
+@click.option("--budget", type=Dollars(), metavar="USD", help="Another budget than the old run was started with.")
 @click.option("--run-id", metavar="ID", help="An id of your own.")
 @output_options
 @click.pass_obj
-def rerun_command(project: str | None, /, run: str, step: str | None, failed: bool, run_id: str | None, **options: Any) -> int:
+def rerun_command(
+    project: str | None, /, run: str, step: str | None, failed: bool, budget: float | None, run_id: str | None, **options: Any
+) -> int:
     """Do a RUN again as a new run, with the copies and arguments that the old one was started with.
 
     Alone: everything, from the commit that the old run began with. With --from, results of before STEP are taken over and not done
@@ -43,7 +46,7 @@ def rerun_command(project: str | None, /, run: str, step: str | None, failed: bo
     directory = project_of_runs(project)
     old = find_run(project, run)
     check_taken_up(old)
-    repeated = rerun.prepare(history.read(old), directory, os.environ, step=step, failed=failed, run_id=run_id)
+    repeated = rerun.prepare(history.read(old), directory, os.environ, step=step, failed=failed, run_id=run_id, budget_usd=budget)
     folder = rerun.create(repeated, directory, os.environ)
 
     def warn() -> None:

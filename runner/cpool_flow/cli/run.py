@@ -118,7 +118,7 @@ def manner_of(options: dict[str, Any]) -> Manner:
 
 def _refuse_later(ctx: click.Context, param: click.Parameter, value: Any) -> None:
     if value not in (None, False):
-        raise click.BadParameter("is not supported by this version", ctx, param)
+        raise click.BadParameter("it is not supported by this version", ctx, param)
 
 
 def _later(command: Any) -> Any:
@@ -301,13 +301,14 @@ def work_on(
 ) -> int:
     """Work on a run, or leave it to a coordinator of its own; the exit code. `warn` says what there is to say before the first step."""
     from cpool_flow import coordinator, history
-    from cpool_flow.cli.decisions import chosen_decisions
+    from cpool_flow.cli.decisions import check_decisions, chosen_decisions
     from cpool_flow.cli.detached import start_detached_run
     from cpool_flow.cli.follower import follower
     from cpool_flow.cli.person import Person, nobody
     from cpool_flow.journal import is_alive
 
     run = history.read(folder)
+    check_decisions(decisions, run.state)
     if run.state.status == "success":
         # Where nothing is left to do, nothing is needed for it: no secret, no lock.
         _tell_late(folder, run)

@@ -137,10 +137,19 @@ def _nothing(wanted: Wanted, seen: Sequence[dict[str, Any]]) -> str:
 
 def _lines(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
     paint = status_word if has_colour(sys.stdout) else str
+    widest = max((len(row["run_id"]) for row in rows), default=0)
     for row in rows:
         took = "" if row["duration_seconds"] is None else f"{row['duration_seconds']:.1f}s"
         status = paint(f"{_status(row):<11}")
-        yield f"{row['run_id']}  {row['name']:<16} {status} {took:>8}  {printable(row['workflow'] or '')}"
+        yield f"{row['run_id']:<{widest}}  {row['name']:<16} {status} {took:>8}  {printable(row['workflow'] or '')}{_cost(row)}"
+
+
+def _cost(row: dict[str, Any]) -> str:
+    """What a run has spent, where that is anything."""
+    from cpool_flow.spending import dollars
+
+    known = row["cost_at_least_usd"]
+    return f" · {'at least ' if row['cost_usd'] is None else ''}{dollars(known)}" if known else ""
 
 
 def _row(folder: RunFolder) -> dict[str, Any]:
@@ -160,6 +169,8 @@ def _row(folder: RunFolder) -> dict[str, Any]:
             "alive": False,
             "started_at": None,
             "duration_seconds": None,
+            "cost_usd": None,
+            "cost_at_least_usd": None,
             "tags": [],
             "error": str(error),
         }
@@ -171,6 +182,8 @@ def _row(folder: RunFolder) -> dict[str, Any]:
         "alive": is_alive(folder.path),
         "started_at": iso_time(state.created_at),
         "duration_seconds": None if state.ended_at is None else round(state.ended_at - state.created_at, 3),
+        "cost_usd": state.cost_usd if state.cost_known else None,
+        "cost_at_least_usd": state.cost_usd,
         "tags": list(state.created.tags) if state.created else [],
         "error": state.reason or None,
     }

@@ -16,6 +16,7 @@ from cpool_flow.tasks import StepState, Task
 
 SHOWN_ERROR_LINES = 12
 SHOWN_ITEMS = 3
+INTERRUPTED = "interrupted: nobody works on it any more"
 
 
 def summary_lines(state: State, *, quiet: bool = False, alive: bool = False, answered: frozenset[str] = frozenset()) -> list[str]:
@@ -24,7 +25,8 @@ def summary_lines(state: State, *, quiet: bool = False, alive: bool = False, ans
     lines = [line for step in state.failed_steps() for line in failure_lines(step)]
     if quiet and state.status == "success":
         return lines
-    lines.append(f"{_verdict(state)} · {totals(state, state.ended_at)}")
+    interrupted = state.status == "running" and not alive
+    lines.append(f"{INTERRUPTED if interrupted else _verdict(state)} · {totals(state, state.ended_at, interrupted=interrupted)}")
     lines += _place_lines(state)
     lines += limit_lines(state) if not state.finished else []
     asking = [task for name, task in state.approvals.items() if name not in answered]
@@ -65,12 +67,12 @@ def approve_command(state: State, task: str) -> str:
     return f"cpool-flow approve {state.created.run_id if state.created else ''} {quote(task)}"
 
 
-def totals(state: State, now: float | None) -> str:
-    """`4/9 steps · 3 running · $0.84 · 2m10s`."""
+def totals(state: State, now: float | None, *, interrupted: bool = False) -> str:
+    """`4/9 steps · 3 running · $0.84 · 2m10s`; `interrupted`: what ran does so no more."""
     steps = state.root.steps
     parts = [f"{sum(step.ended_well for step in steps.values())}/{len(steps)} steps"]
     if state.running:
-        parts.append(f"{len(state.running)} running")
+        parts.append(f"{len(state.running)} {'cut off' if interrupted else 'running'}")
     parts += spent(state)
     if now is not None:
         parts.append(took(now - state.started_at))

@@ -97,7 +97,8 @@ def _write_cases(project: str | None, reference: str) -> int:
     """The cases go beside the workflow that the run was started with, and replace none."""
     from cpool_flow import history
     from cpool_flow.document import dump
-    from cpool_flow.recorded_case import recorded_case, unpatched, unseen
+    from cpool_flow.recorded_case import recorded_case, together, unseen
+    from cpool_flow.recorded_changes import changes
     from cpool_flow.rerun import check_has_file
 
     run = history.read(find_run(project, reference))
@@ -109,13 +110,14 @@ def _write_cases(project: str | None, reference: str) -> int:
     if library.bundled("workflows") in workflow.parents:
         target = Path(target.name)
     head = "# What the steps of a run answered, and what came of it. Change it as you like.\n"
-    together = ", ".join(unpatched(run))
-    if together:
-        head += f"# The files that {together} changed were committed together, and are not in here: give each its own `edits:`.\n"
+    found = changes(history.recorded(run.folder))
+    shared = ", ".join(together(run, found))
+    if shared:
+        head += f"# What {shared} changed was committed together: each has all of it here. Leave it its own `edits:`.\n"
     changed = ", ".join(unseen(run))
     if changed:
         head += f"# What files {changed} changed is not known, for the run had no branch: give each its own `edits:`.\n"
-    text = head + dump(recorded_case(run, _patches(run)))
+    text = head + dump(recorded_case(run, found, _reader(run)))
     try:
         with open(target, "x", encoding="utf-8") as stream:
             stream.write(text)
@@ -128,13 +130,26 @@ def _write_cases(project: str | None, reference: str) -> int:
     return 0
 
 
-def _patches(run: Any) -> Callable[[str], str]:
-    """Reads what a commit of the run changed, as long as git has it."""
-    from cpool_flow.process import Command, run_to_end
+def _reader(run: Any) -> Callable[[Any], dict[str, Any]]:
+    """Reads what a commit of the run changed, as long as git has it: a patch, or where several steps did, the files as they were then,
+    which each can leave so."""
 
-    def read(commit: str) -> str:
-        arguments = ("-c", "core.hooksPath=", "diff", "--binary", "--no-ext-diff", "--no-textconv", f"{commit}^", commit)
-        ended = run_to_end(Command(("git", *arguments), run.inputs.directory, os.environ), timeout_seconds=60)
-        return ended.stdout.decode("utf-8", "replace") if ended.code == 0 else ""
+    def read(changed: Any) -> dict[str, Any]:
+        between = ("--no-ext-diff", "--no-textconv", f"{changed.commit}^", changed.commit)
+        if changed.alone:
+            patch = _git(run, "diff", "--binary", *between)
+            return {"patch": patch} if patch else {}
+        names = (_git(run, "diff", "--name-only", "--no-renames", "-z", *between) or "").split("\0")
+        files = {name: _git(run, "show", f"{changed.commit}:{name}") for name in names if name}
+        edits = {name: content for name, content in files.items() if content is not None}
+        delete = [name for name, content in files.items() if content is None]
+        return {**({"edits": edits} if edits else {}), **({"delete": delete} if delete else {})}
 
     return read
+
+
+def _git(run: Any, *arguments: str) -> str | None:
+    from cpool_flow.process import Command, run_to_end
+
+    ended = run_to_end(Command(("git", "-c", "core.hooksPath=", *arguments), run.inputs.directory, os.environ), timeout_seconds=60)
+    return ended.stdout.decode("utf-8", "replace") if ended.code == 0 else None

@@ -8,6 +8,7 @@ import sys
 from cpool_flow import history
 from cpool_flow.cli.follower import Progress, follower
 from cpool_flow.cli.pause import pause
+from cpool_flow.cli.progress import PlainProgress
 from cpool_flow.journal import is_alive
 from cpool_flow.run_folder import RunFolder
 
@@ -36,6 +37,8 @@ def _follow(run: history.Watched, progress: Progress) -> None:
     if run.state.finished or not is_alive(run.folder.path):
         return
     progress.head(run.state, resumed=False)
+    if isinstance(progress, PlainProgress):
+        progress.tell_of_now(run.state)
     while True:
         alive = is_alive(run.folder.path)
         if run.has_more:

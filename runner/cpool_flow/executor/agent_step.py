@@ -186,7 +186,15 @@ def _prompt(assignment: Assignment, context: RunContext) -> str:
         return context.text(step.recovery_prompt or "", scope)
     if step.prompt is not None:
         return step.prompt if assignment.step.literal else context.text(step.prompt, scope)
-    return context.copy(assignment).parsed_skills[step.skill or ""].render(context.values(step.with_ or {}, scope), context)
+    copy, name = context.copy(assignment), step.skill or ""
+    text = copy.parsed_skills[name].render(context.values(step.with_ or {}, scope), context)
+    return f"Base directory for this skill: {_skill_folder(assignment, context)}\n\n{text}" if name in copy.skill_files else text
+
+
+def _skill_folder(assignment: Assignment, context: RunContext) -> str | None:
+    """Where the run's copies are of what stands beside the skill's text."""
+    name = context.copy(assignment).skill_files.get(assignment.step.step.skill or "")
+    return None if name is None else str(own_file(context.folder, name))
 
 
 def _config(assignment: Assignment, context: RunContext) -> AgentConfig:
@@ -205,4 +213,7 @@ def _config(assignment: Assignment, context: RunContext) -> AgentConfig:
             values[key] = str(copy_path(context.folder, copy, values[key]))
     if context.inputs.recording is not None:
         values["recording"] = str(own_file(context.folder, context.inputs.recording))
+    folder = _skill_folder(assignment, context)
+    if folder is not None and context.inputs.adapter(agent).capabilities.reads_only_added:
+        values["add_dirs"] = [*values.get("add_dirs", ()), folder]
     return AgentConfig.model_validate({**values, "agent": agent})

@@ -14,7 +14,7 @@ from dataclasses import replace
 from math import inf
 from pathlib import Path
 
-from cpool_flow import __version__, events, inputs, run_folder
+from cpool_flow import __version__, events, inputs, run_folder, skill_files
 from cpool_flow.dataclass import dataclass
 from cpool_flow.engine import Engine, Follow
 from cpool_flow.executor.context import Overhear, RunContext, find_shell
@@ -168,11 +168,8 @@ class Host:
 
     def add_files(self, files: Mapping[str, bytes]) -> None:
         """Keep files that a workflow brings along. Raises OperationFailed."""
-        folder = self.folder.inputs / "files"
-        if files:
-            folder.mkdir(exist_ok=True)
         for name, content in files.items():
-            (folder / name).write_bytes(content)
+            skill_files.write(inputs.own_file(self.folder, name), content)
 
     def _make_folder(self, resources: ExitStack) -> RunFolder:
         if self.wanted.store is not None:

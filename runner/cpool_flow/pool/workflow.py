@@ -87,7 +87,8 @@ class Workflow:
 
 def _rekeyed(copy: WorkflowCopy, keys: Mapping[str, str], prefix: str) -> WorkflowCopy:
     files = {named: f"{prefix}-{name}" for named, name in copy.files.items()}
-    return replace(copy, files=files, workflows={named: keys[key] for named, key in copy.workflows.items()})
+    beside = {skill: f"{prefix}-{name}" for skill, name in copy.skill_files.items()}
+    return replace(copy, files=files, skill_files=beside, workflows={named: keys[key] for named, key in copy.workflows.items()})
 
 
 def completed(checked: Checked, args: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -199,23 +199,48 @@ class Test:
 
 @dataclass(frozen=True, slots=True)
 class Wrapper:
-    """A command that runs the command given by its arguments."""
+    """A command that runs the command given by its arguments, after its options and as many `operands`. `takes`: options that have an
+    argument. `first`: the next word is the command, as far as that is known."""
 
     name: str
-    first: bool = False
+    takes: frozenset[str] = frozenset()
+    operands: int = 0
+    first: bool = True
+    skip: bool = False
     reads_program: bool = False
 
     def after(self, word: str) -> Watch | None:
         if self.name == "command" and word in ("-v", "-V"):
             return None
-        found = None if OPAQUE in word or VALUE in word else begin(word)
+        if self.skip:
+            return replace(self, skip=False)
+        found = None if OPAQUE in word or VALUE in word or word in SOURCING else begin(word)
         if found is not None:
             return found
-        return self if word.startswith("-") or "=" in word else replace(self, first=False)
+        if word.startswith("-") or "=" in word:
+            return replace(self, skip=word in self.takes)
+        return replace(self, operands=self.operands - 1) if self.operands else replace(self, first=False)
 
     def danger(self, word: str | None) -> str | None:
-        here = self.first and (word is None or not (word.startswith("-") or "=" in word))
-        return f"`{self.name}` runs this value as a command" if here else None
+        here = self.first and not self.operands and not self.skip
+        return f"`{self.name}` runs this value as a command" if here and not _is_option(word) else None
+
+
+@dataclass(frozen=True, slots=True)
+class Find:
+    """`find`: a command stands after `-exec` and its kin."""
+
+    reads_program: bool = False
+
+    def after(self, word: str) -> Watch | None:
+        return Wrapper("find -exec") if word in ("-exec", "-execdir", "-ok", "-okdir") else self
+
+    def danger(self, word: str | None) -> str | None:
+        return None
+
+
+def _is_option(word: str | None) -> bool:
+    return word is not None and (word.startswith("-") or "=" in word)
 
 
 def _quoted(name: str) -> str:
@@ -234,6 +259,10 @@ def _first_operand(takes: dict[str, int], brings: frozenset[str]) -> Callable[[s
     return lambda name: FirstOperand(name, takes, brings)
 
 
+def _wrapper(takes: str = "", operands: int = 0, first: bool = True) -> Callable[[str], Watch]:
+    return lambda name: Wrapper(name, frozenset(takes.split()), operands, first)
+
+
 def _each(names: str, make: Callable[[str], Watch]) -> dict[str, Callable[[str], Watch]]:
     return dict.fromkeys(names.split(), make)
 
@@ -241,6 +270,7 @@ def _each(names: str, make: Callable[[str], Watch]) -> dict[str, Callable[[str],
 _PYTHON = re.compile(r"python[0-9.]*")
 _CLUSTER = re.compile(r"-[A-Za-z]+")
 SHELLS = frozenset("sh bash dash zsh ksh mksh ash fish busybox".split())
+SOURCING = frozenset({"source", "."})  # by the shell itself: no other command can
 PROGRAM_OPTIONS = frozenset({"--eval", "--command", "--execute", "--print"})
 FILE_OPTIONS = frozenset({"-f", "--file", "--from-file"})
 OBEYED_VARIABLES = frozenset(
@@ -253,7 +283,7 @@ COMMANDS: dict[str, Callable[[str], Watch]] = {
     **_each("eval", _everything("parses this value as shell text")),
     **_each("trap watch", _everything("parses this value as shell text later")),
     **_each("ssh", _everything("hands this value to a shell of the other machine, which parses it", reads_program=True)),
-    **_each("source .", _everything("runs the file that this value names")),
+    **_each(" ".join(sorted(SOURCING)), _everything("runs the file that this value names")),
     **_each("read unset mapfile readarray getopts", _everything("evaluates this value as a variable's name")),
     **_each("complete compgen", _everything("expands this value")),
     **_each(" ".join(sorted(SHELLS)), _interpreter("c")),
@@ -273,6 +303,16 @@ COMMANDS: dict[str, Callable[[str], Watch]] = {
     "let": lambda name: Let(),
     "test": lambda name: Test(),
     "[": lambda name: Test(),
-    **_each("sudo doas env nohup exec command builtin setsid nice stdbuf xargs", lambda name: Wrapper(name, first=True)),
-    **_each("timeout find docker podman kubectl chroot parallel strace uv npx", Wrapper),
+    "find": lambda name: Find(),
+    "timeout": _wrapper("-s -k --signal --kill-after", operands=1),
+    "chroot": _wrapper(operands=1),
+    "xargs": _wrapper("-I -n -P -L -d -E -s -a"),
+    "env": _wrapper("-u -C"),
+    "nice": _wrapper("-n"),
+    "stdbuf": _wrapper("-i -o -e"),
+    **_each("sudo doas", _wrapper("-u -g -h -p -C -D")),
+    "exec": _wrapper("-a"),
+    "strace": _wrapper("-e -o -p -s -u"),
+    **_each("nohup command builtin setsid npx", _wrapper()),
+    **_each("docker podman kubectl parallel uv", _wrapper(first=False)),
 }

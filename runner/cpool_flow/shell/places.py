@@ -101,7 +101,7 @@ def join(first: State, second: State) -> State:
         return first
     merged = _state((*first.readings, *second.readings))
     if len({_nesting(reading) for reading in merged.readings}) > 1:
-        raise Unprovable("a template block that does not end in the shell state in which it began, or in which its other branch ends")
+        raise Unprovable("a template block that does not end in the shell state in which it began")
     if len(merged.readings) > MOST_READINGS:
         raise Unprovable("more template branches in one shell command than can be followed")
     return merged

@@ -140,7 +140,9 @@ class _Scan:
                 return state
             case nodes.If():
                 ways = [self._body(body, state) for body in (node.body, *(other.body for other in node.elif_), node.else_)]
-                return reduce(partial(self._join, node, "if"), ways)
+                after = reduce(partial(self._join, node, "if"), ways)
+                self._join(node, "if", state, after)  # not into other quotes either, where all branches agree on them
+                return after
             case nodes.For():
                 return self._loop(node, state)
             case nodes.With():

@@ -29,6 +29,19 @@ MAX_LOOPS = 8
 Tree = TypeVar("Tree", bound=nodes.Node)
 
 
+# Functions of GitHub Actions, and what says the same here.
+_ELSEWHERE = {
+    "always": "write `join: done`",
+    "success": "that is what `join: success` says, which is the default",
+    "failure": "ask for a status: `steps.NAME.status == 'failed'`",
+    "cancelled": "ask for a status: `steps.NAME.status == 'cancelled'`",
+    "fromJSON": "write `| fromjson`",
+    "toJSON": "write `| tojson`",
+    "contains": "write `'a' in text`",
+    "len": "write `| length`",
+}
+
+
 class TemplateError(Exception):
     """Text that is no template of ours. `offset` and `length` count characters of the text; `hint` stands beside the place."""
 
@@ -281,7 +294,8 @@ class _Reader:
             self.read(node.node.node, bound)
         elif isinstance(node.node, nodes.Name):
             if node.node.name not in bound | _FUNCTIONS:
-                raise TemplateError(f"`{node.node.name}` cannot be called", node.node.lineno, len(node.node.name))
+                name = node.node.name
+                raise TemplateError(f"`{name}` cannot be called", node.node.lineno, len(name), hint=_ELSEWHERE.get(name))
         else:
             raise TemplateError("only a name or a method can be called", node.lineno)
         self._read_all([*node.args, *node.kwargs], bound)

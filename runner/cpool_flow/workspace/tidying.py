@@ -115,9 +115,10 @@ async def _where_merged(left: Remains, branch: Branch) -> str | None:
     if await is_ancestor(view, branch.tip, record.base):
         return "changed nothing"
     holding = [name for name in await names_that_hold(view, branch.tip) if not name.startswith(record.reference)]
+    targets = await _targets(left)
     if holding:
-        return f"merged into {_short(holding[0])}"
-    for name in await _targets(left):
+        return f"merged into {_short(next((name for name in targets if name in holding), holding[0]))}"
+    for name in targets:
         if await is_in(view, record.base, branch.tip, name):
             return f"merged into {_short(name)}"
     return None
