@@ -188,6 +188,7 @@ class Lock:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if self._file:
+            self._file.truncate(0)
             self._file.close()
             self._file = None
 
@@ -214,6 +215,21 @@ def is_alive(directory: Path) -> bool:
     except OSError:
         pass
     return False
+
+
+def has_lost_its_coordinator(directory: Path) -> bool:
+    """Whether the last coordinator of the run in `directory` has died: its number is in the lock, which nobody holds."""
+    try:
+        return os.stat(directory / LOCK).st_size > 0 and not is_alive(directory)
+    except OSError:
+        return False
+
+
+def forget_coordinator(directory: Path) -> None:
+    """What the coordinator that died has left is seen to. Does nothing where another one has begun, or the folder cannot be written."""
+    with suppress(OSError), open(directory / LOCK, "r+", encoding="ascii") as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        file.truncate(0)
 
 
 def _object(text: str) -> dict[str, events.JsonValue]:

@@ -140,7 +140,8 @@ def _run_stopping(state: State, now: float) -> Iterator[Action]:
     if end is not None and now >= end:
         yield Record(events.RunStopping("timeout", f"the run's time of {duration_text(_timeout(state))} is over"))
     elif state.setup and state.setup.error and state.stopping is None:
-        yield Record(events.RunStopping("errored", f"setup failed: {state.setup.error}"))
+        first_line, _, _ = state.setup.error.partition("\n")  # below it stands what the command printed
+        yield Record(events.RunStopping("errored", f"setup failed: {first_line}"))
 
 
 def _quarantines(state: State, now: float) -> Iterator[Action]:

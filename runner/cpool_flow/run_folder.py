@@ -300,7 +300,8 @@ def check_run_id(project: Path, run_id: str) -> None:
 
 
 def find(project: Path, reference: str) -> RunFolder:
-    """The run that `reference` means: an id, `last`, a short name, or the only id that begins so. Raises InvalidInput."""
+    """The run that `reference` means: an id, `last`, a short name, or the only id, else the only short name, that begins so. Raises
+    InvalidInput."""
     folders = list(all_runs(project))
     exact = [folder for folder in folders if folder.run_id == reference]
     if exact:
@@ -311,6 +312,7 @@ def find(project: Path, reference: str) -> RunFolder:
         return folders[-1]
     named = [folder for folder in folders if short_name(folder.run_id) == reference]
     found = named or [folder for folder in folders if reference and folder.run_id.startswith(reference)]
+    found = found or [folder for folder in folders if reference and short_name(folder.run_id).startswith(reference)]
     if len(found) == 1:
         return found[0]
     if found:

@@ -65,11 +65,15 @@ class Coordinator:
         found: list[int] = []
 
         def look() -> bool:
-            found[:] = [child.pid for child in psutil.Process(self.popen.pid).children() if self.mark in _arguments(child)]
+            found[:] = [child.pid for child in psutil.Process(self.popen.pid).children() if any(map(self._is_guardian, _arguments(child)))]
             return bool(found)
 
         assert eventually(look), "no guardian"
         return found[0]
+
+    @staticmethod
+    def _is_guardian(word: str) -> bool:
+        return "cpool_flow.guardian" in word  # before it is executed it looks like the coordinator
 
     def killed(self) -> None:
         self.popen.kill()

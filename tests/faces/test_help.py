@@ -72,7 +72,7 @@ def test_every_option_says_what_it_does(command: str) -> None:
         ("runs --workflow flwo", "did you mean `flow`?"),
         (
             "schema resutl",
-            "`NAME` cannot be `resutl`: one of `workflow`, `pool`, `events`, `result`, `skill`\nhint: did you mean `result`?",
+            "`NAME` cannot be `resutl`: one of `workflow`, `skill`, `pool`, `events`, `result`\nhint: did you mean `result`?",
         ),
     ],
 )

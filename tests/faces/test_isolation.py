@@ -261,8 +261,15 @@ def test_a_setup_that_fails_ends_the_run_before_its_first_step(project: Session)
     )
     ended = project.flow("run", "flow.yaml")
     assert ended.code == 1
-    assert "exit code 4" in ended.err
-    assert "no network" in ended.err
+    told = "setup failed: `echo no network >&2; exit 4` ended with exit code 4"
+    assert [line for line in ended.err.splitlines() if told in line or "no network\n" in f"{line}\n"] == [
+        f"  {told}",
+        "    no network",
+        f"  stopping in order: {told}",
+        f"  step_1               cancelled  {told}",
+        f"failed: {told} · 0/1 steps · {ended.err.split('0/1 steps · ')[1].splitlines()[0]}",
+    ]
+    assert project.status()["error"] == told
     assert not (project.home / "ran").exists()
 
 

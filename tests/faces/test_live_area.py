@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import pty
+import signal
 import struct
 import termios
 from collections.abc import Iterator
@@ -116,6 +117,29 @@ def test_what_has_not_changed_is_not_printed_again(glass: Glass) -> None:
     assert glass.printed() != b""
     glass.draw("one", "two")
     assert glass.printed() == b""
+
+
+def test_who_is_ended_while_he_draws_takes_away_what_he_has_drawn(glass: Glass) -> None:
+    class Ended(Exception):
+        pass
+
+    class Ending(Text):
+        @property
+        def cell_len(self) -> int:  # asked when the lines are at the terminal
+            os.kill(os.getpid(), signal.SIGTERM)
+            return super().cell_len
+
+    def end(number: int, frame: object) -> None:
+        raise Ended
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        with pytest.raises(Ended):
+            glass.area.draw([Text("one"), Ending("two")])
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    glass.area.clear()
+    assert glass.look() == [""]
 
 
 def test_text_of_others_moves_no_cursor(glass: Glass) -> None:

@@ -467,3 +467,23 @@ def test_an_agent_function_that_is_wrong_fails_its_task_alone(here: Path) -> Non
         assert kind.reason == "the agent's function returned the error kind `strange`, which there is not"
 
     ended(test())
+
+
+def test_what_cannot_be_meant_is_refused_and_nothing_is_added(here: Path) -> None:
+    async def test() -> None:
+        async with pool_in(here) as pool:
+            for call, message in (
+                (lambda: pool.fan_out(["a", "b"], name="x"), "`name` is that of a single task"),
+                (lambda: pool.submit("a", tags="night"), "`tags` is a list"),
+                (lambda: pool.submit("a", queue_timeout_seconds="1"), "`queue_timeout_seconds` is a number above zero"),
+                (lambda: pool.submit("a", queue_timeout_seconds=-1), "`queue_timeout_seconds` is a number above zero"),
+                (lambda: pool.chain([object()]), "a step of a chain is a prompt, or a mapping"),
+                (lambda: pool.set_context(3, "x"), "a shared value has a name"),
+            ):
+                with pytest.raises(InvalidInput, match=message):
+                    call()
+            with pytest.raises(UnknownTask):
+                pool.task(None)  # type: ignore[arg-type]
+            assert (pool.tasks(), pool.context()) == ([], {})
+
+    ended(test())

@@ -256,7 +256,13 @@ def test_resume_knows_a_run_by_id_prefix_short_name_and_last(session: Session) -
         assert session.flow("run", "flow.yaml", "--run-id", name).code == 0
     runs = {run["run_id"]: run["name"] for run in session.flow("runs", "--json").json()["runs"]}
     assert list(runs) == ["beta", "alpha-2", "alpha-1"]
-    for reference, means in (("alpha-1", "alpha-1"), ("be", "beta"), (runs["alpha-2"], "alpha-2"), ("last", "beta")):
+    for reference, means in (
+        ("alpha-1", "alpha-1"),
+        ("be", "beta"),
+        (runs["alpha-2"], "alpha-2"),
+        ("last", "beta"),
+        (runs["beta"][:-1], "beta"),
+    ):
         assert session.status(reference)["run_id"] == means
     for reference, says in (
         ("alpha", "`alpha` means 2 runs: alpha-1, alpha-2"),

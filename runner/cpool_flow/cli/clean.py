@@ -11,7 +11,7 @@ import click
 from cpool_flow.cli import completing
 from cpool_flow.cli.inside import refuse_from_inside
 from cpool_flow.cli.json_output import print_json
-from cpool_flow.cli.project import find_run, project_of_runs
+from cpool_flow.cli.project import find_run, open_project, project_of_runs
 from cpool_flow.cli.run import Duration
 from cpool_flow.dataclass import dataclass
 from cpool_flow.errors import FlowError, InvalidInput, printable
@@ -58,7 +58,7 @@ def clean_command(
 
     from cpool_flow import run_folder
 
-    directory = project_of_runs(project)
+    directory = open_project(project)
     outcomes = [
         outcome
         for folder in run_folder.all_runs(directory)

@@ -132,7 +132,7 @@ class PlainProgress:
             case events.PlaceCommitted():
                 return _row(_shown(event.tasks), "committed", event.commit[:10])
             case events.SetupFinished() if event.error:
-                return f"  setup failed: {event.error}"
+                return "  setup failed: " + event.error.replace("\n", "\n    ")
             case events.Noted():
                 return f"  note: {event.text}"
         return None

@@ -43,7 +43,16 @@ def find_run(option: str | None, reference: str) -> RunFolder:
     """The run that a person means. Raises InvalidInput."""
     from cpool_flow import run_folder
 
-    return run_folder.find(project_of_runs(option), reference)
+    return run_folder.find(open_project(option), reference)
+
+
+def open_project(option: str | None) -> Path:
+    """The project whose runs are meant, in which nothing runs any more of runs that have died. Raises InvalidInput."""
+    from cpool_flow.left_running import end_what_was_left
+
+    project = project_of_runs(option)
+    end_what_was_left(project)
+    return project
 
 
 def searched(kind: Kind, project: Path, beside: Path | None = None) -> tuple[Place, ...]:

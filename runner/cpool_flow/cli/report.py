@@ -38,7 +38,7 @@ def report_command(project: str | None, run: str, output: str | None) -> int:
     cpool-flow report last -o report.html
 
     The HTML file needs nothing else: it can be sent by mail, or kept with the build. RUN is an id, a short name, the beginning of
-    an id, or `last`.
+    one, or `last`.
     """
     ending = _ending(output) if output is not None else ".md"
     gc.disable()  # all that is made is needed to the end

@@ -16,7 +16,7 @@ import click
 
 from cpool_flow.cli import completing
 from cpool_flow.cli.json_output import print_json
-from cpool_flow.cli.project import find_run, places, project_directory, project_of_runs
+from cpool_flow.cli.project import find_run, open_project, places, project_directory
 from cpool_flow.cli.runner_stream import is_read_by_the_runner
 from cpool_flow.dataclass import dataclass
 from cpool_flow.errors import InvalidInput, OperationFailed, Problem, printable, render_problem
@@ -223,7 +223,7 @@ def run_command(project: str | None, /, workflow: str, **options: Any) -> int:
         allow_untrusted_checkout=options["allow_untrusted_checkout"],
         event=current_event(os.environ),
         only=options["only"],
-        home=project_of_runs(project),
+        home=open_project(project),
     )
     prepared = start.prepare(workflow, directory, places(directory), settings, os.environ)
     folder = start.create(prepared, settings.home or directory, os.environ)

@@ -13,7 +13,7 @@ import click
 
 from cpool_flow.cli.colour import has_colour, status_word
 from cpool_flow.cli.json_output import print_json
-from cpool_flow.cli.project import project_of_runs
+from cpool_flow.cli.project import open_project
 from cpool_flow.dataclass import dataclass
 from cpool_flow.errors import FlowError, did_you_mean, printable
 
@@ -121,7 +121,7 @@ def _name(workflow: str | None) -> str | None:
 def _rows(project: str | None) -> Iterator[dict[str, Any]]:
     from cpool_flow import run_folder
 
-    for folder in list(run_folder.all_runs(project_of_runs(project)))[::-1]:
+    for folder in list(run_folder.all_runs(open_project(project)))[::-1]:
         yield _row(folder)
 
 

@@ -43,7 +43,7 @@ def living_status(run: Run) -> str:
 def status_command(project: str | None, run: str, as_json: bool, watch: bool, exit_status: bool) -> int:
     """Show one run: its steps, attempts, outputs and what to do next.
 
-    RUN is an id, a short name, the beginning of an id, or `last`.
+    RUN is an id, a short name, the beginning of one, or `last`.
 
     \b
     cpool-flow status last

@@ -166,6 +166,8 @@ class Pool:
         """One task for each prompt: `await` gives the results in that order, each with its own outcome. Raises as `submit` does."""
         if isinstance(prompts, str):
             raise InvalidInput("`fan_out` takes a list of prompts, not a single text")
+        if "name" in settings:
+            raise InvalidInput("`name` is that of a single task: those of a fan-out are counted")
         wanted = list(prompts)
         if any(not isinstance(prompt, str) or not prompt.strip(" \t\r\n") for prompt in wanted):
             raise InvalidInput("one of the prompts is empty")
@@ -204,7 +206,7 @@ class Pool:
         """The task of that id. Raises UnknownTask."""
         found = self._tasks.get(task_id)
         if found is None:
-            raise UnknownTask(task_id, did_you_mean(task_id, self._tasks))
+            raise UnknownTask(str(task_id), did_you_mean(str(task_id), self._tasks))
         return found
 
     def tasks(self, *, status: str | None = None, tag: str | None = None) -> list[Task]:
@@ -297,7 +299,7 @@ class Pool:
     def set_context(self, key: str, value: Any) -> None:
         """Tell all agents that start from now on. `value` is plain data. Raises InvalidInput."""
         host = self._accepting()
-        if value is None or not key:
+        if value is None or not isinstance(key, str) or not key:
             raise InvalidInput("a shared value has a name, and is not None: `delete_context` takes one away")
         self._plain(value)
         host.engine.tell(events.ContextChanged(host.masker.mask(key), host.masker.mask_value(value)))
@@ -471,8 +473,13 @@ class Pool:
         literal: bool,
         copies: Mapping[str, Any] | None = None,
     ) -> Task:
-        task_id = self._new_id(kind, name)
         words = tuple(tags)
+        if isinstance(tags, str) or not all(isinstance(tag, str) for tag in words):
+            raise InvalidInput("`tags` is a list of texts")
+        seconds = queue_timeout_seconds
+        if seconds is not None and (isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not seconds > 0):
+            raise InvalidInput("`queue_timeout_seconds` is a number above zero")
+        task_id = self._new_id(kind, name)
         host.engine.tell(events.StepAdded(task_id, host.masker.mask_value(dict(step)), literal, copies, words))
         task = self._tasks[task_id] = self._task(task_id, words)
         if queue_timeout_seconds is not None:

@@ -64,6 +64,8 @@ class Workflow:
         `{{ args.NAME }}` an argument. Raises InvalidInput for an empty chain."""
         if isinstance(steps, str) or not steps:
             raise InvalidInput("a chain is a list of at least one step")
+        if any(not isinstance(step, (str, Mapping)) for step in steps):
+            raise InvalidInput("a step of a chain is a prompt, or a mapping as in a workflow file")
         declared: dict[str, Any] = {argument: {} for argument in args or {}}
         return cls.from_data(
             {"args": declared, "steps": [{"prompt": step} if isinstance(step, str) else dict(step) for step in steps]}, name=name
