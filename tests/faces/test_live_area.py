@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import fcntl
+import io
 import os
 import pty
-import signal
 import struct
 import termios
 from collections.abc import Iterator
@@ -120,25 +120,24 @@ def test_what_has_not_changed_is_not_printed_again(glass: Glass) -> None:
 
 
 def test_who_is_ended_while_he_draws_takes_away_what_he_has_drawn(glass: Glass) -> None:
-    class Ended(Exception):
-        pass
+    class Ending(io.TextIOWrapper):
+        """A terminal at which a signal comes while it is written to."""
 
-    class Ending(Text):
-        @property
-        def cell_len(self) -> int:  # asked when the lines are at the terminal
-            os.kill(os.getpid(), signal.SIGTERM)
-            return super().cell_len
+        def flush(self) -> None:
+            super().flush()
+            if self.ending:
+                self.ending = False
+                raise KeyboardInterrupt
 
-    def end(number: int, frame: object) -> None:
-        raise Ended
+        ending = False
 
-    before = signal.signal(signal.SIGTERM, end)
-    try:
-        with pytest.raises(Ended):
-            glass.area.draw([Text("one"), Ending("two")])
-    finally:
-        signal.signal(signal.SIGTERM, before)
-    glass.area.clear()
+    stream = Ending(open(os.dup(glass.theirs), "wb"), encoding="utf-8")
+    area = Area(stream, {})
+    area.draw([Text("before")])
+    stream.ending = True
+    with pytest.raises(KeyboardInterrupt):
+        area.draw([Text("one"), Text("two")])
+    area.clear()
     assert glass.look() == [""]
 
 

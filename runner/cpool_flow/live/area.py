@@ -11,8 +11,8 @@ import os
 import select
 import signal
 import termios
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from types import FrameType
 from typing import Any, TextIO
 
@@ -70,10 +70,12 @@ class Area:
             return
         self._enter()
         kept = "".join([_CLEAR_BELOW, *(f"{line}\n" for line in self._above)]) if self._above else ""
-        with nullcontext() if patient else _undisturbed():
+        cells = [line.cell_len for line in lines]
+        try:
             self._write(f"{self._to_top(width)}{kept}{_NO_WRAP}{shown}{_CLEAR_BELOW}{_WRAP}", patient=patient)
+        finally:  # who is ended by a signal takes away what he has drawn
             self._above.clear()
-            self._drawn, self._last, self._width = [line.cell_len for line in lines], shown, width
+            self._drawn, self._last, self._width = cells, shown, width
 
     def clear(self) -> None:
         """Take the lines away, give the terminal back as it was, and show what stands above. What was typed unseen is forgotten: it is no
@@ -168,16 +170,6 @@ class Area:
         """Ctrl-Z: the shell gets its terminal back as it was."""
         self.close()
         os.kill(os.getpid(), signal.SIGTSTP)
-
-
-@contextmanager
-def _undisturbed() -> Iterator[None]:
-    """Who is ended by a signal takes the lines away that he has drawn: it comes before they are drawn, or when they are known."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _reopened(stream: TextIO) -> int:
