@@ -131,7 +131,7 @@ def test_who_is_ended_while_he_draws_takes_away_what_he_has_drawn(glass: Glass) 
 
         ending = False
 
-    stream = Ending(open(os.dup(glass.theirs), "wb"), encoding="utf-8")
+    stream = Ending(io.FileIO(os.dup(glass.theirs), "w"), encoding="utf-8")
     area = Area(stream, {})
     area.draw([Text("before")])
     stream.ending = True
