@@ -9,7 +9,6 @@ from pathlib import Path
 import click
 
 from cpool_flow.cli import completing
-from cpool_flow.cli.actions import annotate
 from cpool_flow.cli.complain import document, tell
 from cpool_flow.cli.json_output import print_json
 from cpool_flow.cli.project import places, project_directory, searched
@@ -40,6 +39,8 @@ def validate_command(project: str | None, files: tuple[str, ...], form: str, str
     if form == "json":
         print_json({"problems": [document(problem, file) for file, problem in by_file]})
     elif form == "github":
+        from cpool_flow.cli.actions import annotate
+
         annotate(found, sys.stdout)
     elif found:
         tell(found)
