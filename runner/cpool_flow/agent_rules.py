@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from cpool_flow import model, settings
-from cpool_flow.asked import Asked
 from cpool_flow.capabilities import Capabilities
 from cpool_flow.dataclass import dataclass
 from cpool_flow.errors import did_you_mean, listed
@@ -105,6 +104,8 @@ class _AgentRules:
     def _check_capabilities(self, order: Order) -> None:
         if self._around.capabilities is None:
             return
+        from cpool_flow.asked import Asked
+
         asked = Asked(self._placed, self._around.instead, self._around.capabilities, self._findings)
         pool = self._around.pool
         skill = self._around.skills.get(self._step.skill or "")

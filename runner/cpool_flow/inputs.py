@@ -55,6 +55,8 @@ class WorkflowCopy:
 
     @cached_property
     def parsed_skills(self) -> dict[str, Skill]:
+        if not self.skills:
+            return {}
         from cpool_flow.skill import parse_skill
 
         return {name: parse_skill(text.encode(), f"{name}/SKILL.md") for name, text in self.skills.items()}

@@ -11,7 +11,6 @@ from typing import Any
 from cpool_flow import model, template
 from cpool_flow.arguments import misspelt_keyword
 from cpool_flow.findings import Findings
-from cpool_flow.foreign_text import agent_texts, is_foreign, reads_foreign_text
 from cpool_flow.json_value import shown
 from cpool_flow.nodes import Path
 from cpool_flow.order import Order, Placed, is_race
@@ -19,7 +18,6 @@ from cpool_flow.permissions import may_write, only_edits
 from cpool_flow.plan import join_of
 from cpool_flow.references import references_in
 from cpool_flow.slots import SlotPool
-from cpool_flow.trust import is_write_token
 
 Skills = Mapping[str, model.AgentConfig]
 
@@ -144,6 +142,8 @@ def _asked_of_reader(step: model.Step, name: str) -> Iterator[tuple[Path, str]]:
 
 def _warn_of_foreign_text(placed: Placed, order: Order, findings: Findings) -> None:
     """Text from outside that reaches an agent which may write without being fenced."""
+    from cpool_flow.foreign_text import agent_texts, is_foreign
+
     for path, text in agent_texts(placed):
         for reference in template.parse(text).references:
             if not reference.fenced and is_foreign(reference, placed, order):
@@ -154,6 +154,9 @@ def _warn_of_foreign_text(placed: Placed, order: Order, findings: Findings) -> N
 
 def _warn_of_tokens(placed: Placed, order: Order, findings: Findings) -> None:
     """A token that may write, in the hands of an agent that may act and reads what strangers have written."""
+    from cpool_flow.foreign_text import reads_foreign_text
+    from cpool_flow.trust import is_write_token
+
     named = [(number, name) for number, name in enumerate(placed.step.secrets or ()) if is_write_token(name)]
     if named and reads_foreign_text(placed, order):
         for number, name in named:
