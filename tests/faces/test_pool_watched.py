@@ -26,14 +26,6 @@ echo '{"type": "result", "subtype": "success", "is_error": false, "result": "Don
 """
 
 
-@pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    folder = tmp_path / "project"
-    folder.mkdir()
-    return folder
-
-
 def test_f5_f32_what_an_agent_says_is_told_while_it_works(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (here / "bin").mkdir()
     (here / "bin" / "claude").write_text(TALKER)

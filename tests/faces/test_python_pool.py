@@ -17,14 +17,6 @@ from cpool_flow.errors import InvalidInput
 from cpool_flow.pool import Answer, BudgetExhausted, Call, Pool, PoolIsClosed, Task, TaskFailed, UnknownTask, Workflow
 
 
-@pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    folder = tmp_path / "project"
-    folder.mkdir()
-    return folder
-
-
 def test_the_package_gives_the_pool_when_it_is_asked_for_and_pays_for_it_only_then() -> None:
     assert cpool_flow.Pool is Pool
     assert cpool_flow.Workflow is Workflow
@@ -311,6 +303,17 @@ def test_f20_a_stored_pool_is_a_run_like_any_other(here: Path) -> None:
         run = history.read(run_folder.find(here, "mine"))
         document = run.document()
         assert (document["status"], document["tags"], [step["name"] for step in document["steps"]]) == ("success", ["night"], ["chain"])
+
+    ended(test())
+
+
+def test_an_agent_that_is_a_function_is_not_left_out_of_a_task_in_silence(here: Path) -> None:
+    async def test() -> None:
+        async with pool_in(here) as pool:
+            for settings in ({"agent": "command"}, {"fallback": ["codex"]}):
+                with pytest.raises(InvalidInput, match="that of this pool is a function"):
+                    pool.submit("x", **settings)
+            assert pool.status().pending_tasks == 0
 
     ended(test())
 

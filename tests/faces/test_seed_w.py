@@ -21,19 +21,6 @@ from survivors import eventually
 RETRY = {"retry": {"delay": "0s"}}
 
 
-@pytest.fixture(autouse=True)
-def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-
-
-@pytest.fixture
-def here(tmp_path: Path) -> Path:
-    folder = tmp_path / "project"
-    folder.mkdir()
-    return folder
-
-
 def test_w1_a_failed_task_ends_and_does_not_keep_the_pool_from_draining(here: Path) -> None:
     async def test() -> None:
         agent = Agent(RuntimeError("no"), Answer(error_kind="overloaded"), "well")

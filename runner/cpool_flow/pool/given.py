@@ -21,10 +21,11 @@ AGENT_SETTINGS = tuple(key for key in AgentConfig.model_fields if key not in (*_
 
 
 class Given:
-    """Turns settings into steps. `check` says what is wrong with a workflow that holds one."""
+    """Turns settings into steps. `check` says what is wrong with a workflow that holds one. `by_function`: the pool's agent is one."""
 
-    def __init__(self, check: Callable[[Mapping[str, Any]], Checked]) -> None:
+    def __init__(self, check: Callable[[Mapping[str, Any]], Checked], *, by_function: bool = False) -> None:
         self._check = check
+        self._by_function = by_function
         self._known: dict[str, dict[str, Any]] = {}
 
     def step(self, settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -42,6 +43,8 @@ class Given:
     def _checked(self, settings: Mapping[str, Any]) -> dict[str, Any]:
         for name in settings:
             _check_name(name)
+            if self._by_function and name in ("agent", "fallback"):
+                raise InvalidInput(f"`{name}` names an agent, and that of this pool is a function, which does all")
         step = {name: _seconds(value) if name in _DURATIONS else value for name, value in settings.items() if name in STEP_SETTINGS}
         config = {name: value for name, value in settings.items() if name in AGENT_SETTINGS}
         self._check({"steps": [{"name": "task", "prompt": "text", **step, **({"config": _untemplated(config)} if config else {})}]})

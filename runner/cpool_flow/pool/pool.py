@@ -90,7 +90,7 @@ class Pool:
         self._names: set[str] = set()  # that were given, and so cannot be given again in this run
         self._said: dict[str, str] = {}  # the end of what an agent of each running task has said last
         self._closed = "it was not entered yet"
-        self._given = Given(self._check_step)
+        self._given = Given(self._check_step, by_function=callable(agent))
 
     @staticmethod
     def sync(**settings: Any) -> SyncPool:
