@@ -12,10 +12,15 @@ def session(tmp_path: Path) -> Session:
 
 
 @pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder of a project for a program in our own process, with a home of its own."""
+def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For a program in our own process: nothing of the developer's is read, and nothing is left there."""
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+
+
+@pytest.fixture
+def here(tmp_path: Path, own_home: None) -> Path:
+    """The folder of a project for such a program."""
     folder = tmp_path / "project"
     folder.mkdir()
     return folder

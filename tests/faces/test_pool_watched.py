@@ -14,6 +14,8 @@ from pools import ROOT, Agent, ended, pool_in
 
 from cpool_flow.pool import Answer, Call
 
+pytestmark = pytest.mark.usefixtures("own_home")
+
 # Prints what Claude Code prints: a text, a tool, and the rest when it is let.
 TALKER = """#!/bin/bash
 cat > /dev/null

@@ -16,6 +16,8 @@ from cpool_flow import history, run_folder
 from cpool_flow.errors import InvalidInput
 from cpool_flow.pool import Answer, BudgetExhausted, Call, Pool, PoolIsClosed, Task, TaskFailed, UnknownTask, Workflow
 
+pytestmark = pytest.mark.usefixtures("own_home")
+
 
 def test_the_package_gives_the_pool_when_it_is_asked_for_and_pays_for_it_only_then() -> None:
     assert cpool_flow.Pool is Pool
@@ -310,7 +312,7 @@ def test_f20_a_stored_pool_is_a_run_like_any_other(here: Path) -> None:
 def test_an_agent_that_is_a_function_is_not_left_out_of_a_task_in_silence(here: Path) -> None:
     async def test() -> None:
         async with pool_in(here) as pool:
-            for settings in ({"agent": "command"}, {"fallback": ["codex"]}):
+            for settings in ({"agent": "claude"}, {"fallback": ["codex"]}):
                 with pytest.raises(InvalidInput, match="that of this pool is a function"):
                     pool.submit("x", **settings)
             assert pool.status().pending_tasks == 0

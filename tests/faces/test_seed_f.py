@@ -14,6 +14,8 @@ from cpool_flow import history, run_folder
 from cpool_flow.errors import InvalidInput
 from cpool_flow.pool import Answer, Pool, SlotStatus, UnknownTask, Workflow
 
+pytestmark = pytest.mark.usefixtures("own_home")
+
 
 def test_f2_a_pool_works_in_the_current_directory_and_its_slots_begin_with_nothing(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(here)

@@ -18,6 +18,8 @@ from cpool_flow.errors import InvalidInput
 from cpool_flow.pool import Answer, BudgetExhausted, Call, Pool, PoolIsClosed, Workflow
 from survivors import eventually
 
+pytestmark = pytest.mark.usefixtures("own_home")
+
 RETRY = {"retry": {"delay": "0s"}}
 
 

@@ -43,11 +43,12 @@ class Given:
     def _checked(self, settings: Mapping[str, Any]) -> dict[str, Any]:
         for name in settings:
             _check_name(name)
-            if self._by_function and name in ("agent", "fallback"):
-                raise InvalidInput(f"`{name}` names an agent, and that of this pool is a function, which does all")
         step = {name: _seconds(value) if name in _DURATIONS else value for name, value in settings.items() if name in STEP_SETTINGS}
         config = {name: value for name, value in settings.items() if name in AGENT_SETTINGS}
         self._check({"steps": [{"name": "task", "prompt": "text", **step, **({"config": _untemplated(config)} if config else {})}]})
+        for name in ("agent", "fallback") if self._by_function else ():
+            if name in config:
+                raise InvalidInput(f"`{name}` names an agent, and that of this pool is a function, which does all")
         return {**step, **({"config": config} if config else {})}
 
 
