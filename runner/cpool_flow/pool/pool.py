@@ -8,24 +8,24 @@ import re
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from cpool_flow import events, inputs, library, run_folder
+from cpool_flow import events, library
 from cpool_flow.attempt_logs import AttemptLogs
 from cpool_flow.errors import InvalidInput, did_you_mean
 from cpool_flow.journal import Recorded
-from cpool_flow.model import MOST_SLOTS, STEP_NAME
+from cpool_flow.model import STEP_NAME
 from cpool_flow.pool.errors import BudgetExhausted, PoolIsClosed, UnknownTask
 from cpool_flow.pool.function_agent import AgentFunction
 from cpool_flow.pool.given import Given
-from cpool_flow.pool.host import Host, Wanted, settle
+from cpool_flow.pool.host import Host, settle
 from cpool_flow.pool.logbook import log_end
-from cpool_flow.pool.made import Made, Slots, make
+from cpool_flow.pool.made import Slots
 from cpool_flow.pool.result import TaskResult, never_run, result_of_step
 from cpool_flow.pool.scaling import rescaled
+from cpool_flow.pool.settings import MAX_SLOTS, Settings
 from cpool_flow.pool.status import DrainSummary, PoolStatus, slot_statuses
 from cpool_flow.pool.sync import SyncPool
 from cpool_flow.pool.task import MOST_EVENTS, Events, PoolEvent, Task, TaskGroup
@@ -34,7 +34,6 @@ from cpool_flow.pool.workflow import Brought, ChainStep, Workflow, check_secrets
 from cpool_flow.state import State
 from cpool_flow.validate import Checked, Wishes
 
-MAX_SLOTS = 100
 # What is left below this is nothing (US dollars).
 LEAST_USD = 1e-6
 # Of what an agent has said last so many characters are kept.
@@ -69,18 +68,32 @@ class Pool:
         """`slots`: how many, or a list as in `cpool.yaml` (default: as that says, else 4). `agent`: a name, or an async function that is
         called instead. `config`: settings of all agent tasks, over those of `cpool.yaml`. `budget_usd`: the most that all work together
         may spend. `directory`: where agents work (default: here); `project`: where `cpool.yaml` and names are looked up (default: found
-        upwards from there); `isolation`: `none`, or `worktree` for one git worktree of the pool, whose branch begins at `base` (default: `HEAD`). `store`: the project that keeps the
-        pool's run for `cpool-flow status`, `logs` and `resume`; without it nothing is kept. `secrets`: environment variables that are
-        masked. `context`: what all agents are told. `resume`: the run in `store` that this pool goes on with, also after a crash: its settings are
-        those with which it was begun (an agent that is a function, and another `budget_usd`, may be given). `min_slots` and `max_slots` bound `scale`.
+        upwards from there); `isolation`: `none`, or `worktree` for one git worktree of the pool, whose branch begins at `base` (default:
+        `HEAD`). `store`: the project that keeps the pool's run for `cpool-flow status`, `logs` and `resume`; without it nothing is kept.
+        `secrets`: environment variables that are masked. `context`: what all agents are told. `resume`: the run in `store` that this
+        pool goes on with, also after a crash: its settings are those with which it was begun (an agent that is a function, and another
+        `budget_usd`, may be given). `min_slots` and `max_slots` bound `scale`.
 
         Nothing is read before the pool is entered: then raises InvalidInput."""
-        self._slots, self._agent, self._config = slots, agent, dict(config or {})
-        self._budget_usd, self._allow_unpriced = budget_usd, allow_unpriced
-        self._directory, self._project, self._isolation, self._base = directory, project, isolation, base
-        self._store, self._run_id, self._tags, self._secrets = store, run_id, tuple(tags), tuple(secrets)
-        self._first_context, self._resume = dict(context or {}), resume
-        self._bounds = (min_slots, max_slots)
+        self._settings = Settings(
+            slots=slots,
+            agent=agent,
+            config=dict(config or {}),
+            budget_usd=budget_usd,
+            allow_unpriced=allow_unpriced,
+            directory=directory,
+            project=project,
+            isolation=isolation,
+            base=base,
+            store=store,
+            run_id=run_id,
+            tags=tuple(tags),
+            secrets=tuple(secrets),
+            context=dict(context or {}),
+            resume=resume,
+            min_slots=min_slots,
+            max_slots=max_slots,
+        )
         self._host: Host | None = None
         self._work: asyncio.Task[None] | None = None
         self._tasks: dict[str, Task] = {}
@@ -103,10 +116,10 @@ class Pool:
         """Raises InvalidInput with all that is wrong with its settings, OperationFailed where its folder cannot be written."""
         if self._host is not None:
             raise PoolIsClosed("a pool is entered once")
-        host = Host(self._wanted(), self._follow, self._overhear)
+        host = Host(self._settings.wanted(), self._follow, self._overhear)
         await host.open()
         self._host, self._closed = host, ""
-        for key, value in self._first_context.items():
+        for key, value in self._settings.context.items():
             self.set_context(key, value)
         self._find_again(host)
         self._work = asyncio.get_running_loop().create_task(host.work())
@@ -328,7 +341,7 @@ class Pool:
 
         Raises InvalidInput beyond `min_slots` or `max_slots`: then nothing has changed."""
         host = self._accepting()
-        change = rescaled(host.state, self._bounds, up=up, down=down, to=to)
+        change = rescaled(host.state, self._settings.bounds, up=up, down=down, to=to)
         if change.names != host.state.slot_order:
             host.engine.tell(events.SlotsChanged(change.names))
         for slot in change.leaving if cancel else ():
@@ -347,73 +360,6 @@ class Pool:
             if host.state.steps[added.name].ended:
                 self._look_at(task.id, host.state, time.time())
         self._numbers["brought"] = len(host.inputs.copies)
-
-    def _wanted(self) -> Wanted:
-        return self._wanted_again(self._resume) if self._resume is not None else self._wanted_anew()
-
-    def _wanted_again(self, reference: str) -> Wanted:
-        """Raises InvalidInput: no such run, not the run of a pool, settings that cannot change any more."""
-        if self._store is None:
-            raise InvalidInput("`resume` needs the `store` in which the pool was kept")
-        fixed = {"slots": self._slots, "config": self._config, "tags": self._tags, "secrets": self._secrets, "run_id": self._run_id}
-        fixed |= {"context": self._first_context, "base": self._base}
-        given = [name for name, value in fixed.items() if value]
-        if given or isinstance(self._agent, str):
-            raise InvalidInput(f"a pool that is gone on with keeps its `{given[0] if given else 'agent'}`")
-        store = Path(self._store).resolve()
-        folder = run_folder.find(store, self._resume or reference)
-        taken = inputs.load(folder)
-        if not taken.grows:
-            raise InvalidInput(f"run `{folder.run_id}` is not that of a pool", help=f"cpool-flow resume {folder.run_id}")
-        function = self._agent if callable(self._agent) else None
-        if taken.needs_program != (function is not None):
-            raise InvalidInput(
-                f"the agent of the pool `{folder.run_id}` {'is no function' if function else 'was a function: give it again'}"
-            )
-        self._secrets = taken.secrets
-        taken = replace(taken, budget_usd=taken.budget_usd if self._budget_usd is None else float(self._budget_usd))
-        made = Made(taken, {}, ())
-        project = Path(self._project).resolve() if self._project is not None else store
-        return Wanted(made, project, store, folder.run_id, (), dict(os.environ), function, folder)
-
-    def _wanted_anew(self) -> Wanted:
-        directory = Path(self._directory or Path.cwd()).resolve()
-        if not directory.is_dir():
-            raise InvalidInput(f"`directory`: there is no folder `{directory}`")
-        home = os.environ.get("HOME")
-        project = (
-            Path(self._project).resolve() if self._project is not None else library.find_project(directory, Path(home) if home else None)
-        )
-        low, most = self._bounds
-        if not (isinstance(low, int) and isinstance(most, int) and 0 <= low <= most <= MOST_SLOTS):
-            raise InvalidInput(f"`min_slots` and `max_slots` are numbers from 0 to {MOST_SLOTS}, the first not above the second")
-        if self._isolation not in ("none", "worktree"):
-            raise InvalidInput(f"`isolation` is `none` or `worktree`, not `{self._isolation}`")
-        if self._base is not None and self._isolation != "worktree":
-            raise InvalidInput('`base` is for `isolation="worktree"`: without it the pool works in the directory as it is')
-        if self._budget_usd is not None and not (isinstance(self._budget_usd, (int, float)) and 0 < self._budget_usd < float("inf")):
-            raise InvalidInput(f"`budget_usd` is a number above zero, not {self._budget_usd}")
-        function = self._agent if callable(self._agent) else None
-        named = {"agent": self._agent} if isinstance(self._agent, str) else {}
-        made = make(
-            directory=directory,
-            project=project,
-            slots=self._slots,
-            most_slots=most,
-            config={**self._config, **named},
-            stand_in=inputs.FUNCTION_AGENT if function is not None else None,
-            secrets=self._secrets,
-            budget_usd=None if self._budget_usd is None else float(self._budget_usd),
-            allow_unpriced=self._allow_unpriced,
-            isolation=self._isolation,
-            base=self._base,
-        )
-        if made.inputs.pool.file.budgets.day is not None and self._store is None:
-            raise InvalidInput("the project has a budget for each day: give the pool a `store`, so that others see what it spends")
-        run_id = self._run_id or f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{os.urandom(3).hex()}"
-        store = Path(self._store).resolve() if self._store is not None else None
-        run_folder.check_run_id(store or project, run_id)
-        return Wanted(made, project, store, run_id, self._tags, dict(os.environ), function)
 
     def _opened(self) -> Host:
         if self._host is None:
@@ -445,7 +391,7 @@ class Pool:
         prefix = f"{kind}{self._numbers['brought']}"
         pool = host.inputs.slot_pool
         brought = workflow.bring(prefix, host.wanted.project, _places, pool, Wishes())
-        check_secrets_declared(brought.copies.values(), self._secrets)
+        check_secrets_declared(brought.copies.values(), host.inputs.workflow.secrets)
         return brought
 
     def _bring(self, workflow: Workflow, kind: str, args: Mapping[str, Any] | None, name: str | None, tags: Sequence[str]) -> Task:
