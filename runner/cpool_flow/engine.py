@@ -16,6 +16,7 @@ from math import inf
 from typing import Protocol
 
 from cpool_flow import events, faults, policy
+from cpool_flow.after_failure import attempt_timeout_seconds
 from cpool_flow.budget import Others, affordable
 from cpool_flow.executor import Assignment, Executor, Tokens
 from cpool_flow.journal import Journal, Recorded
@@ -422,7 +423,7 @@ class Engine:
             slot=start.slot,
             log=self._folder.logs / started.log,
             scope=values.scope(task.id, start.number),
-            timeout_seconds=policy.attempt_timeout_seconds(plan, task, self._clock()),
+            timeout_seconds=attempt_timeout_seconds(plan, task, self._clock()),
             session_id=started.session_id or "",
             resume=self._resumed(task) if start.kind == "normal" else None,
             item=values.item(task.id),

@@ -1,26 +1,23 @@
-"""What to do next, given what is true: order, retries, recovery, skipping, stopping.
+"""What to do next, given what is true: what begins, in which order, what is skipped, stopped, judged, waited for.
 
-Pure: time comes in as a number, jitter from the run's id. Nothing here is stored; after a restart the same state
+What a failure leads to is said in `after_failure.py`. Pure: time comes in as a number. Nothing here is stored; after a restart the same state
 gives the same wishes. A wish becomes a fact only when the engine has recorded it.
 """
 
 from __future__ import annotations
 
-import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping
 
 from cpool_flow import events, supervision, usage_limit
-from cpool_flow.budget import NOBODY, Empty, Grant, Others, Purse, Wait, out_for_good, out_of_budget, used_share, without_money
+from cpool_flow.after_failure import after_failure, recovery_rounds
+from cpool_flow.budget import NOBODY, Empty, Grant, Others, Purse, Wait, out_of_budget, used_share, without_money
 from cpool_flow.dataclass import dataclass
-from cpool_flow.model import DEFAULT_AGENT_RETRIES, Retry, duration_text
-from cpool_flow.plan import AGENT_RETRIED, NEVER_RETRIED, PlannedStep
+from cpool_flow.halting import ANOTHER_FAILED, halted, halting
+from cpool_flow.model import duration_text
+from cpool_flow.plan import PlannedStep
 from cpool_flow.state import State
-from cpool_flow.tasks import NOT_NEEDED, PART_NOT_NEEDED, SKIPPED_BY_PERSON, UPSTREAM_FAILED, Frame, StepState, Task, workflow_frame
-
-SHARE_USED_UP = "its share of the budget was used up"
-NO_PROGRESS = "no progress: this state was seen before"
-ANOTHER_FAILED = "another item failed"
+from cpool_flow.tasks import NOT_NEEDED, PART_NOT_NEEDED, UPSTREAM_FAILED, StepState, Task, workflow_frame
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +169,7 @@ def _not_begun(step: StepState, reason: str) -> Iterator[Action]:
 
 def _closings(state: State, now: float) -> Iterator[Action]:
     """Within what is being stopped, close every step in which nothing runs any more."""
-    for step in _halting(state):
+    for step in halting(state):
         reason = halted(state, step) if step.running == 0 else None
         if reason is not None:
             ended = workflow_frame(step.frame).stopping
@@ -218,43 +215,6 @@ def _idle_slots(state: State) -> int:
     return len(state.free_slots) - ready
 
 
-def halted(state: State, step: StepState, *, running: bool = False) -> str | None:
-    """Why a step may not go on, looked for from the inside out; None where it may. What stops the steps of a workflow leaves its
-    `finally` alone, unless it is to be at once. `running`: asked of what runs: a budget that is used up lets it come to its end."""
-    if state.stopping is not None and state.stopping.at_once:
-        return state.stopping.reason
-    innermost = step
-    while True:
-        frame, owner = step.frame, step.frame.owner
-        if step.plan.phase == "finally":
-            return None
-        if step.id in state.unneeded:
-            return NOT_NEEDED if step is innermost else PART_NOT_NEEDED
-        if step.id in state.cancelled:
-            return state.cancelled[step.id]
-        if frame.stopping is not None and not (running and frame.stopping.cause == "budget"):
-            return frame.stopping.reason
-        if owner is None:
-            return None
-        step = state.steps[owner.step]
-        if step.id in state.failing_fast:
-            return ANOTHER_FAILED
-
-
-def _halting(state: State) -> Iterator[StepState]:
-    """The open steps of all that is being stopped, each once: one such frame may stand inside of another."""
-    frames = list(state.stopping_frames.values())
-    for name in state.failing_fast:
-        frames += _open_frames(state.steps[name])
-    unneeded = [state.steps[name] for name in (*state.unneeded, *state.cancelled)]
-    frames += [frame for step in unneeded for frame in _open_frames(step)]
-    yield from dict.fromkeys([*(step for frame in frames for step in state.inside(frame)), *unneeded])
-
-
-def _open_frames(step: StepState) -> list[Frame]:
-    return [task.frame for task in step.tasks if task.frame is not None and not task.ended]
-
-
 def _may_open(step: StepState) -> bool:
     needs = list(step.frame.needs(step))
     if step.plan.join == "done" or not needs:
@@ -262,139 +222,6 @@ def _may_open(step: StepState) -> bool:
     if step.plan.join == "any":
         return any(need.ended_well for need in needs)
     return all(need.ended_well for need in needs)
-
-
-# ---- after a failure ----------------------------------------------------------------------------------------
-
-
-def after_failure(state: State, task: Task, now: float, parked: Mapping[str, float]) -> events.Event:
-    """What follows for a task whose last attempt did not make it succeed: another attempt, a person, or its end. `parked`: agents at
-    their usage limit, and until when."""
-    step = state.steps[task.step]
-    attempt = task.attempts[-1]
-    finished = attempt.finished
-    if finished is None:
-        raise AssertionError("BUG: an attempt that runs has no outcome")
-    if task.decision is not None:
-        return _decided(task, now)
-    halt = halted(state, step)
-    if finished.interrupted and halt is None:
-        if step.plan.effects == "external":
-            return events.DecisionNeeded(task.id)
-        return events.RetryScheduled(task.id, attempt.started.kind, now, "lost when the coordinator died", free=True)
-    halt = halt or (ANOTHER_FAILED if task.step in state.failing_fast else None)
-    if finished.error_kind == "cancelled":
-        return events.TaskClosed(task.id, "cancelled", halt or finished.reason or "cancelled")
-    if halt is not None:
-        if finished.error_kind is None or finished.interrupted:
-            return events.TaskClosed(task.id, "cancelled", halt)
-        return _failed(step.plan, task, finished)
-    if finished.error_kind is None:
-        return events.RetryScheduled(task.id, "normal", now, "recovered", free=True)
-    if finished.error_kind == "rate_limited":
-        return usage_limit.waited_out(step.plan, task, attempt.started.kind, now, parked)
-    if used_share(state, task) and out_for_good(state, task) is None:
-        return events.RetryScheduled(task.id, attempt.started.kind, now, SHARE_USED_UP, free=True)
-    return _retry(state, step.plan, task, finished, now) or _recover(state, step.plan, task, now) or _failed(step.plan, task, finished)
-
-
-def _decided(task: Task, now: float) -> events.Event:
-    if task.decision == "rerun":
-        return events.RetryScheduled(task.id, task.attempts[-1].started.kind, now, "rerun by decision", free=True)
-    if task.decision == "skip":
-        return events.TaskClosed(task.id, "skipped", SKIPPED_BY_PERSON)
-    return events.TaskClosed(task.id, "failed", "failed by decision")
-
-
-def _retry(state: State, plan: PlannedStep, task: Task, finished: events.AttemptFinished, now: float) -> events.Event | None:
-    if _recovery_rounds(task):
-        return None
-    used = sum(not _is_free(attempt.finished) for attempt in task.counted)
-    if used > plan.retries or not retryable(plan, finished):
-        return None
-    at = now + retry_delay_seconds(plan, used, f"{state.created.run_id if state.created else ''}/{task.id}/{used}")
-    limit = plan.step.retry.timeout if plan.step.retry else None
-    if limit is not None and at >= _began(task, now) + limit:
-        return None
-    return events.RetryScheduled(task.id, "normal", at, f"{finished.error_kind}, retry {used} of {plan.retries}")
-
-
-def retryable(plan: PlannedStep, finished: events.AttemptFinished) -> bool:
-    """Whether a failure is of a class that another attempt may mend (format.md 9)."""
-    kind, step = finished.error_kind, plan.step
-    if kind in NEVER_RETRIED:
-        return False
-    if step.retry and step.retry.exit_codes is not None:
-        return finished.exit_code in step.retry.exit_codes or (step.retry.on is not None and kind in step.retry.on)
-    if step.retry and step.retry.on is not None:
-        return kind in step.retry.on
-    return step.retries is not None or kind in AGENT_RETRIED
-
-
-def retry_delay_seconds(plan: PlannedStep, retry: int, seed: str) -> float:
-    """The wait before retry number `retry` (from 1): exponential, capped, then shortened by up to a quarter where
-    jitter is on. `seed` stands in for chance, so the same run waits the same."""
-    rule = plan.step.retry or Retry.model_construct()
-    delay = min(rule.delay * rule.factor ** min(retry - 1, 64), rule.max_delay)
-    return delay * (1 - 0.25 * zlib.crc32(seed.encode()) / 2**32) if rule.jitter else delay
-
-
-def attempt_timeout_seconds(plan: PlannedStep, task: Task, now: float) -> float:
-    """How long the attempt that has just started may take: its own limit, and what is left of all retries together."""
-    limit = plan.step.retry.timeout if plan.step.retry else None
-    if limit is None or any(attempt.started.kind == "recovery" for attempt in task.counted):
-        return plan.timeout_seconds
-    return min(plan.timeout_seconds, max(0.001, _began(task, now) + limit - now))
-
-
-def _began(task: Task, now: float) -> float:
-    """Since when the time of all attempts together runs: not before one that costs no retry, nor while that waited."""
-    began = now
-    for attempt in reversed(task.counted):
-        if _is_free(attempt.finished):
-            break
-        began = attempt.started_at
-    return began
-
-
-def _is_free(finished: events.AttemptFinished | None) -> bool:
-    """Whether an attempt costs no retry: lost with its coordinator, at a usage limit, or short of money where there is more."""
-    return finished is not None and (finished.interrupted or finished.error_kind in ("rate_limited", "budget"))
-
-
-def _recover(state: State, plan: PlannedStep, task: Task, now: float) -> events.Event | None:
-    finished = task.attempts[-1].finished
-    if finished is None or _recovery_rounds(task) >= plan.recoveries or finished.error_kind in ("auth", "budget", "invalid"):
-        return None
-    if no_progress(plan, task):
-        return None
-    return events.RetryScheduled(
-        task.id, "recovery", now, f"{finished.error_kind}, recovery {_recovery_rounds(task) + 1} of {plan.recoveries}"
-    )
-
-
-def _recovery_rounds(task: Task) -> int:
-    """Rounds that count: not those lost with the coordinator or at a limit, nor the first few that found the model
-    overloaded or lost their process, which are made again as any agent task is."""
-    ended = [attempt.finished for attempt in task.counted if attempt.started.kind == "recovery" and attempt.finished]
-    real = [finished for finished in ended if not _is_free(finished)]
-    transient = sum(finished.error_kind in AGENT_RETRIED for finished in real)
-    return len(real) - min(transient, DEFAULT_AGENT_RETRIES)
-
-
-def no_progress(plan: PlannedStep, task: Task) -> bool:
-    """Whether the last round of recovery ended in a state (files, failure, answer) that an earlier failure had left."""
-    if not _recovery_rounds(task):
-        return False
-    states = [attempt.finished.state for attempt in task.counted if attempt.finished and attempt.finished.state]
-    return bool(states) and states[-1] in states[:-1] and task.attempts[-1].finished is not None
-
-
-def _failed(plan: PlannedStep, task: Task, finished: events.AttemptFinished) -> events.Event:
-    reason = finished.reason or finished.error_kind or "failed"
-    if plan.recoveries and no_progress(plan, task):
-        reason = f"{reason}; {NO_PROGRESS}"
-    return events.TaskClosed(task.id, "failed", reason)
 
 
 # ---- starts and stops ---------------------------------------------------------------------------------------
@@ -474,7 +301,7 @@ def _startable(state: State, step: StepState) -> Iterator[tuple[Task, str | None
 def is_exclusive(state: State, task: Task, kind: events.AttemptKind) -> bool:
     """Whether an attempt must have the place to itself: `expect` and the no-change guard look at the files."""
     step = state.steps[task.step].plan
-    return step.step.expect is not None or (step.may_write and (kind == "recovery" or _recovery_rounds(task) > 0))
+    return step.step.expect is not None or (step.may_write and (kind == "recovery" or recovery_rounds(task) > 0))
 
 
 class _FreeSlots:

@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from cpool_flow import approval, arguments, events, fan_out, template
+from cpool_flow.after_failure import NO_PROGRESS
 from cpool_flow.errors import InvalidInput, InvalidValue, OperationFailed
 from cpool_flow.executor.context import RunContext, declared_values
 from cpool_flow.outputs import BadOutput
 from cpool_flow.plan import PlannedStep
-from cpool_flow.policy import NO_PROGRESS
 from cpool_flow.run_folder import file_name
 from cpool_flow.scope import Scope
 from cpool_flow.state import State

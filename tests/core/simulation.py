@@ -10,6 +10,7 @@ from itertools import count
 from typing import Any
 
 from cpool_flow import events, model, plan, policy
+from cpool_flow.after_failure import attempt_timeout_seconds
 from cpool_flow.budget import NOBODY, Others
 from cpool_flow.slots import slot_pool
 from cpool_flow.state import State
@@ -223,7 +224,7 @@ class Simulation:
     def attempt_timeout(self, task: str) -> float:
         """The time limit of an attempt that runs now, in seconds."""
         found = self.state.tasks[task]
-        return policy.attempt_timeout_seconds(self.state.steps[found.step].plan, found, self.now)
+        return attempt_timeout_seconds(self.state.steps[found.step].plan, found, self.now)
 
     def statuses(self) -> dict[str, str]:
         return {name: step.status for name, step in self.state.steps.items()}
