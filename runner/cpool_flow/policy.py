@@ -1,7 +1,7 @@
 """What to do next, given what is true: what begins, in which order, what is skipped, stopped, judged, waited for.
 
-What a failure leads to is said in `after_failure.py`. Pure: time comes in as a number. Nothing here is stored; after a restart the same state
-gives the same wishes. A wish becomes a fact only when the engine has recorded it.
+What a failure leads to is said in `after_failure.py`. Pure: time comes in as a number. Nothing here is stored; after a restart the same
+state gives the same wishes. A wish becomes a fact only when the engine has recorded it.
 """
 
 from __future__ import annotations
