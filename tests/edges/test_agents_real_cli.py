@@ -1,6 +1,6 @@
 """The real codex, gemini and opencode against scripted models on this machine: what we ask for is what they do.
 
-`npm ci --prefix tests/agents --ignore-scripts` installs them (860 MB); each is skipped where it is missing.
+`npm install --prefix tests/agents --ignore-scripts` installs them (860 MB); each is skipped where it is missing.
 """
 
 from __future__ import annotations
@@ -118,7 +118,7 @@ class Desk:
 @pytest.fixture(params=CLIS)
 def desk(request: Any, tmp_path: Path) -> Desk:
     if not PROGRAMS[request.param].exists():
-        pytest.skip(f"no {request.param} here: npm ci --prefix tests/agents --ignore-scripts")
+        pytest.skip(f"no {request.param} here: npm install --prefix tests/agents --ignore-scripts")
     return Desk(tmp_path, request.param)
 
 
@@ -244,7 +244,7 @@ def test_an_mcp_server_is_started_with_its_own_environment(desk: Desk) -> None:
 
 def test_a_schema_is_enforced_by_codex(tmp_path: Path) -> None:
     if not PROGRAMS["codex"].exists():
-        pytest.skip("no codex here: npm ci --prefix tests/agents --ignore-scripts")
+        pytest.skip("no codex here: npm install --prefix tests/agents --ignore-scripts")
     desk = Desk(tmp_path, "codex")
     schema = {"type": "object", "properties": {"n": {"type": "integer"}}}
     with desk.server(Reply('{"n": 1}')) as server:
@@ -255,7 +255,7 @@ def test_a_schema_is_enforced_by_codex(tmp_path: Path) -> None:
 
 def test_turns_of_opencode_are_capped(tmp_path: Path) -> None:
     if not PROGRAMS["opencode"].exists():
-        pytest.skip("no opencode here: npm ci --prefix tests/agents --ignore-scripts")
+        pytest.skip("no opencode here: npm install --prefix tests/agents --ignore-scripts")
     desk = Desk(tmp_path, "opencode")
     with desk.server(desk.command("true")) as server:
         found = desk.run(server, config={"max_turns": 2, "permission_mode": "bypassPermissions"})
