@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from cpool_flow import model, template
-from cpool_flow.executor.context import declared_values
+from cpool_flow.executor.context import NoHost, declared_values
 from cpool_flow.history import Run
 from cpool_flow.scope import Scope
 from cpool_flow.tasks import Frame, StepState, Task
@@ -89,18 +89,8 @@ def _fixed(run: Run, frame: Frame) -> Mapping[str, object]:
         "workflow": copy.name,
     }
     names: dict[str, object] = {"args": wrap(dict(arguments)), "run": Record(about)}
-    env, context = declared_values(copy.workflow, names, _NoHost())
+    env, context = declared_values(copy.workflow, names, NoHost())
     return {**names, "env": Record(dict(env)), "context": wrap(dict(context))}
-
-
-class _NoHost:
-    """Explains only: writes no file."""
-
-    def write_file(self, text: str) -> str:
-        return "/file"
-
-    def nonce(self) -> str:
-        return "0"
 
 
 def _look_up(scope: Mapping[str, object], path: tuple[str, ...]) -> tuple[object] | None:

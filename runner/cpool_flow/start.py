@@ -19,7 +19,7 @@ from cpool_flow.dataclass import dataclass
 from cpool_flow.disclosed import Disclosed
 from cpool_flow.document import load
 from cpool_flow.errors import InvalidInput, Problem, did_you_mean, listed
-from cpool_flow.executor.context import NoValue, concurrency_group, declared_values
+from cpool_flow.executor.context import NoHost, NoValue, concurrency_group, declared_values
 from cpool_flow.inputs import Inputs, WorkflowCopy
 from cpool_flow.json_value import BadJson, JsonValue, read_json
 from cpool_flow.keys import shown_name
@@ -240,22 +240,12 @@ def _declared_group(checked: Checked, taken: Inputs, place: events.PlaceOpened, 
     scope: dict[str, object] = {"args": wrap(dict(taken.args)), "run": Record(run)}
     concurrency = taken.workflow.concurrency
     try:
-        env, context = declared_values(taken.workflow, scope, _Trial())
+        env, context = declared_values(taken.workflow, scope, NoHost())
         if concurrency is None:
             return ""
-        return concurrency_group(concurrency, {**scope, "env": Record(dict(env)), "context": wrap(dict(context))}, _Trial())
+        return concurrency_group(concurrency, {**scope, "env": Record(dict(env)), "context": wrap(dict(context))}, NoHost())
     except NoValue as error:
         raise InvalidInput(Problem(str(error), checked.document.location(error.path))) from None
-
-
-class _Trial:
-    """A host for values that are only tried: it writes no file."""
-
-    def write_file(self, text: str) -> str:
-        return "/file"
-
-    def nonce(self) -> str:
-        return "0"
 
 
 def create(prepared: Prepared, project: Path, environment: Mapping[str, str]) -> RunFolder:

@@ -149,7 +149,9 @@ def _reader(run: Any) -> Callable[[Any], dict[str, Any]]:
 
 
 def _git(run: Any, *arguments: str) -> str | None:
-    from cpool_flow.process import Command, run_to_end
+    import asyncio
 
-    ended = run_to_end(Command(("git", "-c", "core.hooksPath=", *arguments), run.inputs.directory, os.environ), timeout_seconds=60)
+    from cpool_flow.run_place import our_git
+
+    ended = asyncio.run(our_git(os.environ, run.inputs.secrets).at(Path(run.inputs.directory)).ask(*arguments))
     return ended.stdout.decode("utf-8", "replace") if ended.code == 0 else None

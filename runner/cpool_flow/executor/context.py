@@ -149,6 +149,16 @@ class NoValue(InvalidInput):
         self.path = path
 
 
+class NoHost:
+    """A host for values that are only tried, or explained: it writes no file."""
+
+    def write_file(self, text: str) -> str:
+        return "/file"
+
+    def nonce(self) -> str:
+        return "0"
+
+
 def declared_values(
     workflow: model.Workflow, scope: Mapping[str, object], host: template.Host
 ) -> tuple[dict[str, str], dict[str, JsonValue]]:

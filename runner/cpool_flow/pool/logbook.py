@@ -19,16 +19,17 @@ LOGGER = logging.getLogger("cpool_flow.pool")
 logging.getLogger("cpool_flow").addHandler(logging.NullHandler())
 
 Facts = Mapping[str, Any]
-Said = tuple[int, str, Facts]
+Said = tuple[str, Facts]
 
 
 def log_event(event: events.Event, state: State, inputs: Inputs, run_id: str) -> None:
     """Log a fact that was recorded, where it is one that people look for."""
-    if not LOGGER.isEnabledFor(_level(event)):
+    level = _level(event)
+    if not LOGGER.isEnabledFor(level):
         return
     said = _said(event, state, inputs)
     if said is not None:
-        level, message, facts = said
+        message, facts = said
         _log(level, message, {"run": run_id, "event": type(event).__name__, "task": None, **facts})
 
 
@@ -39,11 +40,10 @@ def log_end(task: str, status: str, run_id: str) -> None:
 
 
 def _level(event: events.Event) -> int:
-    """The level at which a fact is told at the most: much of what happens is told nobody."""
-    kind = type(event)
-    if kind is events.AttemptFinished:
-        return logging.DEBUG if getattr(event, "error_kind", None) is None else logging.WARNING
-    return _LEVELS.get(kind, logging.DEBUG)
+    """The level at which a fact is told, if it is."""
+    if isinstance(event, events.AttemptFinished):
+        return logging.DEBUG if event.error_kind is None else logging.WARNING
+    return _LEVELS.get(type(event), logging.DEBUG)
 
 
 _LEVELS: Mapping[type[events.Event], int] = {
@@ -62,23 +62,23 @@ def _log(level: int, message: str, facts: Facts) -> None:
 def _said(event: events.Event, state: State, inputs: Inputs) -> Said | None:
     match event:
         case events.StepAdded():
-            return logging.DEBUG, f"{event.name} was given to the pool", {"task": event.name}
+            return f"{event.name} was given to the pool", {"task": event.name}
         case events.AttemptStarted():
             return _started(event, state, inputs)
         case events.AttemptFinished():
             return _finished(event)
         case events.RetryScheduled():
-            return logging.INFO, f"{event.task} is tried again: {event.reason}", {"task": event.task, "not_before": event.not_before}
+            return f"{event.task} is tried again: {event.reason}", {"task": event.task, "not_before": event.not_before}
         case events.SlotQuarantined():
             facts = {"slot": event.slot, "until": event.until, "reason": event.reason}
-            return logging.WARNING, f"{event.slot} is quarantined until {_clock(event.until)}: {event.reason}", facts
+            return f"{event.slot} is quarantined until {_clock(event.until)}: {event.reason}", facts
         case events.AgentParked():
             facts = {"agent": event.agent, "until": event.until}
-            return logging.WARNING, f"{event.agent} is at its usage limit until {_clock(event.until)}", facts
+            return f"{event.agent} is at its usage limit until {_clock(event.until)}", facts
         case events.RunStopping():
-            return logging.WARNING, f"stopping: {event.reason}", {"cause": event.cause}
+            return f"stopping: {event.reason}", {"cause": event.cause}
         case events.Noted():
-            return logging.WARNING, event.text, {"task": event.task}
+            return event.text, {"task": event.task}
     return None
 
 
@@ -87,14 +87,14 @@ def _started(event: events.AttemptStarted, state: State, inputs: Inputs) -> Said
     where = f" on {event.slot}" if event.slot else ""
     message = f"{event.task}, attempt {event.number}, starts{where}"
     if event.agent is None:
-        return logging.DEBUG, message, facts
+        return message, facts
     step = state.steps[state.tasks[event.task].step].plan
     asked = inputs.slot_named(event.slot) if step.slots is not None else None
     config = inputs.settings_of(step, asked).config
     servers = len(config.mcp_servers or {})
     facts |= {"model": config.model, "effort": config.effort, "mcp_servers": servers, "budget_usd": event.budget_usd}
     told = f"agent {event.agent}, model {config.model or 'default'}, effort {config.effort or 'default'}"
-    return logging.DEBUG, f"{message}: {told}, {servers} MCP server{'' if servers == 1 else 's'}", facts
+    return f"{message}: {told}, {servers} MCP server{'' if servers == 1 else 's'}", facts
 
 
 def _finished(event: events.AttemptFinished) -> Said:
@@ -108,8 +108,8 @@ def _finished(event: events.AttemptFinished) -> Said:
     }
     head = f"{event.task}, attempt {event.number}"
     if event.error_kind is None:
-        return logging.DEBUG, f"{head}: success", facts
-    return logging.WARNING, f"{head}: {event.error_kind}: {event.reason}", facts
+        return f"{head}: success", facts
+    return f"{head}: {event.error_kind}: {event.reason}", facts
 
 
 def _clock(at: float) -> str:

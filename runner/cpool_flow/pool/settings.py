@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +12,7 @@ from cpool_flow import inputs, library, run_folder
 from cpool_flow.dataclass import dataclass
 from cpool_flow.errors import InvalidInput
 from cpool_flow.model import MOST_SLOTS
+from cpool_flow.new_run import new_id
 from cpool_flow.pool.function_agent import AgentFunction
 from cpool_flow.pool.host import Wanted
 from cpool_flow.pool.made import Made, Slots, make
@@ -113,7 +113,7 @@ class Settings:
         )
         if made.inputs.pool.file.budgets.day is not None and self.store is None:
             raise InvalidInput("the project has a budget for each day: give the pool a `store`, so that others see what it spends")
-        run_id = self.run_id or f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{os.urandom(3).hex()}"
+        run_id = self.run_id or new_id()
         store = Path(self.store).resolve() if self.store is not None else None
         run_folder.check_run_id(store or project, run_id)
         return Wanted(made, project, store, run_id, self.tags, dict(os.environ), function)
