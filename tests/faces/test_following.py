@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 from collections.abc import Iterator
 
 import pytest
 from session import Session
 from terminal import Terminal
 
+from cpool_flow.cli.watch import Rests
 from survivors import eventually, survivors
 
 FLOW = """
@@ -103,6 +105,16 @@ def test_a_watching_that_is_ended_leaves_the_terminal_as_it_was(running: Session
     assert terminal.process.wait(60) == 143
     assert terminal.echoes
     assert "slow" not in terminal.read_all()
+
+
+def test_a_signal_waits_until_nothing_is_being_drawn_but_a_second_does_not() -> None:
+    rests = Rests()
+    rests.hear(signal.SIGTERM, None)
+    with pytest.raises(SystemExit, match="143"):
+        rests.rest()
+    for number, error in ((signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)):
+        with pytest.raises(error):
+            rests.hear(number, None)
 
 
 def test_followed_logs_name_a_step_once_and_go_on_below_its_name(running: Session) -> None:
