@@ -51,6 +51,18 @@ def after_failure(state: State, task: Task, now: float, parked: Mapping[str, flo
     return _retry(state, step.plan, task, finished, now) or _recover(state, step.plan, task, now) or _failed(step.plan, task, finished)
 
 
+def after_conflict(state: State, task: Task, now: float) -> events.Event:
+    """What follows for an item that could not be merged: its recovery where the conflict is, or its end."""
+    step = state.steps[task.step]
+    unmerged = task.place.unmerged if task.place is not None else None
+    if unmerged is None:
+        raise AssertionError("BUG: what was not merged has a reason")
+    rounds = recovery_rounds(task)
+    if halted(state, step) is None and rounds < step.plan.recoveries:
+        return events.RetryScheduled(task.id, "merge", now, f"not merged, recovery {rounds + 1} of {step.plan.recoveries}")
+    return events.TaskClosed(task.id, "failed", unmerged.reason, unmerged.error)
+
+
 def _decided(task: Task, now: float) -> events.Event:
     if task.decision == "rerun":
         return events.RetryScheduled(task.id, task.attempts[-1].started.kind, now, "rerun by decision", free=True)
@@ -60,7 +72,7 @@ def _decided(task: Task, now: float) -> events.Event:
 
 
 def _retry(state: State, plan: PlannedStep, task: Task, finished: events.AttemptFinished, now: float) -> events.Event | None:
-    if recovery_rounds(task):
+    if recovery_rounds(task) or task.attempts[-1].started.kind == "merge":
         return None
     used = sum(not _is_free(attempt.finished) for attempt in task.counted)
     if used > plan.retries or not retryable(plan, finished):
@@ -95,7 +107,7 @@ def retry_delay_seconds(plan: PlannedStep, retry: int, seed: str) -> float:
 def attempt_timeout_seconds(plan: PlannedStep, task: Task, now: float) -> float:
     """How long the attempt that has just started may take: its own limit, and what is left of all retries together."""
     limit = plan.step.retry.timeout if plan.step.retry else None
-    if limit is None or any(attempt.started.kind == "recovery" for attempt in task.counted):
+    if limit is None or any(attempt.started.kind != "normal" for attempt in task.counted):
         return plan.timeout_seconds
     return min(plan.timeout_seconds, max(0.001, _began(task, now) + limit - now))
 
@@ -121,15 +133,14 @@ def _recover(state: State, plan: PlannedStep, task: Task, now: float) -> events.
         return None
     if no_progress(plan, task):
         return None
-    return events.RetryScheduled(
-        task.id, "recovery", now, f"{finished.error_kind}, recovery {recovery_rounds(task) + 1} of {plan.recoveries}"
-    )
+    kind: events.AttemptKind = "merge" if task.attempts[-1].started.kind == "merge" else "recovery"
+    return events.RetryScheduled(task.id, kind, now, f"{finished.error_kind}, recovery {recovery_rounds(task) + 1} of {plan.recoveries}")
 
 
 def recovery_rounds(task: Task) -> int:
     """Rounds that count: not those lost with the coordinator or at a limit, nor the first few that found the model
     overloaded or lost their process, which are made again as any agent task is."""
-    ended = [attempt.finished for attempt in task.counted if attempt.started.kind == "recovery" and attempt.finished]
+    ended = [attempt.finished for attempt in task.counted if attempt.started.kind != "normal" and attempt.finished]
     real = [finished for finished in ended if not _is_free(finished)]
     transient = sum(finished.error_kind in AGENT_RETRIED for finished in real)
     return len(real) - min(transient, DEFAULT_AGENT_RETRIES)

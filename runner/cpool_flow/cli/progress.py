@@ -90,7 +90,7 @@ class PlainProgress:
         """What is said of a change of state, where anything is. A text of several lines where a person is asked."""
         match event:
             case events.AttemptStarted():
-                how = "recovery" if event.kind == "recovery" else f"attempt {event.number}" if event.number > 1 else ""
+                how = "recovery" if event.kind != "normal" else f"attempt {event.number}" if event.number > 1 else ""
                 return _row(event.task, "started", event.slot or "", event.agent or "", how)
             case events.AttemptFinished():
                 return self._finished(event, state)

@@ -90,12 +90,12 @@ def _details(row: Row, state: State, now: float) -> list[str]:
 
 def _attempt(task: Task) -> list[str]:
     started = task.attempts[-1].started
-    how = "recovery" if started.kind == "recovery" else f"attempt {started.number}" if started.number > 1 else ""
+    how = "recovery" if started.kind != "normal" else f"attempt {started.number}" if started.number > 1 else ""
     return [how, started.slot or "", started.agent or ""]
 
 
 def _tries(task: Task) -> list[str]:
-    recovered = task.status == "success" and task.attempts and task.attempts[-1].started.kind == "recovery"
+    recovered = task.status == "success" and task.attempts and task.attempts[-1].started.kind != "normal"
     return [*([f"{len(task.attempts)} attempts"] if len(task.attempts) > 1 else []), *(["recovered"] if recovered else [])]
 
 
