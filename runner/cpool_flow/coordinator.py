@@ -33,7 +33,7 @@ from cpool_flow.other_runs import OtherRuns
 from cpool_flow.places import Places
 from cpool_flow.process import Processes
 from cpool_flow.run_folder import RunFolder
-from cpool_flow.run_place import RunPlace, last_commit, open_place, our_git
+from cpool_flow.run_place import RunPlace, open_place, our_git
 from cpool_flow.run_values import RunValues, fixed_values
 from cpool_flow.secrets import Masker, check_secrets
 from cpool_flow.setup import set_up
@@ -249,7 +249,7 @@ class _Coordinator:
             raise AssertionError("BUG: a run is created together with its place")
         faults.point("before-place")
         private = self._folder.path / "place"
-        place = await open_place(self._git, state.place, private, last_commit(state), first=self._wishes.starting, masker=self._masker)
+        place = await open_place(self._git, state.place, private, state.tip, first=self._wishes.starting, masker=self._masker)
         faults.point("after-place")
         for sentence in place.notes:
             engine.note(events.Noted(sentence))

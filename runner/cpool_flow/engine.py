@@ -366,6 +366,10 @@ class Engine:
             if isinstance(action, policy.Stop):
                 executor.stop(action.task, action.reason, at_once=at_once)
 
+    def is_at_rest(self, place: str) -> bool:
+        """Whether nothing runs in a place, and all that was left there is committed."""
+        return not self.state.works_in(place) and (place in self._committed or place not in self.state.uncommitted.values())
+
     async def open_place(self, place: str, places: Places) -> None:
         """Record the place of an item before anything of it exists, and first those that it comes from."""
         if not place:

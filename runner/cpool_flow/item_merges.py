@@ -44,12 +44,12 @@ class ItemMerges:
             into = task.within.place
             if name not in state.merging:
                 del self._joined[name]
-            elif not state.works_in(into) and into not in state.uncommitted.values():
+            elif engine.is_at_rest(into):
                 del self._joined[name]
                 engine.flush()
-                faults.point("before-hand-over")
+                faults.point("before-item-merge")
                 fact = await self._places.hand_over(task)
-                faults.point("after-hand-over")
+                faults.point("after-item-merge")
                 if fact is not None:
                     engine.note(fact)
 
@@ -113,4 +113,7 @@ class ItemMerges:
         place = task.place
         assert place is not None, "BUG: an item that has no place is left"
         await self._executor.leave(place.opened.directory)
-        return await self._places.close_item(task, self._keep)
+        faults.point("before-item-close")
+        closed = await self._places.close_item(task, self._keep)
+        faults.point("after-item-close")
+        return closed

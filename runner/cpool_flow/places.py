@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from cpool_flow import events
+from cpool_flow import events, faults
 from cpool_flow.errors import InvalidInput, listed
 from cpool_flow.git import Git, GitFailed
 from cpool_flow.run_folder import file_name
@@ -73,7 +73,9 @@ class Places:
         async with self._opening[place]:
             found = self._open.get(place)
             if found is None:
+                faults.point("before-item-place")
                 found = self._open[place] = await self._made(self._item_place(place))
+                faults.point("after-item-place")
                 for note in found.notes:
                     if note not in self._remarked:
                         self._remarked.add(note)
@@ -93,7 +95,6 @@ class Places:
 
         place = self._item_place(task.id)
         item, other = await self._worktree(task.id), await self._worktree(place.into)
-        into = other.branch
         before = place.unmerged
         with told():
             open_files = undecided(item.directory, before.conflicts) if before is not None else []
@@ -106,7 +107,7 @@ class Places:
                 return self._unmerged(task, place, str(error), (), "")
         if found is None:
             return None
-        reason = f"it cannot be merged into `{into}` by itself: both have changed {listed(found.files)}"
+        reason = f"conflict: it and the branch that it came from have both changed {listed(found.files)}"
         return self._unmerged(task, place, reason, found.files, found.onto)
 
     async def has_moved(self, task: Task) -> bool:

@@ -228,14 +228,6 @@ async def open_place(
         return RunPlace(place, masker)
 
 
-def last_commit(state: State) -> str | None:
-    """The newest commit of the run that the journal knows."""
-    if state.place_closed and state.place_closed.commit:
-        return state.place_closed.commit
-    commits = [(task.attempts[-1].ended_at or 0.0, task.commit) for task in state.tasks.values() if task.commit and task.attempts]
-    return max(commits)[1] if commits else None
-
-
 def worktree_of(state: State) -> WorktreeRecord | None:
     """What is known of the run's worktree; None where it worked in place."""
     if state.place is None or state.place.place is None:

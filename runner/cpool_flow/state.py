@@ -64,6 +64,7 @@ class State(Bookkeeping):
         self.outputs: events.Stored | None = None
         self.place: events.PlaceOpened | None = None
         self.place_closed: events.PlaceClosed | None = None
+        self.tip: str | None = None  # the newest commit on the run's branch that the journal knows
         self.setup: events.SetupFinished | None = None
         self.notes: list[str] = []
         # How often the run has ended, how much it has asked of persons, and what `notify` was told of.
@@ -135,6 +136,18 @@ class State(Bookkeeping):
     @property
     def cost_known(self) -> bool:
         return self.spending.complete
+
+    def branch_at(self, place: str = "") -> str | None:
+        """The branch that has what is done in a place: of an item until it is merged, then that of the place that it came from; None where
+        there is none, or none any more."""
+        item = self.tasks[place].place if place else None
+        if item is not None and item.merged is None:
+            return item.opened.branch if item.closed is None else item.closed.branch
+        if item is not None:
+            return self.branch_at(item.into)
+        if self.place_closed is not None:
+            return self.place_closed.branch
+        return self.place.branch if self.place else None
 
     @property
     def finished(self) -> bool:
@@ -284,9 +297,9 @@ class State(Bookkeeping):
             task.changed_files, task.commit = event.changed_files, event.commit
         self.uncommitted[task.id] = self.place_of(task)
         # The recovery of a `run` step only mends what the command itself must then prove; that of a merge leaves no other result.
-        if event.error_kind is None and attempt.started.kind == "merge":
-            self._finish_work(task, task.reason, at)
-        elif event.error_kind is None and (attempt.started.kind == "normal" or step.plan.step.is_agent):
+        if (event.error_kind is None and attempt.started.kind == "merge") or (
+            event.error_kind is None and (attempt.started.kind == "normal" or step.plan.step.is_agent)
+        ):
             self._finish_work(task, event.reason, at)
         else:
             self._set_status(task, "waiting")
@@ -400,6 +413,7 @@ class State(Bookkeeping):
         self.failing_fast.clear()
         self.stopping_frames.clear()
         self.item_places.clear()
+        self.tip = None
         for task in self.tasks.values():
             task.place = None
             for attempt in task.attempts:
@@ -419,12 +433,15 @@ class State(Bookkeeping):
             task = self.tasks[task_id]
             task.changed_files = _all_changed(task, event.changed_files)
             task.commit = event.commit
+        if not event.task:
+            self.tip = event.commit
 
     def _place_merged(self, event: events.PlaceMerged, at: float) -> None:
         task, place = self.tasks[event.task], self._item_place(event.task)
         self.merging.pop(task.id, None)
         if event.commit is not None:
             place.merged, place.unmerged, task.failure = event, None, ""
+            self.tip = self.tip if event.into else event.commit
             self._end_task(task, "success", task.reason, at)
         else:
             place.unmerged, task.failure = event, event.error or event.reason
@@ -437,6 +454,7 @@ class State(Bookkeeping):
             self.uncommitted = {task: place for task, place in self.uncommitted.items() if place != event.task}
         else:
             self.place_closed = event
+            self.tip = event.commit or self.tip
 
     def _run_stopping(self, event: events.RunStopping, at: float) -> None:
         frame = self._frames()[event.frame]

@@ -115,6 +115,8 @@ def _span(row: Row) -> tuple[float | None, float | None]:
 def _waits_for(task: Task, state: State, now: float) -> str:
     if task.id in state.approvals:
         return f"for approval: {approve_command(state, task.id)}"
+    if task.id in state.merging:
+        return "to be merged"
     if task.id in state.asking:
         return "for a decision: it may have happened before the crash"
     again = f" · again in {_whole(task.retry_at - now)}" if task.retry_at > now else ""

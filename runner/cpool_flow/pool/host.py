@@ -36,7 +36,7 @@ from cpool_flow.pool.slot_counts import SlotCounts
 from cpool_flow.process import Processes
 from cpool_flow.rooms import Rooms
 from cpool_flow.run_folder import RunFolder
-from cpool_flow.run_place import choose_isolation, last_commit, open_place, our_git, plan_place, worktree_root
+from cpool_flow.run_place import choose_isolation, open_place, our_git, plan_place, worktree_root
 from cpool_flow.run_values import RunValues, fixed_values
 from cpool_flow.secrets import Masker, check_secrets
 from cpool_flow.shared_slots import SharedSlots
@@ -84,7 +84,7 @@ class Host:
             assert opened is not None
             first = self.wanted.resume is None
             private = self.folder.path / "place"
-            self._place = await open_place(our_git(public), opened, private, last_commit(self.state), first=first, masker=self.masker)
+            self._place = await open_place(our_git(public), opened, private, self.state.tip, first=first, masker=self.masker)
             if first:
                 self.engine.note(events.SetupFinished())
             context = self._context()
