@@ -86,9 +86,7 @@ class Rooms:
         commands = self._context.workflow.setup if step.setup is None else step.setup
         if not commands or place is None or (place.set_up is not None and not place.set_up.error):
             return
-        literal = self._state.steps[task.step].plan.literal
-        scope = None if literal else self._values.scope(task.id, 1)
-        error = await run_all(commands, f"{file_name(task.id)}.setup", scope, context, work)
+        error = await run_all(commands, f"{file_name(task.id)}.setup", self._values.scope(task.id, 1), context, work)
         self._tell(events.SetupFinished(error, task.id))
         if error:
             raise OperationFailed(f"setup failed: {error}")

@@ -38,9 +38,9 @@ async def set_up(engine: Engine, context: RunContext) -> str:
         attending.cancel()
 
 
-async def run_all(commands: str | tuple[str, ...], log: str, scope: Mapping[str, object] | None, context: RunContext, work: Work) -> str:
+async def run_all(commands: str | tuple[str, ...], log: str, scope: Mapping[str, object], context: RunContext, work: Work) -> str:
     """Run the commands one after the other, until one fails. The error for people, empty where all went well. `log`: the beginning of the
-    names of their logs; `scope`: the values that they see; None: they are no templates. Raises FlowError."""
+    names of their logs; `scope`: the values that they see. Raises FlowError."""
     for number, text in enumerate((commands,) if isinstance(commands, str) else commands, 1):
         error = await _run(text, context.folder.logs / f"{log}.{number}.log", scope, context, work)
         if error:
@@ -53,9 +53,9 @@ def log_name(number: int) -> str:
     return f"{LOG}.{number}.log"
 
 
-async def _run(text: str, log: Path, scope: Mapping[str, object] | None, context: RunContext, work: Work) -> str:
+async def _run(text: str, log: Path, scope: Mapping[str, object], context: RunContext, work: Work) -> str:
     try:
-        script, values = (text, {}) if scope is None else context.script(text, scope)
+        script, values = context.script(text, scope)
     except RenderError as error:
         return f"`{display(text)}`: {error.message}"
     command = Command((*context.default_shell, script), str(context.place.directory), context.setup_environment() | values)
