@@ -48,7 +48,11 @@ class Places:
 
     async def commit(self, tasks: Sequence[str], place: str = "") -> tuple[events.PlaceCommitted | None, Sequence[str]]:
         """Commit what the tasks left, if anything, and say what people should know of it. No step runs there meanwhile."""
-        return await (await self.open(place)).commit(tasks, place)
+        found = await self.open(place)
+        if place and not found.worktree.record.top_level.is_dir():
+            del self._open[place]  # who needs it next makes it again, from its branch
+            return None, (f"the place of `{place}` is gone: what was not committed there is lost",)
+        return await found.commit(tasks, place)
 
     async def plan(self, task: str) -> events.PlaceOpened:
         """The place of an item, as the fact that is recorded before anything of it exists. What an earlier one has left on its branch is

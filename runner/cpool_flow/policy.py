@@ -7,7 +7,7 @@ state gives the same wishes. A wish becomes a fact only when the engine has reco
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 
 from cpool_flow import events, supervision, usage_limit
 from cpool_flow.after_failure import after_conflict, after_failure, recovery_rounds
@@ -176,27 +176,32 @@ def _conflicts(state: State, now: float) -> Iterator[Action]:
 
 def _fast_failures(state: State, now: float) -> Iterator[Action]:
     for name in state.failing_fast:
-        yield from _not_begun(state, state.steps[name], ANOTHER_FAILED)
+        yield from _not_begun(state.steps[name], ANOTHER_FAILED, state.merging)
 
 
-def _not_begun(state: State, step: StepState, reason: str) -> Iterator[Action]:
-    """Close the tasks of a step that do not run, but for those whose work is done: those that never did are skipped."""
+def _not_begun(step: StepState, reason: str, done: Container[str] = ()) -> Iterator[Action]:
+    """Close the tasks of a step that do not run, but for those in `done`: those that never did are skipped."""
     for task in step.tasks:
-        if task.id not in state.merging and task.status in ("ready", "waiting"):
+        if task.id not in done and task.status in ("ready", "waiting"):
             yield Record(events.TaskClosed(task.id, "cancelled" if task.counted or task.rounds or task.asked else "skipped", reason))
 
 
 def _closings(state: State, now: float) -> Iterator[Action]:
     """Within what is being stopped, close every step in which nothing runs any more."""
     for step in halting(state):
-        reason = halted(state, step) if step.running == 0 else None
+        reason = halted(state, step) if step.running == 0 and not _still_merges(state, step) else None
         if reason is not None:
             ended = workflow_frame(step.frame).stopping
             on_purpose = reason in (NOT_NEEDED, PART_NOT_NEEDED) or (ended is not None and ended.cause == "end")
             if on_purpose and step.opened:
-                yield from _not_begun(state, step, reason)
+                yield from _not_begun(step, reason)
             else:
                 yield Record(events.StepClosed(step.id, "skipped" if on_purpose else "cancelled", reason))
+
+
+def _still_merges(state: State, step: StepState) -> bool:
+    """Whether work that is done is yet to be merged: that goes on where a budget is used up."""
+    return bool(state.merging) and halted(state, step, running=True) is None and any(task.id in state.merging for task in step.tasks)
 
 
 def _judgements(state: State, now: float) -> Iterator[Action]:
@@ -352,7 +357,7 @@ def _merges(state: State) -> Iterator[Merge]:
     for task in state.merging.values():
         step, into = state.steps[task.step], task.within.place
         earlier = step.tasks[: task.position] if step.plan.fans_out else ()
-        if into not in begun and halted(state, step) is None and all(each.ended for each in earlier):
+        if into not in begun and halted(state, step, running=True) is None and all(each.ended for each in earlier):
             begun.add(into)
             yield Merge(task.id)
 

@@ -624,6 +624,67 @@ def test_ctrl_c_leaves_each_items_work_on_its_branch_and_a_resume_goes_on(projec
     assert items(ended.json())[1]["reason"] == "conflict: it and the branch that it came from have both changed `half.txt`"
 
 
+def test_an_item_that_removes_its_own_place_fails_alone(project: Session) -> None:
+    result = run(
+        project,
+        """
+        isolation: worktree
+        slots: 2
+        steps:
+          - name: fix
+            foreach: [a, b]
+            isolation: worktree
+            run: "echo x > {{ item }}.txt; test {{ item }} != b || rm -rf $PWD"
+        """,
+        code=1,
+    )
+    assert [each["status"] for each in items(result)] == ["success", "failed"]
+    assert items(result)[1]["reason"] == "the run's worktree is gone"
+    assert show(project, result["branch"], "a.txt") == "x\n"
+    assert worktrees(project) == []
+
+
+def test_where_the_budget_is_used_up_what_is_done_is_merged_all_the_same(project: Session) -> None:
+    project.file("answers.yaml", "default: {cost_usd: 1, edits: {same.txt: x}}\n")
+    result = run(
+        project,
+        """
+        budget_usd: 2
+        slots: 1
+        config: {agent: scripted, script: answers.yaml, max_budget_usd: 1}
+        steps:
+          - name: fix
+            foreach: [a, b, c]
+            isolation: worktree
+            steps: [{name: one, prompt: x}, {name: two, run: "echo {{ item }} > {{ item }}.txt"}]
+          - {name: other, needs: [], prompt: y}
+        """,
+        code=3,
+    )
+    assert [each["status"] for each in items(result)] == ["success", "success", "cancelled"]
+    assert {"a.txt", "b.txt"} <= set(project.git("ls-tree", "--name-only", result["branch"]).split())
+
+
+def test_an_early_end_comes_to_its_end_with_items_that_wait(project: Session) -> None:
+    result = run(
+        project,
+        """
+        isolation: worktree
+        slots: 3
+        steps:
+          - name: fix
+            foreach: [a, b]
+            isolation: worktree
+            run: "test {{ item }} = b || sleep 30; echo x > {{ item }}.txt; touch $HOME/{{ item }}.log"
+          - {name: wait, needs: [], run: "until test -f $HOME/b.log; do sleep 0.05; done"}
+          - {name: over, needs: [wait], end: success}
+        """,
+    )
+    assert result["status"] == "success"
+    assert worktrees(project) == []
+    assert show(project, f"{result['branch'] or 'cpool/flow/' + result['run_id']}.fix.1", "b.txt") == "x\n"
+
+
 # ---- other commands -----------------------------------------------------------------------------------------
 
 
