@@ -354,7 +354,7 @@ class Step(Model):
     env: Maybe[dict[Variable, Text]] = Field(None, description="Environment variables of this step.")
     secrets: Maybe[ListOf[Variable]] = Field(None, description="Declared secrets that this step gets.")
     isolation: Maybe[Literal["none", "worktree"]] = Field(
-        None, description="`worktree`: each item works in a git worktree of its own, on a branch from the run's (default `none`)."
+        None, description="`worktree`: each item works in a place of its own, on a branch from the run's (default `none`)."
     )
     merge: Maybe[Literal["auto", "none"]] = Field(
         None, description="What becomes of an item's branch: merged back in the order of the items (`auto`, default), or left (`none`)."
@@ -452,8 +452,10 @@ class Workflow(Model):
     slots: Maybe[Slots] = Field(None, description="Size of the slot pool (default 4), or a list of slots with names.")
     budget_usd: Maybe[Dollars] = Field(None, description="Most US dollars that the run may spend.")
     timeout: Maybe[PositiveDuration] = Field(None, description="Whole run.")
-    isolation: Maybe[Literal["none", "worktree"]] = Field(
-        None, description="Where steps work; default: `worktree` where an agent may write in a git repository."
+    isolation: Maybe[Literal["none", "worktree", "clone"]] = Field(
+        None,
+        description="Where steps work: in the directory, a git worktree or a clone of it; default: `worktree` where an agent may write in a "
+        "git repository.",
     )
     base: Maybe[NonEmpty] = Field(None, description="Commit that the run's branch starts from (default `HEAD`).")
     include_changes: bool = Field(False, description="Take uncommitted changes of the checkout along (default false).")

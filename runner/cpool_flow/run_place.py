@@ -82,21 +82,23 @@ async def choose_isolation(
         warning = "an agent may change files, and works in this directory" if writes else ""
         return Isolation(kind, repository, f"works in {directory}", warning)
     if repository is None and shutil.which("git", path=git.environment.get("PATH", os.defpath)) is None:
-        raise InvalidInput("`isolation: worktree` needs git, which is not installed", help="install git, or set `isolation: none`")
+        raise InvalidInput(f"`isolation: {kind}` needs git, which is not installed", help="install git, or set `isolation: none`")
     if repository is None:
         raise InvalidInput(
-            f"`isolation: worktree` needs a git repository, and {directory} is in none", help="run `git init`, or set `isolation: none`"
+            f"`isolation: {kind}` needs a git repository, and {directory} is in none", help="run `git init`, or set `isolation: none`"
         )
     if repository.bare:
         raise InvalidInput(
-            f"{directory} is a bare repository: a worktree cannot be had there", help="set `isolation: none`, or start in a clone"
+            f"{directory} is a bare repository: a {kind} cannot be had there", help="set `isolation: none`, or start in a clone"
         )
     if repository.head is None:
         raise InvalidInput(
-            "the repository has no commit yet, so a worktree has nothing to start from",
+            f"the repository has no commit yet, so a {kind} has nothing to start from",
             help="make a first commit, `git commit --allow-empty -m first`, or set `isolation: none`",
         )
-    return Isolation(kind, repository, f"works in a git worktree of its own{_unseen(repository, include_changes)}")
+    return Isolation(
+        kind, repository, f"works in a {'clone' if kind == 'clone' else 'git worktree'} of its own{_unseen(repository, include_changes)}"
+    )
 
 
 async def _refuse_other_agent_files(git: Git, repository: Repository | None, trusted: Trusted) -> None:
@@ -173,6 +175,7 @@ async def plan_place(
         include_changes=workflow.include_changes,
         trusted=trusted_folder,
         include_text=trusted.include_text if trusted is not None else None,
+        kind=isolation.kind,
     )
     place = str(record.top_level / record.folder)
     return events.PlaceOpened(place, branch=record.branch, base=record.base, place=record.to_json(), note=note)
@@ -204,6 +207,7 @@ async def plan_again(
         base=old.base,
         trusted=trusted,
         include_text=old.include_file.read_bytes() if old.trusted else None,
+        kind=old.kind,
     )
     return replace(record, target=old.target, start=start, tree=tree)
 

@@ -116,9 +116,9 @@ def _explain(path: Path, found: list[Complaint], data: Any, findings: Findings) 
         findings.error(path, f"{name} is a number with {len(str(value))} digits, which is too large")
     elif value is None and _is_type(kind):
         findings.error(path, f"{name} has no value", key=True, help="give it one, or remove the key")
-    elif _is_later(path, value):
-        key = next(key for key in reversed(path) if isinstance(key, str))
-        findings.error(path, f"`{key}: {value if isinstance(value, str) else '[…]'}` is not supported by this version")
+    elif path[-1:] == ("isolation",) and value == "clone":
+        message = "`isolation: clone` is for a run, and this is a step"
+        findings.error(path, message, help="write `isolation: worktree`: where the run works in a clone, its items do, too")
     elif path[-1:] == ("session",):
         findings.error(path, f"`session` is `fresh`, `{{continue: STEP}}` or `{{fork: STEP}}`, not {shown(value)}")
     elif kind == "literal_error" and "[key]" in context["loc"]:
@@ -210,11 +210,6 @@ def _check_kind(step: Mapping[str, Any], path: Path, findings: Findings) -> None
         findings.error((*path, kinds[1]), f"{rule}; this one has {_and([f'`{kind}`' for kind in kinds])}", key=True)
     elif not any(meant(key, model.Step) in model.KINDS for key in step if key not in known_keys(model.Step)):
         findings.error(path, f"{rule}; this one does nothing")
-
-
-def _is_later(path: Path, value: object) -> bool:
-    key = path[-1] if path else None
-    return key == "isolation" and value == "clone"
 
 
 # ---- words ----

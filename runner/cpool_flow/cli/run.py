@@ -173,7 +173,7 @@ argument_option = click.option(
 @click.option("--allow-unpriced", is_flag=True, help="With a budget: also agents whose cost nobody knows.")
 @click.option("--timeout", type=Duration(), metavar="T", help="Time of the whole run, such as 30m.")
 @click.option("--agent", metavar="NAME", shell_complete=completing.agents, help="This agent in place of every other.")
-@click.option("--isolation", type=click.Choice(["none", "worktree"]), help="Where steps work.")
+@click.option("--isolation", type=click.Choice(["none", "worktree", "clone"]), help="Where steps work.")
 @click.option("--only", metavar="STEP", shell_complete=completing.steps_of_workflow, help="Only this step, and `finally`.")
 @click.option(
     "--record",

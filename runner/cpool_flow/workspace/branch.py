@@ -43,14 +43,14 @@ class RunBranch:
 
     async def create(self, commit: str) -> None:
         """The new branch. Raises `GitFailed` where it exists."""
-        await self._move(commit, "0" * len(commit), "run starts")
+        await self.move(commit, "0" * len(commit), "run starts")
 
     async def settled_tip(self) -> str:
         """The branch's commit. A branch that a step deleted is put back where we left it."""
         tip = await self.tip()
         if tip is None:
             tip = self.left_at or self.record.base
-            await self._move(tip, None, "put back")
+            await self.move(tip, None, "put back")
         return tip
 
     async def commit(self, message: str, tree: str, merging: Sequence[str] = ()) -> str:
@@ -63,15 +63,15 @@ class RunBranch:
         text = (message.replace("\0", "").strip() or "what the steps left").encode("utf-8", "backslashreplace") + b"\n"
         parents = [argument for parent in (tip, *others) for argument in ("-p", parent)]
         commit = await self._git.line("commit-tree", tree, *parents, "-F", "-", stdin=text)
-        await self._move(commit, tip, "commit")
+        await self.move(commit, tip, "commit")
         return commit
 
     async def settle(self) -> list[str]:
         """See the branch as it is now. Commits of before that are no longer on it are kept; returns sentences about them."""
         tip, left = await self.settled_tip(), self.left_at
         notes = []
-        if left and not await self._is_ancestor(left, tip):
-            notes = await self._keep(left, "the commits before a step rewrote the branch")
+        if left and not await self.is_ancestor(left, tip):
+            notes = await self.keep(left, "the commits before a step rewrote the branch")
         self.leave_at(tip)
         return notes
 
@@ -84,10 +84,10 @@ class RunBranch:
             return notes
         if name is not None:
             notes.append(f"a step left the place on the branch {name.removeprefix('refs/heads/')}, which is kept")
-        if await self._is_ancestor(tip, head):
-            await self._move(head, tip, "follow HEAD")
+        if await self.is_ancestor(tip, head):
+            await self.move(head, tip, "follow HEAD")
         elif name is None:
-            notes += await self._keep(head, "commits on a detached HEAD")
+            notes += await self.keep(head, "commits on a detached HEAD")
         return notes
 
     async def drop(self, keep: Keep) -> tuple[bool, str | None]:
@@ -101,13 +101,32 @@ class RunBranch:
         elsewhere = checkout_of_branch(self.record)
         if elsewhere is not None:
             return False, f"the branch {self.record.branch} stays: it is checked out at {elsewhere}"
-        empty = await self._is_ancestor(tip, self.record.base)
+        empty = await self.is_ancestor(tip, self.record.base)
         if not empty and keep != "none":
             return False, None
         if not empty and not await self._is_merged(tip):
             return False, f"the branch {self.record.branch} stays: it is not merged"
         await self._git.output("update-ref", "--no-deref", "-d", self.record.reference, tip)
         return True, f"the branch {self.record.branch} {'had no changes' if empty else 'was merged'} and is gone"
+
+    async def move(self, new: str, old: str | None = None, why: str = "a step moved it in its clone") -> None:
+        """Let the branch stand at another commit, if it stands at `old` still. Raises `GitFailed`."""
+        (self.record.common_directory / f"{self.record.reference}.lock").unlink(missing_ok=True)
+        expected = (old,) if old else ()
+        await self._git.output("update-ref", "--no-deref", "-m", f"cpool-flow: {why}", self.record.reference, new, *expected)
+
+    async def keep(self, commit: str, what: str) -> list[str]:
+        """A branch for a commit that no other branch or tag holds; a sentence about it. Raises `OperationFailed`."""
+        if not await self._git.holds("cat-file", "-e", commit) or await self._names_that_hold(commit):
+            return []
+        for number in range(1, 1000):
+            branch = f"{self.record.branch}-kept-{number}"
+            if await self._git.holds("update-ref", "--no-deref", f"refs/heads/{branch}", commit, "0" * len(commit)):
+                return [f"{what} are kept on the branch {branch}"]
+        raise OperationFailed(f"cannot make a branch for the commit {commit}")
+
+    async def is_ancestor(self, old: str, new: str) -> bool:
+        return old == new or await self._git.holds("merge-base", "--is-ancestor", old, new)
 
     @property
     def _git(self) -> Git:
@@ -116,21 +135,6 @@ class RunBranch:
     @property
     def _file(self) -> Path:
         return self.record.private / "tip"
-
-    async def _move(self, new: str, old: str | None, why: str) -> None:
-        (self.record.common_directory / f"{self.record.reference}.lock").unlink(missing_ok=True)
-        expected = (old,) if old else ()
-        await self._git.output("update-ref", "--no-deref", "-m", f"cpool-flow: {why}", self.record.reference, new, *expected)
-
-    async def _keep(self, commit: str, what: str) -> list[str]:
-        """A branch for a commit that no other branch or tag holds."""
-        if not await self._git.holds("cat-file", "-e", commit) or await self._names_that_hold(commit):
-            return []
-        for number in range(1, 1000):
-            branch = f"{self.record.branch}-kept-{number}"
-            if await self._git.holds("update-ref", "--no-deref", f"refs/heads/{branch}", commit, "0" * len(commit)):
-                return [f"{what} are kept on the branch {branch}"]
-        raise OperationFailed(f"cannot make a branch for the commit {commit}")
 
     async def _is_merged(self, tip: str) -> bool:
         # The branches of commits that we kept aside begin with the run's own name.
@@ -141,6 +145,3 @@ class RunBranch:
             "for-each-ref", "--contains", commit, "--format=%(refname)", "refs/heads", "refs/remotes", "refs/tags"
         )
         return listing.decode("utf-8", "replace").splitlines()
-
-    async def _is_ancestor(self, old: str, new: str) -> bool:
-        return old == new or await self._git.holds("merge-base", "--is-ancestor", old, new)

@@ -41,7 +41,8 @@ class Checkout:
 
     `nested` says what of repositories inside the working tree is taken: all as plain files, only those that have their
     git folder inside (a linked one has its commits elsewhere), or nothing. `hidden` takes files, too, that the index
-    tells git to assume unchanged. Of an `exchange` the tree holds nothing.
+    tells git to assume unchanged. Of an `exchange` the tree holds nothing. `borrowing`: the working tree is that of
+    another repository, which borrows the objects of this one; ours must not depend on those that only that one has.
     """
 
     view: View
@@ -52,6 +53,7 @@ class Checkout:
     nested: Nested = "leave"
     hidden: bool = False
     exchange: Exchange = field(default_factory=lambda: Exchange({}))
+    borrowing: bool = False
 
     @property
     def git(self) -> Git:
@@ -66,7 +68,18 @@ class Checkout:
         """The working tree as it is now. Not to be called twice at once. Raises `OperationFailed`."""
         if not self.top_level.is_dir():
             raise OperationFailed(f"the directory {self.top_level} is gone")
-        await self._seed()
+        if not self.borrowing:
+            await self._seed()
+            return await self._taken()
+        await self._take_names()
+        try:
+            return await self._taken()
+        except GitFailed:  # what only our index knew may have been tidied away as garbage
+            await self._start_anew()
+            await self._take_names()
+            return await self._taken()
+
+    async def _taken(self) -> Snapshot:
         found = await self._listing()
         if self.hidden:
             await self._show(found)
@@ -120,6 +133,36 @@ class Checkout:
             shutil.copy2(self.real_index, self.index)  # with its time, from which git knows which entries it cannot trust
         else:
             await self._start_anew()
+
+    async def _take_names(self) -> None:
+        """Go on with our own index, and let it track the files that the other repository's tracks: also those that git ignores."""
+        self.index.with_name("index.lock").unlink(missing_ok=True)
+        here, there = await self._tracked(self.index), await self._tracked(self.real_index)
+        if here is None:
+            await self._start_anew()
+            here = await self._tracked(self.index) or frozenset()
+        if there is None:
+            return
+        if here - there:
+            await self.own.output("update-index", "-z", "--force-remove", "--stdin", stdin=_lines(sorted(here - there)))
+        new = [name for name in sorted(there - here) if self._is_plain(name)]
+        if new:
+            names = _lines(b":(top,literal)" + name for name in new)
+            await self.own.ask("add", "--force", "--ignore-errors", "--pathspec-from-file=-", "--pathspec-file-nul", stdin=names)
+
+    async def _tracked(self, index: Path) -> frozenset[bytes] | None:
+        """The files in an index, without repositories; None where it cannot be read."""
+        if not _is_file(index):
+            return None
+        ended = await self.git.at(self.private, GIT_INDEX_FILE=index).ask("ls-files", "-z", "-s")
+        entries = (entry.partition(b"\t") for entry in ended.stdout.split(b"\0") if entry[:6] != b"160000")
+        return frozenset(name for _, _, name in entries if name) if ended.code == 0 else None
+
+    def _is_plain(self, name: bytes) -> bool:
+        """Whether there is such a file, not behind a link."""
+        path = self._path(name)
+        inside = path.relative_to(self.top_level).parents
+        return (path.is_symlink() or path.is_file()) and not any((self.top_level / parent).is_symlink() for parent in inside)
 
     async def _start_anew(self) -> None:
         self.index.unlink(missing_ok=True)

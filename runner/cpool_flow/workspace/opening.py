@@ -14,13 +14,14 @@ from pathlib import Path
 from ..errors import InvalidInput, OperationFailed
 from ..git import Git
 from .agent_files import Exchange, differing, entries_of, load
+from .attachment import admin_directory, attach, forget, hand_out, lock, repair
 from .branch import RunBranch
 from .checkout import Checkout
 from .include import check_include_file, include_files
 from .record import RECORD, WorktreeRecord
-from .registration import add_worktree, admin_directory, forget, lock, one_at_a_time, repair_registration
+from .registration import one_at_a_time
 from .removal import remove_directory
-from .repository import QUIET, Repository, refuse_submodules, resolve_base
+from .repository import QUIET, Repository, refuse_other_references, refuse_submodules, resolve_base
 from .view import View, freeze
 from .worktree import Worktree, removed_directory
 
@@ -37,14 +38,17 @@ async def plan_worktree(
     include_changes: bool = False,
     trusted: str = "",
     include_text: bytes | None = None,
+    kind: str = "worktree",
 ) -> WorktreeRecord:
-    """What the run's worktree will be; `base` is fixed here. Writes nothing.
+    """What the run's worktree, or clone (`kind`), will be; `base` is fixed here. Writes nothing.
 
-    `root` is where worktrees live, `root_setting` what says so. `trusted`: the folder that will hold trusted files, `include_text` its
+    `root` is where they live, `root_setting` what says so. `trusted`: the folder that will hold trusted files, `include_text` its
     `.worktreeinclude`. Raises `InvalidInput` where the repository cannot give one.
     """
     commit = await resolve_base(git, repository, base)
-    await refuse_submodules(git, repository, commit)
+    await refuse_submodules(git, repository, commit, kind)
+    if kind == "clone":
+        await refuse_other_references(git, repository)
     if include_changes and commit != repository.head:
         raise InvalidInput("`include_changes: true` needs `base` to be the checkout's HEAD", help="leave `base` out")
     check_include_file(repository.top_level, include_text)
@@ -60,6 +64,7 @@ async def plan_worktree(
         include_changes=include_changes,
         target=await _target(git, repository, base),
         trusted=trusted,
+        kind=kind,
     )
     await _refuse_taken_names(git, record)
     return record
@@ -108,9 +113,10 @@ async def reattach_worktree(git: Git, record: WorktreeRecord, last_commit: str |
     branch = RunBranch(record, view)
     if branch.left_at is None:
         branch.leave_at(await branch.tip() or last_commit or record.base)
-    admin, damage = await repair_registration(view, record)
+    admin, notes = await repair(branch)
     lock(record, admin)
-    notes = [*([damage] if damage else []), *await branch.settle()]
+    notes += await branch.settle()
+    await hand_out(branch, await branch.settled_tip())
     return Worktree(record, view, fresh=False, notes=notes, exchange=await _exchange(view, record, branch))
 
 
@@ -133,7 +139,7 @@ async def _make(view: View, record: WorktreeRecord, last_commit: str | None, not
     if await branch.tip() is None:
         await branch.create(branch.left_at or last_commit or await _start(view, record))
     async with one_at_a_time(record.common_directory):
-        admin = await add_worktree(view, record)
+        admin = await attach(view, record)
     await view.of(admin, record.top_level).output("read-tree", "--reset", "-u", record.reference)
     skipped = await include_files(view, _source(view, record), record.top_level, record.include_file)
     _make_folder(record)

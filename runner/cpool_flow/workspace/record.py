@@ -1,4 +1,4 @@
-"""What is known of a run's worktree before it exists: enough to make it, to find it again, and to tell it from others.
+"""What is known of a run's worktree, or clone, before it exists: enough to make it, to find it again, and to tell it from others.
 
 A plain value for the journal.
 """
@@ -17,7 +17,7 @@ RECORD = "record.json"
 
 @dataclass(frozen=True)
 class WorktreeRecord:
-    """A worktree of a run. All paths are absolute, but `folder`, which is where in the repository the run was started.
+    """A worktree of a run, or a clone (`kind`). All paths are absolute, but `folder`, which is where in the repository the run was started.
 
     `target`: the branch that `base` was the tip of, empty where it was none. `start`: the commit that the run's branch begins at,
     where it is not `base`; `tree`: the files that it begins with, where they are not those of that commit. `trusted`: the folder with
@@ -37,6 +37,11 @@ class WorktreeRecord:
     start: str = ""
     tree: str = ""
     trusted: str = ""
+    kind: str = "worktree"
+
+    @property
+    def is_clone(self) -> bool:
+        return self.kind == "clone"
 
     @property
     def reference(self) -> str:
@@ -81,6 +86,7 @@ class WorktreeRecord:
             start=text.get("start", ""),
             tree=text.get("tree", ""),
             trusted=text.get("trusted", ""),
+            kind=text.get("kind", "worktree"),
         )
 
 

@@ -86,7 +86,7 @@ def has_own_repository(record: WorktreeRecord) -> bool:
 def lock(record: WorktreeRecord, admin: Path) -> None:
     """Keep `git worktree prune` and `remove` away while the run lives."""
     if foreign_lock(record, admin) is None:
-        _write(admin / "locked", _reason(record))
+        write_small_file(admin / "locked", _reason(record))
 
 
 def unlock(record: WorktreeRecord, admin: Path) -> None:
@@ -142,6 +142,15 @@ def read_small_file(path: Path) -> str | None:
         return os.fsdecode(file.read(_SMALL)).strip("\n")
 
 
+def write_small_file(path: Path, text: str) -> None:
+    """Replaces the file, or the link that stands there."""
+    unfinished = path.with_name(f"{path.name}.cpool-flow")
+    unfinished.unlink(missing_ok=True)
+    with unfinished.open("xb") as file:
+        file.write(os.fsencode(text))
+    unfinished.replace(path)
+
+
 def _worktrees(record: WorktreeRecord) -> Iterator[tuple[Path, Path]]:
     return registered_worktrees(record.common_directory)
 
@@ -153,8 +162,8 @@ async def _register(view: View, record: WorktreeRecord, at: Path) -> Path:
     await view.git.output("worktree", "add", "--quiet", "--no-checkout", "--lock", str(at), record.branch)
     # git names the folder by the way that we showed it; others must find it without us.
     admin = Path((read_small_file(at / ".git") or "").removeprefix("gitdir: ")).resolve()
-    _write(at / ".git", _link_text(admin))
-    _write(admin / "locked", _reason(record))
+    write_small_file(at / ".git", _link_text(admin))
+    write_small_file(admin / "locked", _reason(record))
     return admin
 
 
@@ -165,7 +174,7 @@ async def _register_again(view: View, record: WorktreeRecord) -> Path:
     for unfinished in [admin for admin, path in _worktrees(record) if path == beside]:
         _remove_registration(unfinished)
     admin = await _register(view, record, beside)
-    _write(admin / "gitdir", f"{record.top_level / '.git'}\n")
+    write_small_file(admin / "gitdir", f"{record.top_level / '.git'}\n")
     shutil.rmtree(beside)
     return admin
 
@@ -189,7 +198,7 @@ async def _is_sound(view: View, record: WorktreeRecord, admin: Path) -> bool:
 def _repair_link(record: WorktreeRecord, admin: Path) -> str | None:
     problem = _link_damage(record, admin)
     if problem and not has_own_repository(record):
-        _write(record.top_level / ".git", _link_text(admin))
+        write_small_file(record.top_level / ".git", _link_text(admin))
     return problem
 
 
@@ -208,15 +217,6 @@ def _link_text(admin: Path) -> str:
 
 def _reason(record: WorktreeRecord) -> str:
     return f"cpool-flow run {record.run_id}"
-
-
-def _write(path: Path, text: str) -> None:
-    """Replaces the file, or the link that stands there."""
-    unfinished = path.with_name(f"{path.name}.cpool-flow")
-    unfinished.unlink(missing_ok=True)
-    with unfinished.open("xb") as file:
-        file.write(os.fsencode(text))
-    unfinished.replace(path)
 
 
 def _is(path: Path, kind: Callable[[int], bool]) -> bool:

@@ -91,11 +91,20 @@ async def resolve_base(git: Git, repository: Repository, base: str) -> str:
     return commit
 
 
-async def refuse_submodules(git: Git, repository: Repository, commit: str) -> None:
-    """Raises `InvalidInput` where the commit has submodules: a worktree would leave them empty."""
+async def refuse_submodules(git: Git, repository: Repository, commit: str, kind: str = "worktree") -> None:
+    """Raises `InvalidInput` where the commit has submodules: the place would leave them empty."""
     listing = await git.at(repository.directory).output("ls-tree", "-r", "-z", "--full-tree", commit)
     if listing.startswith(b"160000 ") or b"\x00160000 " in listing:
-        raise InvalidInput("`isolation: worktree` cannot be had in a repository with submodules", help="write `isolation: none`")
+        raise InvalidInput(f"`isolation: {kind}` cannot be had in a repository with submodules", help="write `isolation: none`")
+
+
+async def refuse_other_references(git: Git, repository: Repository) -> None:
+    """Raises `InvalidInput` where references are kept in a form that a clone of ours cannot have."""
+    form = await git.at(repository.directory).find("config", "extensions.refStorage")
+    if form not in (None, "files"):
+        raise InvalidInput(
+            f"`isolation: clone` cannot be had in a repository that keeps its references as `{form}`", help="write `isolation: worktree`"
+        )
 
 
 def _require_commits(repository: Repository) -> None:

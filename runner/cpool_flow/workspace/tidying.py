@@ -15,12 +15,13 @@ from cpool_flow.dataclass import dataclass
 from .. import faults
 from ..git import Git, GitFailed
 from .agent_files import Exchange, differing, entries_of, load
+from .attachment import admin_directory, forget, unsaved_commits
 from .checkout import Checkout
 from .checkouts import branch_of, holder
 from .merged import is_ancestor, is_in, names_that_hold
 from .opening import being_made, reattach_worktree
 from .record import WorktreeRecord
-from .registration import admin_directory, forget, one_at_a_time, read_small_file
+from .registration import one_at_a_time, read_small_file
 from .remains import Branch, Remains, item_records, remains
 from .removal import remove_directory
 from .worktree import reasons_to_stay, removed_directory
@@ -88,7 +89,9 @@ async def _unsaved(left: Remains) -> list[str]:
     admin = admin_directory(record)
     head = read_small_file(admin / "HEAD") if admin is not None else None
     found = []
-    if head and not head.startswith("ref:") and not await names_that_hold(left.view, head):
+    if record.is_clone:
+        found += await unsaved_commits(left.view, record, left.scratch)
+    elif head and not head.startswith("ref:") and not await names_that_hold(left.view, head):
         found.append(f"commits in {record.top_level} are on no branch")
     if not record.top_level.is_dir() or record.top_level.is_symlink() or being_made(record).exists():
         return found
@@ -99,7 +102,17 @@ async def _unsaved(left: Remains) -> list[str]:
 
     index = (admin or left.scratch) / "index"
     exchange = await _exchange(left, start)
-    checkout = Checkout(left.view, record.top_level, index, left.scratch, tip, nested="own files", hidden=True, exchange=exchange)
+    checkout = Checkout(
+        left.view,
+        record.top_level,
+        index,
+        left.scratch,
+        tip,
+        nested="own files",
+        hidden=True,
+        exchange=exchange,
+        borrowing=record.is_clone,
+    )
     snapshot = await checkout.snapshot()
     changed = await checkout.changed_files(start, snapshot.tree)
     if changed:

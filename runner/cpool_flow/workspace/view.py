@@ -85,7 +85,7 @@ async def freeze(
     if not configuration.exists():
         listing = await git.at(source).output(*QUIET, "config", "--null", "--list")
         sections = (_TO_COMMIT if commits else _TO_READ) - (frozenset({"filter"}) if filters is not None else frozenset())
-        settings = tuple(_frozen(_settings(listing), sections))
+        settings = tuple(_frozen(settings_in(listing), sections))
         shutil.rmtree(directory, ignore_errors=True)
         (directory / "info").mkdir(parents=True, mode=0o700)
         for path in (
@@ -106,12 +106,23 @@ async def freeze(
     )
 
 
+def over(view: View, common_directory: Path, directory: Path) -> View:
+    """The same configuration over another repository, in `directory`: of that one's own nothing is read."""
+    if not (directory / "config").exists():
+        shutil.rmtree(directory, ignore_errors=True)
+        (directory / "info").mkdir(parents=True, mode=0o700)
+        _write(directory / "config", (view.directory / "config").read_bytes().decode("utf-8", "surrogateescape"))
+    _link(common_directory, directory)
+    return View(directory, view.git.at(directory, GIT_DIR=directory, GIT_COMMON_DIR=directory))
+
+
 def configuration_text(settings: Iterable[_Setting]) -> str:
     """The settings as a git configuration file."""
     return "".join(f"{_section(key)}\n\t{_assignment(key, value)}\n" for key, value in settings)
 
 
-def _settings(listing: bytes) -> Iterator[_Setting]:
+def settings_in(listing: bytes) -> Iterator[_Setting]:
+    """Keys and values of `git config --null --list`; None for a key that stands without one."""
     for entry in listing.decode("utf-8", "surrogateescape").split("\0"):
         if entry:
             key, separator, value = entry.partition("\n")

@@ -1,4 +1,4 @@
-"""A git worktree of a run's own: commits what steps left onto the run's branch, and goes when everything is there.
+"""A git worktree of a run's own, or a clone: commits what steps left onto the run's branch, and goes when everything is there.
 
 Knows what steps leave in a worktree (locks, no `.git` file, repositories of their own) and loses nothing to it.
 Does not know steps, attempts, or how the worktree came to be.
@@ -15,28 +15,30 @@ from pathlib import Path
 from ..errors import InvalidInput, OperationFailed
 from ..git import Git, complaint, is_object_id
 from .agent_files import Exchange, differing, entries_of, load
+from .attachment import (
+    admin_directory,
+    damage,
+    foreign_lock,
+    forget,
+    hand_out,
+    has_own_repository,
+    keep_others,
+    repair,
+    steps_git,
+    take_in,
+)
 from .branch import RunBranch
 from .checkout import Checkout, Snapshot, hide
 from .inside import folder_inside, unmatched_patterns
 from .place import Closed, Commit, Keep
 from .record import WorktreeRecord
-from .registration import (
-    admin_directory,
-    damage,
-    foreign_lock,
-    forget,
-    has_own_repository,
-    read_small_file,
-    repair_registration,
-    unlock,
-    worktrees_inside,
-)
+from .registration import read_small_file, unlock, worktrees_inside
 from .removal import remove_directory
 from .view import View
 
 
 class Worktree:
-    """A place of isolation `worktree`. `fresh` says that `setup` has not run here; `notes` what had to be repaired."""
+    """A place of isolation `worktree` or `clone`. `fresh` says that `setup` has not run here; `notes` what had to be repaired."""
 
     versioned = True
 
@@ -82,11 +84,15 @@ class Worktree:
             return (await self._checkout().snapshot()).tree
 
     async def head(self) -> str | None:
-        return await self._run_branch.tip()
+        async with self._alone:
+            await take_in(self._run_branch)
+            return await self._run_branch.tip()
 
     async def tip(self) -> str:
         """The commit of the branch; one that a step deleted is put back."""
-        return await self._run_branch.settled_tip()
+        async with self._alone:
+            await take_in(self._run_branch)
+            return await self._run_branch.settled_tip()
 
     async def advance(self, commit: str) -> None:
         """Go on to a commit that has grown from the branch, with files, index and branch in this order: whoever is interrupted has lost
@@ -97,6 +103,7 @@ class Worktree:
             ended = await git.ask("merge", "--ff-only", "--no-overwrite-ignore", "--no-stat", "--quiet", commit)
             if ended.code != 0:
                 raise InvalidInput(f"the files of the place cannot go on: {complaint(ended)}")
+            await hand_out(self._run_branch, commit)
             self._run_branch.leave_at(commit)
             await self.exchange_agent_files()
 
@@ -120,14 +127,15 @@ class Worktree:
         return await self._checkout().patch(since, await self.tree())
 
     async def messages(self, since: str) -> tuple[str, ...]:
-        return await self._checkout().messages(since, await self._run_branch.settled_tip())
+        return await self._checkout().messages(since, await self.tip())
 
     def damage(self) -> str | None:
         return damage(self.record) if self.record.top_level.is_dir() else "the run's worktree is gone"
 
     async def repair(self) -> str | None:
         async with self._alone:
-            return (await self._repair())[1]
+            notes = (await self._repair())[1]
+            return notes[0] if notes else None
 
     async def commit(self, message: str, since: str | None = None) -> Commit | None:
         """Everything left in the place as one commit on top of the run's branch, which HEAD then names again.
@@ -154,6 +162,10 @@ class Worktree:
                     return await self._stay(notes + reasons)
                 notes += await self._ignored_files()
                 try:
+                    notes += await keep_others(self._run_branch)
+                except OperationFailed as error:
+                    return await self._stay([*notes, f"the directory stays: {error}"])
+                try:
                     self._set_aside()
                 except OSError as error:
                     return await self._stay([*notes, f"the directory stays: {error.strerror or error}"])
@@ -176,22 +188,29 @@ class Worktree:
         index = (admin_directory(self.record) or self.record.private) / "index"
         tip = self._run_branch.tip
         return Checkout(
-            self._view, self.record.top_level, index, self.record.private, tip, nested="own files", hidden=True, exchange=self._exchange
+            self._view,
+            self.record.top_level,
+            index,
+            self.record.private,
+            tip,
+            nested="own files",
+            hidden=True,
+            exchange=self._exchange,
+            borrowing=self.record.is_clone,
         )
 
-    async def _repair(self) -> tuple[Git, str | None]:
-        """git for the worktree, and a sentence if a step had damaged it."""
+    async def _repair(self) -> tuple[Git, list[str]]:
+        """git for the place, and sentences: what a step had damaged there, what of it is kept elsewhere."""
         if not self.record.top_level.is_dir() or self.record.top_level.is_symlink():
             raise OperationFailed(f"the run's worktree is gone: {self.record.top_level}")
         await self._run_branch.settled_tip()
-        admin, problem = await repair_registration(self._view, self.record)
-        return self._view.of(admin, self.record.top_level), problem
+        admin, notes = await repair(self._run_branch)
+        return self._view.of(admin, self.record.top_level), notes
 
     async def _commit(self, message: str, since: str | None) -> tuple[Commit | None, Snapshot]:
         before = self._run_branch.left_at or self.base
-        git, problem = await self._repair()
-        notes = [problem] if problem else []
-        notes += await self._run_branch.follow(git)
+        git, notes = await self._repair()
+        notes += await self._run_branch.follow(self._steps_git())
         checkout = self._checkout()
         snapshot = await checkout.snapshot()
         notes += [f"not committed: {reason}" for reason in snapshot.left_out]
@@ -199,6 +218,7 @@ class Worktree:
         tip = await self._run_branch.commit(message, snapshot.tree, merging)
         await git.output("symbolic-ref", "HEAD", self.record.reference)
         _install(checkout.index, checkout.real_index)
+        await hand_out(self._run_branch, tip)
         self._run_branch.leave_at(tip)
         self._end_merge()
         await self.exchange_agent_files()
@@ -206,6 +226,11 @@ class Worktree:
         if not changed and tip in (since, before) and not notes:
             return None, snapshot
         return Commit(tip, changed, tuple(notes)), snapshot
+
+    def _steps_git(self) -> Git:
+        admin = admin_directory(self.record)
+        assert admin is not None, "BUG: the place was repaired just now"
+        return steps_git(self._view, self.record, admin)
 
     def _merge_heads(self) -> tuple[str, ...]:
         """The commits that a step, or a conflict that we laid out, is in the middle of merging."""
