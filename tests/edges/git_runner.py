@@ -82,15 +82,24 @@ class Scratch:
         return found
 
     async def plan(
-        self, run_id: str = "r1", *, base: str = "HEAD", include_changes: bool = False, at: Path | None = None
+        self, run_id: str = "r1", *, base: str = "HEAD", include_changes: bool = False, at: Path | None = None, kind: str = "worktree"
     ) -> WorktreeRecord:
         repository = await self.repository(at)
         return await plan_worktree(
-            self.git, repository, run_id=run_id, workflow="review", root=self.worktrees, base=base, include_changes=include_changes
+            self.git,
+            repository,
+            run_id=run_id,
+            workflow="review",
+            root=self.worktrees,
+            base=base,
+            include_changes=include_changes,
+            kind=kind,
         )
 
-    async def open(self, run_id: str = "r1", *, base: str = "HEAD", include_changes: bool = False, at: Path | None = None) -> Worktree:
-        return await open_worktree(self.git, await self.plan(run_id, base=base, include_changes=include_changes, at=at))
+    async def open(
+        self, run_id: str = "r1", *, base: str = "HEAD", include_changes: bool = False, at: Path | None = None, kind: str = "worktree"
+    ) -> Worktree:
+        return await open_worktree(self.git, await self.plan(run_id, base=base, include_changes=include_changes, at=at, kind=kind))
 
     def branches(self) -> list[str]:
         return git(self.repo, "for-each-ref", "--format=%(refname:short)", "refs/heads").splitlines()

@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -24,9 +25,9 @@ IDENTITY = {f"GIT_{role}_{what}": "agent" for role in ("AUTHOR", "COMMITTER") fo
 class Story:
     """One run's place with an agent that does what comes to its mind; `seen` are commits that must stay reachable."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, kind: str) -> None:
         self.scratch = Scratch(root)
-        self.place: Worktree = asyncio.run(self.scratch.open())
+        self.place: Worktree = asyncio.run(self.scratch.open(kind=kind))
         self.numbers = itertools.count()
         self.seen: set[str] = set()
 
@@ -42,7 +43,7 @@ class Story:
         subprocess.run(["git", *arguments], cwd=self.top, env=environment, capture_output=True, check=False)
 
     def is_ours(self) -> bool:
-        return (self.top / ".git").is_file()
+        return (self.top / ".git").is_dir() if self.place.record.is_clone else (self.top / ".git").is_file()
 
     def look(self, *names: str) -> None:
         """What the run's branch, and HEAD before a commit of ours, name now are commits that we are about to see."""
@@ -95,17 +96,32 @@ class Story:
         git(inner, "add", "-A")
 
     def agent_removes_the_git_file(self) -> None:
+        if (self.top / ".git").is_dir():
+            shutil.rmtree(self.top / ".git")
         (self.top / ".git").unlink(missing_ok=True)
 
     def agent_leaves_locks(self) -> None:
-        for lock in (self.scratch.repo / ".git/worktrees").glob("r1*"):
-            (lock / "index.lock").touch()
+        for admin in self.admin_directories():
+            (admin / "index.lock").touch()
 
     def registration_goes(self) -> None:
         self.look("HEAD")
         asyncio.run(self.place.commit("before"))
-        for admin in (self.scratch.repo / ".git/worktrees").glob("r1*"):
+        for admin in self.admin_directories():
             shutil.rmtree(admin)
+
+    def admin_directories(self) -> list[Path]:
+        clone = [self.top / ".git"] if (self.top / ".git").is_dir() else []
+        return [*clone, *(self.scratch.repo / ".git/worktrees").glob("r1*")]
+
+    def agent_packs(self) -> None:
+        self.agent("gc", "-q", "--prune=now")
+
+    def agent_stashes(self) -> None:
+        self.agent("stash", "-q", "--include-untracked")
+
+    def the_user_packs(self) -> None:
+        git(self.scratch.repo, "gc", "-q", "--prune=now")
 
     def we_commit(self) -> None:
         self.look("HEAD")
@@ -131,6 +147,7 @@ class Story:
 
     def end(self) -> None:
         self.look("HEAD")
+        made = self.in_the_clone()
         files = self.files()
         inner = self.holds_a_repository()
         closed = asyncio.run(self.place.close("none"))
@@ -138,8 +155,16 @@ class Story:
         assert kept == files
         if inner:
             assert closed.directory == self.top
+        if closed.directory is None:
+            self.seen |= made
         for commit in self.seen:
             assert git(self.scratch.repo, "for-each-ref", "--contains", commit), f"{commit} has no name"
+
+    def in_the_clone(self) -> set[str]:
+        """What goes with a clone where nobody keeps it."""
+        if not self.place.record.is_clone or not self.is_ours():
+            return set()
+        return set(git(self.top, "for-each-ref", "--format=%(objectname)", "refs/heads", "refs/stash").split())
 
     def holds_a_repository(self) -> bool:
         return any((self.top / "inner/.git/objects").glob("*/*"))
@@ -158,15 +183,16 @@ ACTIONS = [
     *[Story.write_file, Story.remove_file, Story.folder_becomes_file, Story.agent_commits, Story.agent_amends, Story.agent_detaches],
     *[Story.agent_switches, Story.agent_resets, Story.agent_deletes_the_branch, Story.agent_makes_a_repository_inside],
     *[Story.agent_removes_the_git_file, Story.agent_leaves_locks, Story.registration_goes, Story.we_commit, Story.we_look],
-    *[Story.crash_and_resume, Story.directory_goes, Story.close_and_resume],
+    *[Story.crash_and_resume, Story.directory_goes, Story.close_and_resume, Story.agent_packs, Story.agent_stashes, Story.the_user_packs],
 ]
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@pytest.mark.parametrize("kind", ["worktree", "clone"])
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.sampled_from(ACTIONS), min_size=3, max_size=14))
-def test_nothing_is_ever_lost(actions: list[Callable[[Story], None]]) -> None:
+def test_nothing_is_ever_lost(kind: str, actions: list[Callable[[Story], None]]) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        story = Story(Path(folder).resolve())
+        story = Story(Path(folder).resolve(), kind)
         for action in actions:
             action(story)
         story.end()

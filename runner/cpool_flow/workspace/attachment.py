@@ -20,10 +20,20 @@ def admin_directory(record: WorktreeRecord) -> Path | None:
     return clone.git_directory(record) if record.is_clone else registration.admin_directory(record)
 
 
+def worktrees_inside(record: WorktreeRecord) -> list[Path]:
+    """Other worktrees inside of the place: of the user's repository, or of the clone."""
+    own = registration.registered_worktrees(record.top_level / ".git") if record.is_clone else ()
+    inside = [path for _, path in own if path.is_relative_to(record.top_level) and path.exists()]
+    return [*registration.worktrees_inside(record), *inside]
+
+
 async def attach(view: View, record: WorktreeRecord) -> Path:
     """Make `record.top_level`, which does not exist yet, on the run's branch; no file of the branch is written. Returns the admin
     directory. Raises `OperationFailed`."""
-    return await clone.make(view, record) if record.is_clone else await registration.add_worktree(view, record)
+    if not record.is_clone:
+        return await registration.add_worktree(view, record)
+    registration.refuse_checked_out(record)
+    return await clone.make(view, record)
 
 
 async def repair(branch: RunBranch) -> tuple[Path, list[str]]:
@@ -35,6 +45,7 @@ async def repair(branch: RunBranch) -> tuple[Path, list[str]]:
     if not record.is_clone:
         admin, problem = await registration.repair_registration(view, record)
         return admin, [problem] if problem else []
+    registration.refuse_checked_out(record)
     admin, problem = await clone.mend(view, record)
     notes = await take_in(branch)
     await clone.fetch(view, record, await clone.heads(view, record))
@@ -42,7 +53,8 @@ async def repair(branch: RunBranch) -> tuple[Path, list[str]]:
 
 
 async def take_in(branch: RunBranch) -> list[str]:
-    """Let the run's branch stand where steps have moved it in their clone. Steps may run there. Returns sentences for people."""
+    """Let the run's branch stand where steps have moved it in their clone. Steps may run there. Returns sentences for people.
+    Raises `OperationFailed`."""
     record, view = branch.record, branch.view
     if not record.is_clone:
         return []
@@ -50,6 +62,7 @@ async def take_in(branch: RunBranch) -> list[str]:
     if theirs is None or theirs in (ours, left):
         return []  # where it is as we left it, we were interrupted before it could follow
     await clone.fetch(view, record, [theirs])
+    registration.refuse_checked_out(record)
     if ours is None or ours == left or await branch.is_ancestor(ours, theirs):
         await branch.move(theirs)
         return []

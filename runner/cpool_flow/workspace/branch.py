@@ -83,7 +83,8 @@ class RunBranch:
         if head is None or name == self.record.reference:
             return notes
         if name is not None:
-            notes.append(f"a step left the place on the branch {name.removeprefix('refs/heads/')}, which is kept")
+            kept = "whose commits are kept" if self.record.is_clone else "which is kept"
+            notes.append(f"a step left the place on the branch {name.removeprefix('refs/heads/')}, {kept}")
         if await self.is_ancestor(tip, head):
             await self.move(head, tip, "follow HEAD")
         elif name is None:

@@ -75,7 +75,7 @@ class Checkout:
         try:
             return await self._taken()
         except GitFailed:  # what only our index knew may have been tidied away as garbage
-            await self._start_anew()
+            self.index.unlink(missing_ok=True)
             await self._take_names()
             return await self._taken()
 
@@ -140,6 +140,7 @@ class Checkout:
         here, there = await self._tracked(self.index), await self._tracked(self.real_index)
         if here is None:
             await self._start_anew()
+            await self._leave_out_what_is_sparse()
             here = await self._tracked(self.index) or frozenset()
         if there is None:
             return
@@ -149,6 +150,14 @@ class Checkout:
         if new:
             names = _lines(b":(top,literal)" + name for name in new)
             await self.own.ask("add", "--force", "--ignore-errors", "--pathspec-from-file=-", "--pathspec-file-nul", stdin=names)
+
+    async def _leave_out_what_is_sparse(self) -> None:
+        """The files that a sparse checkout has not got are no deleted ones."""
+        if _is_file(self.real_index) and await self.git.find("config", "--bool", "core.sparseCheckout") == "true":
+            listing = await self.git.at(self.private, GIT_INDEX_FILE=self.real_index).ask("ls-files", "-z", "-t")
+            names = [entry[2:] for entry in listing.stdout.split(b"\0") if entry.startswith(b"S ")]
+            tracked = await self._tracked(self.index) or frozenset()
+            await hide(self.own, [os.fsdecode(name) for name in names if name in tracked])
 
     async def _tracked(self, index: Path) -> frozenset[bytes] | None:
         """The files in an index, without repositories; None where it cannot be read."""

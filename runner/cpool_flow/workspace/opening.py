@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 from pathlib import Path
 
 from ..errors import InvalidInput, OperationFailed
@@ -109,7 +110,7 @@ async def reattach_worktree(git: Git, record: WorktreeRecord, last_commit: str |
     if not os.path.lexists(record.top_level):
         return await _make_again(view, record, last_commit)
     if record.top_level.is_symlink() or not record.top_level.is_dir():
-        raise OperationFailed(f"something else stands where the run's worktree was: {record.top_level}")
+        raise OperationFailed(f"something else stands where the run's {record.kind} was: {record.top_level}")
     branch = RunBranch(record, view)
     if branch.left_at is None:
         branch.leave_at(await branch.tip() or last_commit or record.base)
@@ -130,7 +131,7 @@ async def _make_again(view: View, record: WorktreeRecord, last_commit: str | Non
         notes += await branch.follow(view.of(admin, record.private))
     forget(record)
     if was_there:
-        notes.append(f"the worktree was made again from the branch {record.branch}; what was not committed there is not in it")
+        notes.append(f"the {record.kind} was made again from the branch {record.branch}; what was not committed there is not in it")
     return await _make(view, record, last_commit, notes)
 
 
@@ -141,6 +142,8 @@ async def _make(view: View, record: WorktreeRecord, last_commit: str | None, not
     async with one_at_a_time(record.common_directory):
         admin = await attach(view, record)
     await view.of(admin, record.top_level).output("read-tree", "--reset", "-u", record.reference)
+    if record.is_clone:
+        shutil.copy2(admin / "index", record.private / "index")
     skipped = await include_files(view, _source(view, record), record.top_level, record.include_file)
     _make_folder(record)
     branch.leave_at(await branch.settled_tip())
@@ -248,7 +251,7 @@ async def _refuse_taken_names(git: Git, record: WorktreeRecord) -> None:
             )
     for path in (record.top_level, record.private):
         if os.path.lexists(path):
-            raise InvalidInput(f"there is a worktree of the run `{record.run_id}` already: {path}")
+            raise InvalidInput(f"there is a {record.kind} of the run `{record.run_id}` already: {path}")
 
 
 def _begin(record: WorktreeRecord) -> None:

@@ -38,6 +38,13 @@ def checkout_of_branch(record: WorktreeRecord) -> Path | None:
     return next((path for folder, path in checkouts if read_small_file(folder / "HEAD") == f"ref: {record.reference}"), None)
 
 
+def refuse_checked_out(record: WorktreeRecord) -> None:
+    """Raises `OperationFailed` where the run's branch must not be moved: somebody has its files before him."""
+    elsewhere = checkout_of_branch(record)
+    if elsewhere is not None:
+        raise OperationFailed(f"the branch {record.branch} is checked out at {elsewhere}: switch that checkout to another branch first")
+
+
 async def add_worktree(view: View, record: WorktreeRecord) -> Path:
     """Register `record.top_level`, which does not exist yet, on the run's branch; no file of the branch is written.
 
@@ -156,9 +163,8 @@ def _worktrees(record: WorktreeRecord) -> Iterator[tuple[Path, Path]]:
 
 
 async def _register(view: View, record: WorktreeRecord, at: Path) -> Path:
-    elsewhere = checkout_of_branch(record)
-    if elsewhere is not None:
-        raise OperationFailed(f"the branch {record.branch} is checked out at {elsewhere}: switch that checkout to another branch first")
+    refuse_checked_out(record)
+    (record.common_directory / "worktrees").mkdir(exist_ok=True)  # `git gc` removes an empty one
     await view.git.output("worktree", "add", "--quiet", "--no-checkout", "--lock", str(at), record.branch)
     # git names the folder by the way that we showed it; others must find it without us.
     admin = Path((read_small_file(at / ".git") or "").removeprefix("gitdir: ")).resolve()

@@ -26,13 +26,14 @@ from .attachment import (
     repair,
     steps_git,
     take_in,
+    worktrees_inside,
 )
 from .branch import RunBranch
 from .checkout import Checkout, Snapshot, hide
 from .inside import folder_inside, unmatched_patterns
 from .place import Closed, Commit, Keep
 from .record import WorktreeRecord
-from .registration import read_small_file, unlock, worktrees_inside
+from .registration import read_small_file, unlock
 from .removal import remove_directory
 from .view import View
 
@@ -130,7 +131,7 @@ class Worktree:
         return await self._checkout().messages(since, await self.tip())
 
     def damage(self) -> str | None:
-        return damage(self.record) if self.record.top_level.is_dir() else "the run's worktree is gone"
+        return damage(self.record) if self.record.top_level.is_dir() else f"the run's {self.record.kind} is gone"
 
     async def repair(self) -> str | None:
         async with self._alone:
@@ -202,7 +203,7 @@ class Worktree:
     async def _repair(self) -> tuple[Git, list[str]]:
         """git for the place, and sentences: what a step had damaged there, what of it is kept elsewhere."""
         if not self.record.top_level.is_dir() or self.record.top_level.is_symlink():
-            raise OperationFailed(f"the run's worktree is gone: {self.record.top_level}")
+            raise OperationFailed(f"the run's {self.record.kind} is gone: {self.record.top_level}")
         await self._run_branch.settled_tip()
         admin, notes = await repair(self._run_branch)
         return self._view.of(admin, self.record.top_level), notes
