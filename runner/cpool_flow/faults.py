@@ -36,6 +36,13 @@ POINTS_OF_ITEMS = (
     "before-item-close",
     "after-item-close",
 )
+# Those of a place that is a clone.
+POINTS_OF_CLONES = (
+    "clone-half-made",
+    "before-hand-out",
+    "after-take-in",
+    "before-clone-goes",
+)
 # Those of the commands on a run's branch.
 POINTS_OF_BRANCH = (
     "before-hand-over",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from .. import faults
 from ..git import Git
 from . import clone, registration
 from .branch import RunBranch
@@ -65,6 +66,7 @@ async def take_in(branch: RunBranch) -> list[str]:
     registration.refuse_checked_out(record)
     if ours is None or ours == left or await branch.is_ancestor(ours, theirs):
         await branch.move(theirs)
+        faults.point("after-take-in")
         return []
     return await branch.keep(theirs, f"commits on the branch {record.branch} of the clone, which was moved here meanwhile,")
 
@@ -72,6 +74,7 @@ async def take_in(branch: RunBranch) -> list[str]:
 async def hand_out(branch: RunBranch, commit: str) -> None:
     """The run's branch stands at the commit now: let steps see it there."""
     if branch.record.is_clone:
+        faults.point("before-hand-out")
         await clone.follow_branch(branch.view, branch.record, commit)
 
 
@@ -84,6 +87,7 @@ async def keep_others(branch: RunBranch) -> list[str]:
     await clone.fetch(view, record, [commit for commit, _ in found])
     for commit, what in found:
         notes += await branch.keep(commit, what)
+    faults.point("before-clone-goes")
     tags = await clone.new_tags(view, record)
     return [*notes, *([f"tags that steps have made went with the clone: {', '.join(tags)}"] if tags else [])]
 

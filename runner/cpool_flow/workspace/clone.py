@@ -1,7 +1,7 @@
 """A clone of a run's own: a repository with refs, configuration and hooks of its own, which borrows the objects of the user's.
 
-To our own git its `.git` is the folder of one more worktree of the user's repository, so what we commit is made there, on the run's
-branch, and the clone's branch follows. What steps have made in the clone is fetched before we commit, and before the clone goes; what
+To our own git its `.git` has HEAD, index and branches, and the user's repository the objects: so what we commit is made there, on the
+run's branch, and the clone's branch follows. What steps have made in the clone is fetched before we commit, and before the clone goes; what
 stands in the clone's own configuration is never read for that.
 """
 
@@ -12,6 +12,7 @@ import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from .. import faults
 from ..git import Git, is_object_id
 from .record import WorktreeRecord
 from .registration import read_small_file, write_small_file
@@ -51,6 +52,7 @@ async def make(view: View, record: WorktreeRecord) -> Path:
     if new:
         await _copy_references(view, record, path)
         _copy_files(view, record, path)
+    faults.point("clone-half-made")
     if not (path / "config").exists():
         await _write_configuration(view, record, path)
     _borrow(record, path)

@@ -104,7 +104,7 @@ class Worktree:
             ended = await git.ask("merge", "--ff-only", "--no-overwrite-ignore", "--no-stat", "--quiet", commit)
             if ended.code != 0:
                 raise InvalidInput(f"the files of the place cannot go on: {complaint(ended)}")
-            await hand_out(self._run_branch, commit)
+            await take_in(self._run_branch)  # in a clone it was the clone's branch that went on
             self._run_branch.leave_at(commit)
             await self.exchange_agent_files()
 
