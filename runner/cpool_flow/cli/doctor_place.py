@@ -58,7 +58,7 @@ def repository(project: str | None) -> Iterator[Check]:
     notes = [
         note for note, holds in (("bare", found.bare), ("shallow clone", found.shallow), ("no commit yet", found.head is None)) if holds
     ]
-    help = "a worktree needs a commit and a checkout" if found.bare or found.head is None else ""
+    help = "a worktree or clone needs a commit and a checkout" if found.bare or found.head is None else ""
     shown = f"{found.top_level} ({', '.join(notes)})" if notes else str(found.top_level)
     yield check("repository", not help, shown, help, needed=False)
     if found.shallow:
