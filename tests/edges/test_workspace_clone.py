@@ -205,7 +205,7 @@ def test_other_branches_stashes_and_detached_commits_are_kept_under_the_runs_nam
         f"the commits of the branch side of the clone are kept on the branch {place.branch}-kept-1",
         f"changes that a step has stashed are kept on the branch {place.branch}-kept-2",
         f"commits on a detached HEAD are kept on the branch {place.branch}-kept-3",
-        "tags that steps have made went with the clone: v1",
+        "new tags of the clone went with it: `v1`",
     )
     kept = [git(scratch.repo, "rev-parse", f"{place.branch}-kept-{number}") for number in (1, 2, 3)]
     assert kept == [side, stashed, elsewhere]
@@ -268,7 +268,9 @@ def test_nothing_in_the_clones_configuration_or_hooks_is_started_by_us(scratch: 
     assert scratch.show(f"{place.branch}:b") == "1"
 
 
-@pytest.mark.parametrize("what", ["all", "HEAD", "objects/info/alternates", "index", "config", "a file", "a link", "another repository"])
+@pytest.mark.parametrize(
+    "what", ["all", "HEAD", "objects/info/alternates", "index", "config", "objects", "the branch", "a file", "a link", "another repository"]
+)
 def test_a_clone_that_a_step_broke_is_mended_and_its_files_are_kept(scratch: Scratch, what: str) -> None:
     place = opened(scratch)
     path = place.record.top_level / ".git"
@@ -278,6 +280,12 @@ def test_a_clone_that_a_step_broke_is_mended_and_its_files_are_kept(scratch: Scr
             shutil.rmtree(path)
         case "HEAD":
             path.joinpath(what).write_text("nonsense")
+        case "objects":
+            commit(place.directory, "gone")
+            shutil.rmtree(path / what)
+            (path / what).mkdir()
+        case "the branch":
+            path.joinpath(place.record.reference).write_text("nonsense")
         case _:
             path.joinpath(what).unlink()
     if what == "a file":

@@ -283,6 +283,14 @@ def test_a_branch_that_is_checked_out_elsewhere_is_a_clear_error(scratch: Scratc
     assert (reattached(scratch, place.record).directory / "a").exists()
 
 
+def test_a_place_is_made_where_git_gc_has_removed_the_folder_of_worktrees(scratch: Scratch) -> None:
+    place = opened(scratch)
+    shutil.rmtree(scratch.repo / ".git/worktrees")
+    assert asyncio.run(place.commit("step")) is not None
+    shutil.rmtree(scratch.repo / ".git/worktrees")
+    assert close(place).directory is None
+
+
 def test_a_registration_that_was_pruned_is_made_again(scratch: Scratch) -> None:
     place = opened(scratch)
     write(place.directory, {"a": "1", "x.log": "ignored"})

@@ -86,7 +86,7 @@ def test_whatever_is_done_to_git_the_users_repository_gets_a_branch_and_nothing_
     assert closed["note"] == (
         "the commits of the branch side of the clone are kept on the branch cpool/flow/r1-kept-1;"
         " changes that a step has stashed are kept on the branch cpool/flow/r1-kept-2;"
-        " tags that steps have made went with the clone: v1"
+        " new tags of the clone went with it: `v1`"
     )
 
 

@@ -1,6 +1,6 @@
 """How a place of a run hangs on the user's repository, whatever its kind: as a worktree of it, or as a clone of its own.
 
-Chooses between `registration.py` and `clone.py`, and takes over what steps have made in a clone. Does not know files or steps.
+Chooses between `registration.py` and `clone.py` with `cloning.py`, and takes over what steps have made in a clone. Does not know files or steps.
 """
 
 from __future__ import annotations
@@ -8,8 +8,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from .. import faults
+from ..errors import listed
 from ..git import Git
-from . import clone, registration
+from . import clone, cloning, registration
 from .branch import RunBranch
 from .merged import names_that_hold
 from .record import WorktreeRecord
@@ -34,7 +35,7 @@ async def attach(view: View, record: WorktreeRecord) -> Path:
     if not record.is_clone:
         return await registration.add_worktree(view, record)
     registration.refuse_checked_out(record)
-    return await clone.make(view, record)
+    return await cloning.make(view, record)
 
 
 async def repair(branch: RunBranch) -> tuple[Path, list[str]]:
@@ -47,7 +48,7 @@ async def repair(branch: RunBranch) -> tuple[Path, list[str]]:
         admin, problem = await registration.repair_registration(view, record)
         return admin, [problem] if problem else []
     registration.refuse_checked_out(record)
-    admin, problem = await clone.mend(view, record)
+    admin, problem = await cloning.mend(view, record)
     notes = await take_in(branch)
     await clone.fetch(view, record, await clone.heads(view, record))
     return admin, [*([problem] if problem else []), *notes]
@@ -89,7 +90,7 @@ async def keep_others(branch: RunBranch) -> list[str]:
         notes += await branch.keep(commit, what)
     faults.point("before-clone-goes")
     tags = await clone.new_tags(view, record)
-    return [*notes, *([f"tags that steps have made went with the clone: {', '.join(tags)}"] if tags else [])]
+    return [*notes, *([f"new tags of the clone went with it: {listed(tags)}"] if tags else [])]
 
 
 async def unsaved_commits(view: View, record: WorktreeRecord, scratch: Path) -> list[str]:
