@@ -43,6 +43,11 @@ class Remains:
         """Whether the run has made any commit."""
         return self.tip is not None and self.tip != self.record.base
 
+    @property
+    def branches(self) -> tuple[Branch, ...]:
+        """All that are there."""
+        return (*((self.branch,) if self.branch is not None else ()), *self.kept)
+
 
 @asynccontextmanager
 async def remains(
