@@ -92,7 +92,7 @@ def create(repeated: Repeated, project: Path, environment: Mapping[str, str]) ->
     first = created(folder, repeated.inputs, before.tags, environment, rerun_of=old.folder.run_id, only=before.only, group=before.group)
     facts: list[events.Event | takeover.Fact] = [replace(first, trusted=before.trusted), repeated.place]
     if found.facts:
-        facts += [*found.facts, events.ResultsTaken(old.folder.run_id, found.steps, found.partly)]
+        facts += [*found.facts, events.ResultsTaken(old.folder.run_id, found.steps, found.partly, found.known)]
     begin_journal(folder, facts, environment)
     faults.point("after-create")
     return folder
