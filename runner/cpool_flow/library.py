@@ -158,7 +158,7 @@ def shown_path(path: Path) -> str:
     try:
         return str(path.resolve().relative_to(Path.cwd()))
     except ValueError:
-        return str(path)
+        return str(path.resolve() if ".." in path.parts else path)
 
 
 def find_project(start: Path, home: Path | None) -> Path:

@@ -26,6 +26,7 @@ from pydantic import BeforeValidator, Field, ValidationError
 from cpool_flow import document
 from cpool_flow.dataclass import dataclass
 from cpool_flow.errors import InvalidInput, Problem, did_you_mean
+from cpool_flow.library import shown_path
 from cpool_flow.model import NOT_BLANK, ListOf, Model, NonEmpty, Text
 
 ScriptedError = Literal[
@@ -121,12 +122,12 @@ def load_script(path: str) -> Answers:
         state = Path(path).stat()
         return _load(path, state.st_mtime_ns, state.st_size)
     except OSError as error:
-        raise InvalidInput(f"the script `{path}` cannot be read: {error.strerror}") from None
+        raise InvalidInput(f"the script `{shown_path(Path(path))}` cannot be read: {error.strerror}") from None
 
 
 @lru_cache(maxsize=64)
 def _load(path: str, changed: int, size: int) -> Answers:
-    source = document.load(Path(path).read_bytes(), path)
+    source = document.load(Path(path).read_bytes(), shown_path(Path(path)))
     try:
         return Answers(Script.model_validate(source.data), source)
     except ValidationError as error:

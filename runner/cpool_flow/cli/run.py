@@ -462,7 +462,8 @@ def _print_result(folder: RunFolder, run: Run, manner: Manner) -> None:
             from cpool_flow.cli.actions import quoted
             from cpool_flow.cli.runner_stream import put
 
-            put(sys.stdout, quoted([line for name, value in outputs.items() for line in output_lines(name, value)]))
+            lines = [line for name, value in outputs.items() for line in output_lines(name, value)]
+            put(sys.stdout, quoted(lines) if lines else [])
             return
         for name, value in outputs.items():
             print_output(name, value)
