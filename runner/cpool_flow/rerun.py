@@ -15,6 +15,7 @@ from cpool_flow import events, faults, history, inputs, run_folder, takeover
 from cpool_flow.dataclass import dataclass
 from cpool_flow.disclosed import Disclosed
 from cpool_flow.errors import InvalidInput, OperationFailed, Problem
+from cpool_flow.family import check_depth
 from cpool_flow.git import Git
 from cpool_flow.journal import is_alive
 from cpool_flow.new_run import begin_journal, created, new_id
@@ -51,6 +52,7 @@ def prepare(
     """Everything that the new run needs, read and checked. `step`: begin with this one; `failed`: with those that failed; `budget_usd`:
     another budget than the old run was started with. Nothing is written. Raises InvalidInput."""
     check_has_file(old)
+    check_depth(environment)
     new = run_id or new_id()
     run_folder.check_run_id(project, new)
     declared = present_secrets(old.inputs.secrets, environment)

@@ -20,6 +20,7 @@ from cpool_flow.disclosed import Disclosed
 from cpool_flow.document import load
 from cpool_flow.errors import InvalidInput, Problem, did_you_mean, listed
 from cpool_flow.executor.context import NoHost, NoValue, concurrency_group, declared_values
+from cpool_flow.family import check_depth
 from cpool_flow.inputs import Inputs, WorkflowCopy
 from cpool_flow.json_value import BadJson, JsonValue, read_json
 from cpool_flow.keys import shown_name
@@ -135,6 +136,8 @@ def _prepare(
     *,
     starting: bool,
 ) -> Prepared:
+    if starting:
+        check_depth(environment)
     runs = options.home or project
     if trusted is not None:
         project = trusted.project(project, Path.cwd(), named=options.project_named)
