@@ -53,7 +53,7 @@ def prepare(
     another budget than the old run was started with. Nothing is written. Raises InvalidInput."""
     check_has_file(old)
     check_depth(environment)
-    new = run_id or new_id()
+    new = new_id() if run_id is None else run_id
     run_folder.check_run_id(project, new)
     declared = present_secrets(old.inputs.secrets, environment)
     Disclosed(inputs.hidden_values(old.inputs, declared, environment)).check_run_id(new)
