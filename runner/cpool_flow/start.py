@@ -18,12 +18,11 @@ from cpool_flow.arguments import read_arguments
 from cpool_flow.dataclass import dataclass
 from cpool_flow.disclosed import Disclosed
 from cpool_flow.document import load
-from cpool_flow.errors import InvalidInput, Problem, did_you_mean, listed, printable
+from cpool_flow.errors import InvalidInput, Problem, did_you_mean, listed, printable, shown_name
 from cpool_flow.executor.context import NoHost, NoValue, concurrency_group, declared_values
 from cpool_flow.family import check_depth
 from cpool_flow.inputs import Inputs, WorkflowCopy
 from cpool_flow.json_value import BadJson, JsonValue, read_json
-from cpool_flow.keys import shown_name
 from cpool_flow.lookup import Lookup, Searched, check_file
 from cpool_flow.new_run import begin_journal, created, new_id
 from cpool_flow.owned import Owned
