@@ -30,7 +30,8 @@ BLOCK_BYTES = 512
 @dataclass(frozen=True)
 class Candidate:
     """A run that might go. `reason`: why it may; `obstacles`: why it is kept unless forced; `blocks`: why it is kept in any case.
-    `ended_at`: seconds since the epoch, of one that has not ended its last sign of life. `has_work`: it has made commits."""
+    `ended_at`: seconds since the epoch, of one that has not ended its last sign of life. `has_work`: it has made commits.
+    `references`: of its branches, which go with it."""
 
     folder: RunFolder
     run: history.Run | None
@@ -42,14 +43,16 @@ class Candidate:
     branch: str | None = None
     commit: str | None = None
     has_work: bool = False
+    references: frozenset[str] = frozenset()
 
     @property
     def status(self) -> str | None:
         return self.run.state.status if self.run is not None else None
 
 
-async def consider(folder: RunFolder, environment: Mapping[str, str]) -> Candidate | None:
-    """Look at a run. Changes nothing. None where it is gone by now: somebody else cleans as well."""
+async def consider(folder: RunFolder, environment: Mapping[str, str], gone: frozenset[str] = frozenset()) -> Candidate | None:
+    """Look at a run. Changes nothing. None where it is gone by now: somebody else cleans as well. `gone`: references of git that are to
+    be taken as deleted."""
     signs = list(_last_signs(folder))
     if not signs:
         return None
@@ -71,8 +74,9 @@ async def consider(folder: RunFolder, environment: Mapping[str, str]) -> Candida
         return replace(seen, obstacles=(*unfinished, f"its repository is gone: {record.common_directory}"))
     filters = known_filters(folder.path / "place")
     async with remains(our_git(environment, run.inputs.secrets), record, run.state.tip, filters=filters) as left:
-        looked = await look(left)
+        looked = await look(left, gone)
     seen = replace(seen, reason=looked.merged, obstacles=(*unfinished, *looked.obstacles), blocks=looked.blocks, has_work=left.changed)
+    seen = replace(seen, references=frozenset(f"refs/heads/{each.name}" for each in left.branches))
     return replace(seen, branch=left.branch.name, commit=left.branch.tip) if left.branch is not None else seen
 
 

@@ -423,7 +423,7 @@ class State(Bookkeeping):
             if step.status == "success" and not step.reason:
                 step.reason = f"taken over from run {event.run}"
         for name in event.partly:
-            reopen_step(self, self.root.steps[name], at)
+            reopen_step(self, self.root.steps[name], at, frozenset(event.known))
         self.failed = {name: None for name in self.failed if self.steps[name].status == "failed"}
         self._recount()
 

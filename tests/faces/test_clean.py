@@ -135,6 +135,19 @@ def test_runs_without_work_go_when_they_have_succeeded(project: Session) -> None
     assert clean(project, "--older", "1ms") == {"failed": (True, "it has no branch")}
 
 
+def test_of_two_runs_at_the_same_commit_one_is_kept_and_that_is_said_before(project: Session) -> None:
+    first = run(project, "r1")
+    project.git("branch", "held", first)
+    second = run(project, "r2")
+    project.git("update-ref", f"refs/heads/{second}", first)
+    project.git("branch", "-D", "held")
+    assert project.git("rev-parse", first) == project.git("rev-parse", second)
+    expected = {"r1": (True, f"merged into {second}"), "r2": (False, f"the branch {second} is not merged (1 commit)")}
+    assert clean(project, "--dry-run") == expected
+    assert clean(project) == expected
+    assert_kept(project, project.flow("clean", "r2"), "r2")
+
+
 def test_older_chooses_by_age(project: Session) -> None:
     run(project)
     project.flow("merge", "r1")

@@ -29,6 +29,7 @@ def test_all_runs_of_a_day_spend_from_the_budget_of_the_day(project: Session) ->
     assert result["error_kind"] == "budget"
     assert "the day's budget of $1.00 for all runs of the project (`budgets` in cpool.yaml)" in result["error"]
     assert result["cost_usd"] == pytest.approx(0.2)
+    assert project.flow("resume", "last", "--budget", "9").err.endswith(f" · go on: cpool-flow resume {result['run_id']}\n")
     project.file("cpool.yaml", "budgets: {day: 5}")
     assert project.flow("resume", "last").code == 0
 

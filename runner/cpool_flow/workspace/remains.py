@@ -46,6 +46,11 @@ class Remains:
         """Whether the run has made any commit."""
         return self.tip is not None and self.tip != self.record.base
 
+    @property
+    def branches(self) -> tuple[Branch, ...]:
+        """All that are there."""
+        return (*((self.branch,) if self.branch is not None else ()), *self.kept, *self.items)
+
 
 @asynccontextmanager
 async def remains(
