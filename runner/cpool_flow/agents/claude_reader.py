@@ -100,6 +100,8 @@ class ClaudeReader:
             ending=ending,
             stopped=self._stopped,
             events=seen.events,
+            limited=seen.limited,
+            overlong=seen.overlong,
             result=seen.result,
             error_word=seen.error_word,
             answer=self._answer(),
