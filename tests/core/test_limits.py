@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 
 import pytest
@@ -75,7 +76,7 @@ def test_an_agent_that_names_an_end_that_is_none_again_and_again_is_asked_less_a
     run = Simulation(workflow(A), outcome)
     run.run()
     begun = began(run, "a")
-    assert [later - earlier for earlier, later in zip(begun, begun[1:], strict=False)] == [1.5, 1.5, 1.5, 3, 5, 9, 17, 33, 61, 61]
+    assert [later - earlier for earlier, later in itertools.pairwise(begun)] == [1.5, 1.5, 1.5, 3, 5, 9, 17, 33, 61, 61]
 
 
 def test_several_attempts_that_meet_an_unnamed_limit_at_once_are_one_step_of_the_back_off():
