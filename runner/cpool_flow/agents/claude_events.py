@@ -27,6 +27,8 @@ _REFUSALS: Mapping[object, ErrorKind] = {
 _INPUT_TOKENS = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
 _LAST_MOMENT = 1e11
 
+Tokens = tuple[int, int, int]  # input, output, and what of the input came from a cache
+
 
 @dataclass(slots=True)
 class Transcript:
@@ -59,7 +61,7 @@ class Transcript:
     used_tools: set[str] = field(default_factory=set)  # by name, those of subagents too
     marked: bool = False  # a background task began, or the model was changed: a process keeps that beyond the turn
     _message_id: str = ""
-    _message_tokens: tuple[int, int] = (0, 0)
+    _message_tokens: Tokens = (0, 0, 0)
     _word: str = ""
     _retries: int = 0
 
@@ -74,9 +76,9 @@ class Transcript:
         return take(self, found) if take else None
 
     @property
-    def tokens(self) -> tuple[int, int]:
-        """Input and output so far, those of a turn included that has no result yet."""
-        return _added((self.input_tokens, self.output_tokens), self._message_tokens)
+    def tokens(self) -> Tokens:
+        """Input, output, and what of the input came from a cache, so far: those of a turn included that has no result yet."""
+        return _added((self.input_tokens, self.output_tokens, self.cached_tokens), self._message_tokens)
 
     def _system(self, event: Mapping[str, Any]) -> str | None:
         match event.get("subtype"):
@@ -172,9 +174,10 @@ class Transcript:
         # After a broken stream 2.1.197 reports no tokens for an answer that it has; its messages know them.
         spent = _tokens(event.get("usage"))
         spent = spent if any(spent) else self._message_tokens
-        self.input_tokens, self.output_tokens = _added((self.input_tokens, self.output_tokens), spent)
-        self.cached_tokens += count(mapping(event.get("usage")).get("cache_read_input_tokens"))
-        self._message_tokens = (0, 0)
+        self.input_tokens, self.output_tokens, self.cached_tokens = _added(
+            (self.input_tokens, self.output_tokens, self.cached_tokens), spent
+        )
+        self._message_tokens = (0, 0, 0)
         denied = event.get("permission_denials")
         for index, denial in enumerate(map(mapping, listed(denied) or ([denied] if denied else []))):
             self.denials[text(denial.get("tool_use_id")) or str(index)] = text(denial.get("tool_name")) or "a tool"
@@ -201,13 +204,14 @@ _EVENTS = {
 }
 
 
-def _tokens(usage: object) -> tuple[int, int]:
+def _tokens(usage: object) -> Tokens:
     counts = mapping(usage)
-    return sum(count(counts.get(name)) for name in _INPUT_TOKENS), count(counts.get("output_tokens"))
+    output, cached = count(counts.get("output_tokens")), count(counts.get("cache_read_input_tokens"))
+    return sum(count(counts.get(name)) for name in _INPUT_TOKENS), output, cached
 
 
-def _added(left: tuple[int, int], right: tuple[int, int]) -> tuple[int, int]:
-    return left[0] + right[0], left[1] + right[1]
+def _added(left: Tokens, right: Tokens) -> Tokens:
+    return left[0] + right[0], left[1] + right[1], left[2] + right[2]
 
 
 def _plus(left: float | None, right: float | None) -> float | None:
