@@ -31,7 +31,8 @@ class Branch:
 @dataclass(frozen=True)
 class Remains:
     """`tip`: the run's last commit, None where there is none any more; `branch` is None where the branch itself went. `kept`: the
-    branches of commits that the run's own branch lost; `items`: those of items that were not merged. `view` reads, and commits where that was asked for; `scratch` goes with it."""
+    branches of commits that the run's own branch lost; `items`: those of items that were not merged. `view` reads, and commits where
+    that was asked for; `scratch` goes with it."""
 
     record: WorktreeRecord
     view: View
