@@ -234,7 +234,7 @@ class StepBuilder:
     ) -> PlannedStep:
         phase = phase or ("finally" if path[0] == "finally" and len(path) == 2 else "main")
         name = step_name(step, position)
-        skill = self.skills(source).get(step.skill or "")
+        skill = self.skills(source).get(step.skill) if step.skill is not None else None
         agent, *fallback = agents_of(step, workflow, skill, self.agent, self.pool) or (None,)
         return PlannedStep(
             name=name,

@@ -105,7 +105,7 @@ class Result:
             **self._output(alone),
             "items": self._item_documents(step),
             "attempts": [self._attempt(attempt) for attempt in alone.attempts] if alone else [],
-            **_cost(attempt for task in step.tasks for attempt in task.all_attempts()),
+            **_cost(alone.all_attempts() if alone else (attempt for task in step.tasks for attempt in task.all_attempts())),
             "branch": branch(self._state),
             "commit": alone.commit if alone else None,
         }
@@ -133,7 +133,7 @@ class Result:
             **self._output(task),
             "items": [],
             "attempts": [self._attempt(attempt) for attempt in task.attempts],
-            **_cost(task.all_attempts() if task.rounds else task.attempts),
+            **_cost(task.all_attempts()),
             "branch": branch(self._state),
             "commit": task.commit,
         }
