@@ -17,6 +17,8 @@ from cpool_flow.state import State
 from cpool_flow.tasks import Attempt
 
 CHUNK = 65536
+# What begins to print.
+_PRINTS = (events.AttemptStarted, events.SetupFinished)
 # On a terminal a longer line is shown in parts.
 LONGEST_LINE = 1024 * 1024
 
@@ -54,12 +56,15 @@ class Logs:
 
     def print_new(self, recorded: Sequence[Recorded], *, last: bool) -> None:
         """Print what has come, now that this was recorded. `last`: nobody asks again."""
-        self._open += [log for entry in recorded for log in self._begun(entry.event)]
+        self._take_in(recorded)
         logs, self._open = self._open, []
         for log in logs:
             if not self._is_done(log, last):
                 self._open.append(log)
         sys.stdout.flush()
+
+    def _take_in(self, recorded: Sequence[Recorded]) -> None:
+        self._open += [log for entry in recorded if isinstance(entry.event, _PRINTS) for log in self._begun(entry.event)]
 
     def _begun(self, event: events.Event) -> Iterator[_Log]:
         if isinstance(event, events.AttemptStarted) and self._is_meant(event.task):
@@ -95,7 +100,7 @@ class Logs:
 
     def _runs_still(self, attempt: Attempt | None) -> bool:
         if self._run.has_more:
-            self._open += [log for entry in self._run.read_on() for log in self._begun(entry.event)]
+            self._take_in(self._run.read_on())
         return attempt is not None and attempt.finished is None
 
     def _verify_logs(self, log: _Log) -> Iterator[_Log]:
@@ -161,3 +166,5 @@ class Page:
 def _chunks(file: FileIO) -> Iterator[bytes]:
     while chunk := file.read(CHUNK):
         yield chunk
+        if len(chunk) < CHUNK:  # that was all when it was read
+            return
