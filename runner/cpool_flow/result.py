@@ -117,10 +117,12 @@ class Result:
         return self._completed(document, step, alone)
 
     def _items(self, step: StepState) -> list[Any]:
-        return json.loads(self._load(step.items)) if step.plan.fans_out and step.items else []
+        return json.loads(self._load(step.items)) if step.items else []
 
     def _item_documents(self, step: StepState) -> list[JsonObject]:
-        kind_of_all = step.plan.step.result_kind if step.plan.fans_out else ""
+        if not step.plan.fans_out:
+            return []
+        kind_of_all = step.plan.step.result_kind
         return [self._item(step, task, item, kind_of_all) for task, item in zip(step.tasks, self._items(step), strict=False)]
 
     def _item(self, step: StepState, task: Task, item: Any, kind: str) -> JsonObject:
