@@ -40,14 +40,14 @@ class Spending:
     def apply(self, event: events.Event, at: float) -> None:
         """Take in a fact that was recorded at `at` (seconds since the epoch)."""
         match event:
-            case events.RunCreated():
-                self.limit_usd, self.allow_unpriced = event.budget_usd, event.allow_unpriced
-            case events.RunResumed() if event.budget_usd is not None:
-                self.limit_usd = event.budget_usd
             case events.AttemptStarted():
                 self.running[event.task] = event
             case events.AttemptFinished():
                 self._settle(event, at)
+            case events.RunCreated():
+                self.limit_usd, self.allow_unpriced = event.budget_usd, event.allow_unpriced
+            case events.RunResumed() if event.budget_usd is not None:
+                self.limit_usd = event.budget_usd
 
     @property
     def held_usd(self) -> float:
