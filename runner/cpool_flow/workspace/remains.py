@@ -70,7 +70,8 @@ async def view_of(
     """A view of the run's repository in `folder`, as the checkout `source` sees it; where that went, as the repository itself does."""
     common = record.common_directory
     if not common.is_dir():
-        raise InvalidInput(f"the repository of the run is gone: {common}")
+        help = "was the project moved? where it stood, its runs and their branches are found again"
+        raise InvalidInput(f"the repository of the run is gone: {common}", help=help)
     seen_from = source if source.is_dir() else common
     return await freeze(git, seen_from, git_directory, common, folder / "view", commits=commits, filters=filters or "")
 
