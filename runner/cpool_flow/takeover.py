@@ -87,7 +87,7 @@ def _taken(
 ) -> Takeover:
     """The facts of these steps. What ran in those of which a part is taken over is lost. Raises InvalidInput."""
     unmerged = _unmerged(_folded(plan, journal), partly) if partly else ()
-    facts = [(event, at) for event, at in _facts(journal, [*steps, *partly]) if not _is_within(_subject(event), unmerged)]
+    facts = [(event, at) for event, at in _facts(journal, [*steps, *partly]) if not _is_undone(event, unmerged)]
     state = _folded(plan, [journal[0], *facts]) if partly else None
     if state is not None:
         facts += _lost(state, journal[-1][1])
@@ -213,11 +213,28 @@ def _facts(journal: Journal, steps: Iterable[str]) -> Iterator[Fact]:
 def _unmerged(state: State, partly: Sequence[str]) -> tuple[str, ...]:
     """The items whose work is on a branch of the old run alone: nothing of it can be taken over."""
     places = [(task, task.place) for task in state.tasks.values() if task.place is not None and _root(task.id) in partly]
-    return tuple(task.id for task, place in places if place.merged is None and (place.done or task.status != "success"))
+    lost = [task for task, place in places if place.merged is None and (place.done or task.status != "success")]
+    return tuple(task.id for task in lost if not any(around.settled for around in _around(task)))
 
 
-def _is_within(subject: str, tasks: Sequence[str]) -> bool:
-    return any(subject == task or subject.startswith((f"{task}/", f"{task}#")) for task in tasks)
+def _around(task: Task) -> Iterator[Task]:
+    """The tasks that a task is a part of, the innermost first."""
+    while task.within.owner is not None:
+        task = task.within.owner
+        yield task
+
+
+def _is_undone(event: events.Event, tasks: Sequence[str]) -> bool:
+    """Whether it is a fact of one of these tasks, or says that one around them has ended: it has not, without them."""
+    subject = _subject(event)
+    if isinstance(event, events.RoundFinished | events.TaskClosed | events.StepClosed) and any(_is_in(task, subject) for task in tasks):
+        return True
+    return any(_is_in(subject, task) for task in tasks)
+
+
+def _is_in(identity: str, task: str) -> bool:
+    """Whether a task or step is another one, or a part of it."""
+    return identity == task or identity.startswith((f"{task}/", f"{task}[", f"{task}#"))
 
 
 def _subject(event: events.Event) -> str:

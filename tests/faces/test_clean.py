@@ -148,6 +148,16 @@ def test_of_two_runs_at_the_same_commit_one_is_kept_and_that_is_said_before(proj
     assert_kept(project, project.flow("clean", "r2"), "r2")
 
 
+def test_a_run_whose_name_begins_as_that_of_another_is_none_of_its_items(project: Session) -> None:
+    run(project, "r1")
+    others = [run(project, name, FLOW.replace("echo made", f"echo {name}")) for name in ("r1.2", "r1-kept-1", "r1.2.3")]
+    assert project.flow("merge", "r1").code == 0
+    assert clean(project, "r1", "--dry-run") == {"r1": (True, "merged into main")}
+    assert project.flow("clean", "r1.2", "--force").code == 0
+    assert project.flow("clean", "r1", "--force").code == 0
+    assert project.git("for-each-ref", "--format=%(refname:short)", "refs/heads/cpool").split() == sorted(others[1:])
+
+
 def test_older_chooses_by_age(project: Session) -> None:
     run(project)
     project.flow("merge", "r1")

@@ -55,15 +55,18 @@ async def look(left: Remains, gone: frozenset[str] = frozenset()) -> Looked:
     return Looked(" and ".join(dict.fromkeys(merged)) or "no branch is left", tuple(obstacles), tuple(blocks))
 
 
-async def tidy(git: Git, record: WorktreeRecord, last_commit: str | None, filters: str | None, *, force: bool) -> list[str]:
-    """Remove the worktree, then the branches. Returns what stays, and why; nothing where all of it went. Safe to call again."""
+async def tidy(
+    git: Git, record: WorktreeRecord, last_commit: str | None, filters: str | None, *, force: bool, others: Sequence[str] = ()
+) -> list[str]:
+    """Remove the worktree, then the branches; none of `others`, which are those of other runs. Returns what stays, and why; nothing where
+    all of it went. Safe to call again."""
     faults.point("before-tidy")
     for each, commit in (*((item, None) for item in item_records(record)), (record, last_commit)):
         stays = await _tidy_place(git, each, commit, filters, force=force)
         if stays:
             return stays
     faults.point("after-place-tidied")
-    async with one_at_a_time(record.common_directory), remains(git, record, last_commit) as left:
+    async with one_at_a_time(record.common_directory), remains(git, record, last_commit, others=others) as left:
         stays = [reason for branch in left.branches if (reason := await _drop(left, branch, force=force))]
     faults.point("after-branch-tidied")
     return stays
