@@ -70,6 +70,11 @@ class PlannedStep:
         return self.step.fans_out
 
     @property
+    def isolated(self) -> bool:
+        """Whether each of its tasks works in a place of its own."""
+        return self.step.isolated
+
+    @property
     def executes(self) -> bool:
         """Whether its tasks have attempts: a process does the work."""
         return self.inner is None and self.step.executes
@@ -106,19 +111,22 @@ class Plan:
     dependents: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     has_slotless: bool = False
     has_agents: bool = False
+    has_isolated: bool = False
     grow: Grow | None = None
 
     def growing(self, grow: Grow) -> Plan:
         """The same without its steps, to which others are added while the run goes on: the plan of a pool."""
-        return replace(self, steps={}, dependents={}, has_slotless=False, has_agents=False, grow=grow)
+        return replace(self, steps={}, dependents={}, has_slotless=False, has_agents=False, has_isolated=False, grow=grow)
 
     def with_step(self, step: PlannedStep) -> Plan:
         """A growing plan with one step more, that needs no other. What it was made from is used up."""
         assert isinstance(self.steps, dict), "BUG: this plan does not grow"
         self.steps[step.name] = step
         slotless = not step.takes_slot or (step.inner is not None and step.inner.has_slotless)
-        if (slotless and not self.has_slotless) or (step.has_agents and not self.has_agents):
-            return replace(self, has_slotless=self.has_slotless or slotless, has_agents=self.has_agents or step.has_agents)
+        isolated = step.isolated or (step.inner is not None and step.inner.has_isolated)
+        has = (self.has_slotless or slotless, self.has_agents or step.has_agents, self.has_isolated or isolated)
+        if has != (self.has_slotless, self.has_agents, self.has_isolated):
+            return replace(self, has_slotless=has[0], has_agents=has[1], has_isolated=has[2])
         return self
 
     def without_step(self, name: str) -> None:
@@ -277,6 +285,9 @@ _OF_THE_LOOP = (
     "max_parallel",
     "fail_fast",
     "on_failure",
+    "isolation",
+    "merge",
+    "setup",
 )
 
 
@@ -293,6 +304,7 @@ def _joined(workflow: model.Workflow, source: str, steps: list[PlannedStep], *, 
         {name: tuple(after) for name, after in dependents.items()},
         has_slotless=any(not step.takes_slot or (step.inner is not None and step.inner.has_slotless) for step in steps),
         has_agents=any(step.has_agents for step in steps),
+        has_isolated=any(step.isolated or (step.inner is not None and step.inner.has_isolated) for step in steps),
     )
 
 

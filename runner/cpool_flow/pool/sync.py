@@ -44,11 +44,27 @@ class AsyncPool(Protocol):
     def fan_out(self, prompts: Iterable[str], **settings: Any) -> TaskGroup: ...
 
     def chain(
-        self, steps: Sequence[ChainStep], *, args: Mapping[str, Any] | None = None, name: str | None = None, tags: Sequence[str] = ()
+        self,
+        steps: Sequence[ChainStep],
+        *,
+        args: Mapping[str, Any] | None = None,
+        name: str | None = None,
+        tags: Sequence[str] = (),
+        isolation: str = "none",
+        merge: str = "auto",
+        setup: str | Sequence[str] = (),
     ) -> Task: ...
 
     def workflow(
-        self, workflow: str | Path | Workflow, *, args: Mapping[str, Any] | None = None, name: str | None = None, tags: Sequence[str] = ()
+        self,
+        workflow: str | Path | Workflow,
+        *,
+        args: Mapping[str, Any] | None = None,
+        name: str | None = None,
+        tags: Sequence[str] = (),
+        isolation: str = "none",
+        merge: str = "auto",
+        setup: str | Sequence[str] = (),
     ) -> Task: ...
 
     async def drain(self, deadline_seconds: float | None = None, *, cancel: bool = False) -> DrainSummary: ...
@@ -92,17 +108,13 @@ class SyncPool:
         """One task for each prompt, all of them to their end: see `Pool.fan_out`."""
         return self._whole(lambda: self._pool.fan_out(prompts, **settings))
 
-    def chain(
-        self, steps: Sequence[ChainStep], *, args: Mapping[str, Any] | None = None, name: str | None = None, tags: Sequence[str] = ()
-    ) -> TaskResult:
+    def chain(self, steps: Sequence[ChainStep], **settings: Any) -> TaskResult:
         """Steps that follow one another, to their end: see `Pool.chain`."""
-        return self._whole(lambda: self._pool.chain(steps, args=args, name=name, tags=tags))
+        return self._whole(lambda: self._pool.chain(steps, **settings))
 
-    def workflow(
-        self, workflow: str | Path | Workflow, *, args: Mapping[str, Any] | None = None, name: str | None = None, tags: Sequence[str] = ()
-    ) -> TaskResult:
+    def workflow(self, workflow: str | Path | Workflow, **settings: Any) -> TaskResult:
         """A workflow, to its end: see `Pool.workflow`."""
-        return self._whole(lambda: self._pool.workflow(workflow, args=args, name=name, tags=tags))
+        return self._whole(lambda: self._pool.workflow(workflow, **settings))
 
     def drain(self, deadline_seconds: float | None = None, *, cancel: bool = False) -> DrainSummary:
         """See `Pool.drain`."""
