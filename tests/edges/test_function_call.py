@@ -75,3 +75,7 @@ def test_one_that_hears_it_is_not_waited_for_any_longer() -> None:
 
 def test_one_that_has_ended_was_not_stopped() -> None:
     assert called(short, lambda work: None) is None
+
+
+def test_one_that_is_stopped_while_it_could_end_was_stopped() -> None:
+    assert called(lambda go: asyncio.sleep(0), stop) == "cancelled"

@@ -17,15 +17,19 @@ async def until_ended(calling: asyncio.Future[object], work: Work) -> Literal["t
     halted, hurried = loop.create_future(), loop.create_future()
 
     def halt(*, first: bool, at_once: bool) -> None:
+        if calling.done() and not halted.done():
+            return  # it was first
+        calling.cancel()
         for heard in (halted, *([hurried] if at_once else [])):
             if not heard.done():
                 heard.set_result(None)
 
     with work.halted_by(halt):
         await asyncio.wait([calling, halted], timeout=max(0.0, work.remaining_seconds), return_when=asyncio.FIRST_COMPLETED)
-        if calling.done():
+        if calling.done() and not halted.done():
             return None
-        calling.cancel()
+        if not halted.done():
+            calling.cancel()
         await asyncio.wait([calling, hurried], timeout=min(GRACE_SECONDS, work.grace_seconds), return_when=asyncio.FIRST_COMPLETED)
     calling.add_done_callback(lambda ended: ended.cancelled() or ended.exception())  # whatever it raises now, nobody asks any more
     return "cancelled" if halted.done() else "timeout"
