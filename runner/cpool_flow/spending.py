@@ -15,6 +15,8 @@ DAY_SECONDS = 86_400
 REPLAY = "replay"
 # Attempts that did not come to the point at which an agent says what it has spent: stopped, or refused by the server.
 CUT_SHORT = frozenset({"lost", "cancelled", "timeout", "rate_limited", "overloaded", "auth", "invalid"})
+# How a reason names the budget of the run, and not that of a day or of a run around it.
+OWN_BUDGET = "the run's budget"
 # Tokens are weighed as most price lists have it, a token of fresh input being 1. As long as nobody has told a price, that one costs so
 # many US dollars.
 OUTPUT_WEIGHT, CACHED_WEIGHT = 5.0, 0.1

@@ -87,6 +87,7 @@ def test_a_limit_is_known_by_its_text_and_names_its_end(text: str, moment: str |
         "API Error: Repeated 529 Overloaded errors",
         "Invalid API key · Please run /login",
         "the array index is over its limit",
+        "write error: Disk quota exceeded",
     ],
 )
 def test_other_errors_are_no_limits(text: str) -> None:

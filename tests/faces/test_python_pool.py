@@ -530,6 +530,30 @@ def test_an_agent_that_is_no_coroutine_function_fails_its_task_alone(here: Path)
     ended(test())
 
 
+def test_a_function_that_answers_or_raises_when_it_is_cancelled_is_cancelled_and_its_cost_counts(here: Path) -> None:
+    async def test() -> None:
+        begun = asyncio.Semaphore(0)
+
+        async def agent(call: Call) -> Answer:
+            begun.release()
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                if call.prompt == "raise":
+                    raise RuntimeError("in the middle of it") from None
+            return Answer("half", cost_usd=0.25)
+
+        async with pool_in(here, agent) as pool:
+            for prompt, cost in (("answer", 0.25), ("raise", None)):
+                task = pool.submit(prompt)
+                await begun.acquire()
+                task.cancel()
+                result = await task
+                assert (result.status, result.cost_usd) == ("cancelled", cost)
+
+    ended(test())
+
+
 def test_what_cannot_be_meant_is_refused_and_nothing_is_added(here: Path) -> None:
     async def test() -> None:
         async with pool_in(here) as pool:

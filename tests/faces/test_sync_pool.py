@@ -101,6 +101,21 @@ def test_the_error_of_the_block_is_the_one_that_is_raised(here: Path) -> None:
     assert tasks[0].result().status == "cancelled"
 
 
+def test_a_program_that_was_started_with_ended_children_ignored_sees_how_its_agents_ended(here: Path) -> None:
+    (here / "program.py").write_text(
+        "import signal\n"
+        "signal.signal(signal.SIGCHLD, signal.SIG_IGN)\n"
+        "from cpool_flow import Pool\n"
+        "with Pool.sync(slots=1, agent='command', config={'command': ['sh', '-c', 'echo x; exit 3']}) as pool:\n"
+        "    print(pool.run('x', retries=0).error_kind)\n"
+    )
+    ran = subprocess.run(
+        [sys.executable, "program.py"], cwd=here, env={"PYTHONPATH": str(ROOT / "runner"), "PATH": "/usr/bin:/bin", "HOME": str(here)},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (ran.stdout, ran.returncode) == ("failed\n", 0), ran.stderr
+
+
 def test_ctrl_c_cancels_what_is_waited_for_and_leaves_nothing(here: Path) -> None:
     program = here / "program.py"
     program.write_text(

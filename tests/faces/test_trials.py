@@ -353,3 +353,33 @@ def test_a_command_that_runs_may_have_an_agent_that_mends_it_in_the_case(session
     session.file("flow.test.yaml", "cases:\n  - {name: mended, answers: {build: {edits: {good: yes}, answer: mended}}}\n")
     tried = session.flow("test", "flow.yaml")
     assert (tried.code, tried.err) == (0, "1 passed, 0 failed\n")
+
+
+def test_the_first_case_of_a_run_in_which_an_agent_failed_by_itself_passes(session: Session) -> None:
+    session.repository()
+    session.file(
+        "answers.yaml",
+        """
+        steps:
+          ask: [{error: failed, message: boom}, {answer: well}]
+          each: [{item: 1, answer: one}, {item: 2, error: failed, message: no}]
+          empty: {answer: ""}
+        """,
+    )
+    session.file(
+        "flow.yaml",
+        """
+        isolation: worktree
+        config: {agent: scripted, script: answers.yaml}
+        steps:
+          - {name: ask, prompt: x, retries: 1, retry: {delay: 0s}, verify: "true"}
+          - {name: each, foreach: [1, 2], prompt: x, on_failure: continue}
+          - {name: empty, prompt: x, on_failure: continue}
+        """,
+    )
+    session.git("add", "-A")
+    session.git("commit", "-qm", "flow")
+    assert session.flow("run", "flow.yaml", "--run-id", "first").code == 0
+    assert session.flow("test", "--init", "first").code == 0
+    tried = session.flow("test", "flow.yaml")
+    assert (tried.code, tried.err) == (0, "1 passed, 0 failed\n"), tried.out

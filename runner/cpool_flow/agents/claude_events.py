@@ -98,6 +98,7 @@ class Transcript:
                 return f"the API asks to wait: {text(event.get('error')) or 'unknown'}"
             case "model_fallback":
                 self.marked = True
+                self.model = text(event.get("fallback_model")) or self.model
                 return f"falls back to {text(event.get('fallback_model')) or 'another model'}"
             case "permission_denied":
                 return f"refused: {text(event.get('tool_name'))}"

@@ -18,7 +18,7 @@ _LIMITS = tuple(
         r"usage limit reached|you['’]ve (?:hit|reached) your (?:[\w.'-]+ ){0,4}limit",
         r"(?:\d+-hour|session|weekly|daily|monthly|opus|sonnet|fable)(?: \w+)? limit reached",
         r"you['’]re out of (?:extra usage|usage credits)",
-        r"rate limit (?:exceeded|reached)|exceeded retry limit, last status: 429|quota exceeded",
+        r"rate limit (?:exceeded|reached)|exceeded retry limit, last status: 429|(?<!disk )quota exceeded",
         r"exhausted your (?:capacity|daily quota) on this model|RESOURCE_EXHAUSTED|resource (?:has been )?exhausted",
     )
 )

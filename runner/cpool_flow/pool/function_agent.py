@@ -22,9 +22,8 @@ from cpool_flow.executor.local import LocalSlots, Rooms
 from cpool_flow.executor.outcome import Outcome, seconds_text
 from cpool_flow.executor.work import Work
 from cpool_flow.model import ErrorKind
+from cpool_flow.pool.function_call import until_ended
 
-# A function that does not end when it is cancelled is left to itself after this long.
-GRACE_SECONDS = 5.0
 KINDS = frozenset(get_args(ErrorKind))
 
 
@@ -97,16 +96,10 @@ class FunctionSlots(LocalSlots):
             partial(self._say, assignment.task, assignment.number),
         )
         calling = asyncio.ensure_future(self._answer(call))
-
-        def halt(*, first: bool, at_once: bool) -> None:
-            calling.cancel()
-
-        with work.halted_by(halt):
-            await asyncio.wait([calling], timeout=max(0.0, work.remaining_seconds))
-            if not calling.done():
-                calling.cancel()
-                await asyncio.wait([calling], timeout=GRACE_SECONDS)
-                return Outcome("timeout", f"did not end within {seconds_text(assignment.timeout_seconds)}")
+        stopped = await until_ended(calling, work)
+        if stopped is not None:
+            reason = work.stopped or f"did not end within {seconds_text(assignment.timeout_seconds)}"
+            return Outcome(stopped, reason, cost_usd=_told_cost(calling))
         if calling.cancelled():
             return Outcome("cancelled", work.stopped or "the agent's function was cancelled")
         error = calling.exception()
@@ -153,6 +146,13 @@ class FunctionSlots(LocalSlots):
         denied = ", ".join(f"`{tool}`" for tool in outcome.denied)
         reason = mask(answer.error) or (f"the agent was refused a tool that it asked for: {denied}" if denied else kind)
         return outcome.failed(kind, reason)
+
+
+def _told_cost(calling: asyncio.Future[object]) -> float | None:
+    """What a function that was cancelled says that it has spent, if it says so."""
+    answered = calling.done() and not calling.cancelled() and calling.exception() is None
+    answer = calling.result() if answered else None
+    return dollars(answer.cost_usd) if isinstance(answer, Answer) else None
 
 
 def _flaw(answer: Answer) -> str:

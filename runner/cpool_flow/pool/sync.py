@@ -19,6 +19,7 @@ from cpool_flow.pool.result import TaskResult
 from cpool_flow.pool.status import DrainSummary, PoolStatus
 from cpool_flow.pool.task import Task, TaskGroup
 from cpool_flow.pool.workflow import ChainStep, Workflow
+from cpool_flow.process import heed_children
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -180,6 +181,7 @@ class _LoopThread:
     def start(self) -> None:
         if self._thread.ident is not None:
             raise PoolIsClosed("a pool is entered once")
+        heed_children()
         self._thread.start()
         self._ready.wait()
 
