@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping
+from typing import Literal
 
 from cpool_flow import events, usage_limit
 from cpool_flow.budget import out_for_good, used_share
@@ -51,6 +52,18 @@ def after_failure(state: State, task: Task, now: float, parked: Mapping[str, flo
     return _retry(state, step.plan, task, finished, now) or _recover(state, step.plan, task, now) or _failed(step.plan, task, finished)
 
 
+def after_conflict(state: State, task: Task, now: float) -> events.Event:
+    """What follows for an item that could not be merged: its recovery where the conflict is, or its end."""
+    step = state.steps[task.step]
+    unmerged = task.place.unmerged if task.place is not None else None
+    if unmerged is None:
+        raise AssertionError("BUG: what was not merged has a reason")
+    rounds = recovery_rounds(task, "merge")
+    if halted(state, step) is None and rounds < step.plan.recoveries:
+        return events.RetryScheduled(task.id, "merge", now, f"not merged, recovery {rounds + 1} of {step.plan.recoveries}")
+    return events.TaskClosed(task.id, "failed", unmerged.reason, unmerged.error)
+
+
 def _decided(task: Task, now: float) -> events.Event:
     if task.decision == "rerun":
         return events.RetryScheduled(task.id, task.attempts[-1].started.kind, now, "rerun by decision", free=True)
@@ -60,7 +73,7 @@ def _decided(task: Task, now: float) -> events.Event:
 
 
 def _retry(state: State, plan: PlannedStep, task: Task, finished: events.AttemptFinished, now: float) -> events.Event | None:
-    if recovery_rounds(task):
+    if recovery_rounds(task) or task.attempts[-1].started.kind == "merge":
         return None
     used = sum(not _is_free(attempt.finished) for attempt in task.counted)
     if used > plan.retries or not retryable(plan, finished):
@@ -95,7 +108,7 @@ def retry_delay_seconds(plan: PlannedStep, retry: int, seed: str) -> float:
 def attempt_timeout_seconds(plan: PlannedStep, task: Task, now: float) -> float:
     """How long the attempt that has just started may take: its own limit, and what is left of all retries together."""
     limit = plan.step.retry.timeout if plan.step.retry else None
-    if limit is None or any(attempt.started.kind == "recovery" for attempt in task.counted):
+    if limit is None or any(attempt.started.kind != "normal" for attempt in task.counted):
         return plan.timeout_seconds
     return min(plan.timeout_seconds, max(0.001, _began(task, now) + limit - now))
 
@@ -117,34 +130,41 @@ def _is_free(finished: events.AttemptFinished | None) -> bool:
 
 def _recover(state: State, plan: PlannedStep, task: Task, now: float) -> events.Event | None:
     finished = task.attempts[-1].finished
-    if finished is None or recovery_rounds(task) >= plan.recoveries or finished.error_kind in ("auth", "budget", "invalid"):
+    kind = _recovers(task)
+    rounds = recovery_rounds(task, kind)
+    if finished is None or rounds >= plan.recoveries or finished.error_kind in ("auth", "budget", "invalid"):
         return None
-    if no_progress(plan, task):
+    if no_progress(task, kind):
         return None
-    return events.RetryScheduled(
-        task.id, "recovery", now, f"{finished.error_kind}, recovery {recovery_rounds(task) + 1} of {plan.recoveries}"
-    )
+    return events.RetryScheduled(task.id, kind, now, f"{finished.error_kind}, recovery {rounds + 1} of {plan.recoveries}")
 
 
-def recovery_rounds(task: Task) -> int:
-    """Rounds that count: not those lost with the coordinator or at a limit, nor the first few that found the model
+def recovery_rounds(task: Task, kind: events.AttemptKind = "recovery") -> int:
+    """Rounds that count, of the work or of its merge: not those lost with the coordinator or at a limit, nor the first few that found the model
     overloaded or lost their process, which are made again as any agent task is."""
-    ended = [attempt.finished for attempt in task.counted if attempt.started.kind == "recovery" and attempt.finished]
+    ended = [attempt.finished for attempt in task.counted if attempt.started.kind == kind and attempt.finished]
     real = [finished for finished in ended if not _is_free(finished)]
     transient = sum(finished.error_kind in AGENT_RETRIED for finished in real)
     return len(real) - min(transient, DEFAULT_AGENT_RETRIES)
 
 
-def no_progress(plan: PlannedStep, task: Task) -> bool:
+def _recovers(task: Task) -> Literal["recovery", "merge"]:
+    """What a recovery of a task would mend now."""
+    return "merge" if task.attempts[-1].started.kind == "merge" else "recovery"
+
+
+def no_progress(task: Task, kind: events.AttemptKind) -> bool:
     """Whether the last round of recovery ended in a state (files, failure, answer) that an earlier failure had left."""
-    if not recovery_rounds(task):
+    if not recovery_rounds(task, kind):
         return False
-    states = [attempt.finished.state for attempt in task.counted if attempt.finished and attempt.finished.state]
+    counted = [attempt for attempt in task.counted if (attempt.started.kind == "merge") == (kind == "merge")]
+    states = [attempt.finished.state for attempt in counted if attempt.finished and attempt.finished.state]
     return bool(states) and states[-1] in states[:-1] and task.attempts[-1].finished is not None
 
 
 def _failed(plan: PlannedStep, task: Task, finished: events.AttemptFinished) -> events.Event:
     reason = finished.reason or finished.error_kind or "failed"
-    if plan.recoveries and no_progress(plan, task):
+    kind = _recovers(task)
+    if plan.recoveries and no_progress(task, kind):
         reason = f"{reason}; {NO_PROGRESS}"
     return events.TaskClosed(task.id, "failed", reason)

@@ -32,6 +32,13 @@ class Bookkeeping:
         # Tasks that wait for a person: to decide after a crash, or to approve.
         self.asking: dict[str, Task] = {}
         self.approvals: dict[str, Task] = {}
+        # Items with a place of their own: whose work is done and not merged yet, those that could not be, and nothing is recorded yet of
+        # what follows; and all whose place is open.
+        self.merging: dict[str, Task] = {}
+        self.unmerged: dict[str, Task] = {}
+        self.item_places: dict[str, Task] = {}
+        # Tasks that ended since their place was last committed, and which place that is.
+        self.uncommitted: dict[str, str] = {}
         # Tasks whose round has come to its end, which nobody has judged yet.
         self.rounds_due: dict[str, Task] = {}
         # Steps whose needs are met and which are not opened, and those where an item failed under `fail_fast`.
@@ -68,6 +75,14 @@ class Bookkeeping:
                     if task.frame is not None and not task.ended:
                         yield from self.inside(task.frame)
                 yield step
+
+    def place_of(self, task: Task) -> str:
+        """Where a task works: the id of the item whose own place that is, empty for the run's."""
+        return task.id if self.steps[task.step].plan.isolated else task.within.place
+
+    def works_in(self, place: str) -> bool:
+        """Whether anything runs in a place."""
+        return any(self.place_of(task) == place for task in self.running.values())
 
     def check(self) -> None:
         """Recompute every counter from scratch. Raises AssertionError where a kept one differs."""
@@ -114,7 +129,10 @@ class Bookkeeping:
         for task in step.tasks:
             if task.settled:
                 continue
-            if _may_have_happened(step, task):
+            if task.place is not None and task.place.done:
+                task.status = "waiting"  # its work is done
+                self.merging[task.id] = task
+            elif _may_have_happened(step, task):
                 task.status = "waiting"
                 self.undecided[task.id] = task
             else:
@@ -157,7 +175,20 @@ class Bookkeeping:
         if not step.ready:
             self._leave_ready(step)
 
+    def _finish_work(self, task: Task, reason: str, at: float) -> None:
+        """The work of a task is done. An item with a place of its own has succeeded when that is merged."""
+        plan = self.steps[task.step].plan
+        if task.place is not None and plan.step.merge != "none":
+            task.place.done = True
+            self._set_status(task, "waiting")
+            task.reason = reason
+            self.merging[task.id] = task
+        else:
+            self._end_task(task, "success", reason, at)
+
     def forget_task(self, task: Task) -> None:
+        self.merging.pop(task.id, None)
+        self.unmerged.pop(task.id, None)
         self.undecided.pop(task.id, None)
         self.asking.pop(task.id, None)
         self.approvals.pop(task.id, None)
@@ -239,13 +270,13 @@ class Bookkeeping:
         for step in self.steps.values():
             if id(step.frame) in live:
                 self._note_due(step)
-        self.running = {task.id: task for task in self.tasks.values() if task.status == "running" and not task.rounds}
+        self.running = {task.id: task for task in self.tasks.values() if task.status == "running" and _is_at_work(task)}
         self.slots = {slot: task.id for task in self.running.values() if (slot := task.attempts[-1].started.slot)}
         self.free_slots = [rank for rank, name in enumerate(self.slot_order) if name not in self.slots]
         self.rounds_due = {
             frame.owner.id: frame.owner
             for frame in frames.values()
-            if frame.owner is not None and frame.owner.status == "running" and frame.all_ended
+            if frame.owner is not None and frame.owner.status == "running" and frame.all_ended and not _is_at_work(frame.owner)
         }
 
     def _count_tasks(self, step: StepState) -> None:
@@ -284,6 +315,11 @@ def _insert(entries: deque[tuple[Order, str]], new: tuple[Order, str]) -> None:
 
 def all_ended(step: StepState) -> bool:
     return step.counts.keys() <= ENDED
+
+
+def _is_at_work(task: Task) -> bool:
+    """Whether an attempt of the task itself has not ended."""
+    return bool(task.attempts) and task.attempts[-1].finished is None
 
 
 def _of_open_step(step: StepState) -> Status:

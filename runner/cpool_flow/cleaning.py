@@ -18,8 +18,8 @@ from cpool_flow.errors import FlowError, InvalidInput
 from cpool_flow.guardian import sweep
 from cpool_flow.journal import FILE, Lock, is_alive
 from cpool_flow.run_folder import RunFolder
-from cpool_flow.run_place import known_filters, last_commit, our_git, worktree_of
-from cpool_flow.workspace.remains import remains
+from cpool_flow.run_place import known_filters, our_git, worktree_of
+from cpool_flow.workspace.remains import item_records, remains
 from cpool_flow.workspace.removal import remove_directory
 from cpool_flow.workspace.tidying import look, tidy
 
@@ -59,7 +59,8 @@ async def consider(folder: RunFolder, environment: Mapping[str, str]) -> Candida
     except FlowError as error:
         return Candidate(folder, None, last_sign, _size(folder.path), obstacles=(f"it cannot be read: {error}",))
     record = worktree_of(run.state)
-    paths = (folder.path, *((record.top_level, record.private) if record is not None else ()))
+    worktrees = (record, *item_records(record)) if record is not None else ()
+    paths = (folder.path, *(path for each in worktrees for path in (each.top_level, each.private)))
     seen = Candidate(folder, run, run.state.ended_at or last_sign, _size(*paths))
     unfinished = () if run.state.finished else ("it has not ended",)
     if is_alive(folder.path):
@@ -69,7 +70,7 @@ async def consider(folder: RunFolder, environment: Mapping[str, str]) -> Candida
     if not record.common_directory.is_dir():
         return replace(seen, obstacles=(*unfinished, f"its repository is gone: {record.common_directory}"))
     filters = known_filters(folder.path / "place")
-    async with remains(our_git(environment, run.inputs.secrets), record, last_commit(run.state), filters=filters) as left:
+    async with remains(our_git(environment, run.inputs.secrets), record, run.state.tip, filters=filters) as left:
         looked = await look(left)
     seen = replace(seen, reason=looked.merged, obstacles=(*unfinished, *looked.obstacles), blocks=looked.blocks, has_work=left.changed)
     return replace(seen, branch=left.branch.name, commit=left.branch.tip) if left.branch is not None else seen
@@ -87,7 +88,7 @@ async def delete(candidate: Candidate, environment: Mapping[str, str], *, force:
             sweep(run.state.mark)
         if run is not None and record is not None and record.common_directory.is_dir():
             filters = known_filters(folder.path / "place")
-            stays = await tidy(our_git(environment, run.inputs.secrets), record, last_commit(run.state), filters, force=force)
+            stays = await tidy(our_git(environment, run.inputs.secrets), record, run.state.tip, filters, force=force)
             if stays:
                 return stays
         _discard(folder)

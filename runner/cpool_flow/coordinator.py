@@ -30,9 +30,10 @@ from cpool_flow.journal import Journal, Lock, Recorded
 from cpool_flow.lost import note_lost
 from cpool_flow.notify import Notifier, due
 from cpool_flow.other_runs import OtherRuns
+from cpool_flow.places import Places
 from cpool_flow.process import Processes
 from cpool_flow.run_folder import RunFolder
-from cpool_flow.run_place import RunPlace, last_commit, open_place, our_git
+from cpool_flow.run_place import RunPlace, open_place, our_git
 from cpool_flow.run_values import RunValues, fixed_values
 from cpool_flow.secrets import Masker, check_secrets
 from cpool_flow.setup import set_up
@@ -44,6 +45,8 @@ from cpool_flow.workspace.plain import PlainPlace
 
 if TYPE_CHECKING:
     from cpool_flow.executor.recorder import Recorder
+    from cpool_flow.item_merges import ItemMerges
+    from cpool_flow.rooms import Rooms
 
 # What a person says of a task, by its id.
 Say = Callable[[str, Mapping[str, str]], None]
@@ -186,20 +189,36 @@ class _Coordinator:
         place = await self._place(engine) if left_open else RunPlace(PlainPlace(Path(self._inputs.directory)), self._masker)
         context = self._context(place, processes, engine)
         values = RunValues(engine.state, context)
-        executor = LocalSlots(context)
+        places = Places(place, engine.state, self._git, self._masker, context.remark)
+        rooms = self._rooms(places, context, values, engine)
+        executor = LocalSlots(context, rooms)
         heart = asyncio.get_running_loop().create_task(self._beat(engine.state))
         try:
             if left_open and (engine.state.setup is None or place.fresh):
                 engine.note(events.SetupFinished(await set_up(engine, context)))
                 engine.flush()
                 faults.point("after-setup")
-            ended = await engine.drive(place, values, executor)
+            ended = await engine.drive(places, values, executor, self._items(places, rooms, executor))
             await executor.close()  # before the place goes: an agent's process may wait there for its next task
             if ended:
                 await self._finish(engine, place, values)
         finally:
             heart.cancel()
             await executor.close()
+
+    def _rooms(self, places: Places, context: RunContext, values: RunValues, engine: Engine) -> Rooms | None:
+        if not self._inputs.plan.has_isolated:
+            return None
+        from cpool_flow.rooms import Rooms
+
+        return Rooms(places, context, values, engine.state, engine.tell)
+
+    def _items(self, places: Places, rooms: Rooms | None, executor: LocalSlots) -> ItemMerges | None:
+        if rooms is None:
+            return None
+        from cpool_flow.item_merges import ItemMerges
+
+        return ItemMerges(places, rooms, executor, self._inputs.workflow.keep)
 
     def _take_over(self, engine: Engine, mark: str) -> None:
         """What another coordinator has left: its running attempts are lost, what had failed is open again."""
@@ -230,7 +249,7 @@ class _Coordinator:
             raise AssertionError("BUG: a run is created together with its place")
         faults.point("before-place")
         private = self._folder.path / "place"
-        place = await open_place(self._git, state.place, private, last_commit(state), first=self._wishes.starting, masker=self._masker)
+        place = await open_place(self._git, state.place, private, state.tip, first=self._wishes.starting, masker=self._masker)
         faults.point("after-place")
         for sentence in place.notes:
             engine.note(events.Noted(sentence))

@@ -33,16 +33,20 @@ AUTO_APPROVE = "--auto-approve"
 Follow = Callable[[Sequence[Recorded], State], None]
 
 
-class Place(Protocol):
-    """Where the run works, as far as the engine needs it. `versioned`: what steps leave is committed here."""
+class Places(Protocol):
+    """Where the run works, as far as the engine needs it: its own place, and by their task those of items. `versioned`: what steps leave
+    is committed."""
 
     versioned: bool
 
-    async def tree(self) -> str | None:
-        """The state of the files now, where they are under git."""
+    async def tree(self, place: str = "") -> str | None:
+        """The state of the files now, where they are under git; None of a place that was never made."""
 
-    async def commit(self, tasks: Sequence[str]) -> tuple[events.PlaceCommitted | None, Sequence[str]]:
-        """Commit what the tasks left, if anything, and say what people should know of it. No step runs meanwhile."""
+    async def commit(self, tasks: Sequence[str], place: str = "") -> tuple[events.PlaceCommitted | None, Sequence[str]]:
+        """Commit what the tasks left, if anything, and say what people should know of it. No step runs there meanwhile."""
+
+    async def plan(self, task: str) -> events.PlaceOpened:
+        """The place of an item, before anything of it exists."""
 
 
 class Values(Protocol):
@@ -94,6 +98,22 @@ class Money(Protocol):
         """What runs have spent inside of an attempt that has ended; None where there were none."""
 
 
+class Items(Protocol):
+    """Merges and closes the places of items in the background."""
+
+    async def take(self, engine: Engine) -> None:
+        """Take in what has come of it, and hand over what is ready."""
+
+    async def act(self, actions: Iterable[policy.Action], engine: Engine) -> None:
+        """Begin what is wished for."""
+
+    async def finish(self, engine: Engine) -> None:
+        """Close the places that are left: every step has ended."""
+
+    async def rest(self, engine: Engine) -> None:
+        """Stop what is at work. What it has come to is found again by who goes on."""
+
+
 class Engine:
     """Drives one run. `follow` is called after each commit with what was recorded."""
 
@@ -136,7 +156,7 @@ class Engine:
         self._taken = 0  # the number of the last request that was looked at
         self._for_persons: set[str] = set()  # questions that `--auto-approve` cannot answer
         self._said: list[tuple[str, Mapping[str, str]]] = []
-        self._committed = False
+        self._committed: set[str] = set()  # places in which nothing has ended since
 
     def note(self, event: events.Event) -> None:
         """Take a fact in. It counts from now on; `flush` makes it durable before anything is done for it."""
@@ -147,6 +167,10 @@ class Engine:
     def tell(self, event: events.Event) -> None:
         """Take in a fact that comes from outside, and look at once what follows from it."""
         self.note(event)
+        self._woken.set()
+
+    def look(self) -> None:
+        """Something has come of what was begun: look at it soon."""
         self._woken.set()
 
     def flush(self) -> None:
@@ -172,17 +196,27 @@ class Engine:
         self._said.append((task, said))
         self._woken.set()
 
-    async def drive(self, place: Place, values: Values, executor: Executor) -> bool:
-        """Work until every step has ended (True), or until only a person or time can go on (False)."""
+    async def drive(self, places: Places, values: Values, executor: Executor, items: Items | None = None) -> bool:
+        """Work until every step has ended (True), or until only a person or time can go on (False). `items`: merges and closes the places
+        of items, where the plan has any."""
+        try:
+            return await self._drive(places, values, executor, items)
+        finally:
+            if items is not None:
+                await items.rest(self)
+
+    async def _drive(self, places: Places, values: Values, executor: Executor, items: Items | None) -> bool:
         while not self.state.all_ended:
             self.take_requests()
             self._take_answers(values)
             await self._hear_ctrl_c()
             self._take_results()
-            await self._commit(place)
+            await self._commit(places)
+            if items is not None:
+                await items.take(self)
             self.state.wake(self._clock())
             decision = policy.decide(self.state, self._clock(), self.money.read())
-            if await self._note_facts(decision.actions, place, values):
+            if await self._note_facts(decision.actions, places, values):
                 continue
             leave = next((action for action in decision.actions if isinstance(action, policy.Leave)), None)
             if leave is not None:
@@ -191,10 +225,14 @@ class Engine:
                     self.flush()
                     if not self._said:  # who was told of a question may have answered at once
                         return False
-            await self._act(decision.actions, place, values, executor)
+            await self._act(decision.actions, places, values, executor)
+            if items is not None:
+                await items.act(decision.actions, self)
             await self._wait(decision.wake_at)
-        await self._commit(place)
+        await self._commit(places)
         self.flush()
+        if items is not None:
+            await items.finish(self)
         return True
 
     def take_requests(self) -> None:
@@ -241,7 +279,7 @@ class Engine:
             if isinstance(result, Exception):
                 raise result
             faults.point("before-result")
-            self._committed = False
+            self._committed.discard(self.state.place_of(self.state.tasks[result.task]))
             self._slots.give_back(result.task)
             self.note(self._with_nested(self._as_stopped(result)))
 
@@ -263,21 +301,27 @@ class Engine:
         nested_usd = self.money.settle(started.task, started.slot)
         return result if nested_usd is None else replace(result, nested_usd=nested_usd)
 
-    async def _commit(self, place: Place) -> None:
+    async def _commit(self, places: Places) -> None:
         """What steps left is committed while nothing runs in their place, so that no half-made file gets in."""
-        if self._committed or not (place.versioned and self.state.uncommitted) or self.state.running:
+        if not places.versioned:
             return
+        for place in dict.fromkeys(self.state.uncommitted.values()):
+            if place not in self._committed and not self.state.works_in(place):
+                await self._commit_in(place, places)
+
+    async def _commit_in(self, place: str, places: Places) -> None:
         self.flush()
         faults.point("before-commit")
-        committed, sentences = await place.commit(list(self.state.uncommitted))
+        tasks = [task for task, left_in in self.state.uncommitted.items() if left_in == place]
+        committed, sentences = await places.commit(tasks, place)
         faults.point("after-commit")
-        self._committed = True
+        self._committed.add(place)
         if committed:
             self.note(committed)
         for sentence in sentences:
             self.note(events.Noted(sentence))
 
-    async def _note_facts(self, actions: Iterable[policy.Action], place: Place, values: Values) -> bool:
+    async def _note_facts(self, actions: Iterable[policy.Action], places: Places, values: Values) -> bool:
         noted = False
         for action in actions:
             match action:
@@ -289,19 +333,21 @@ class Engine:
                 case policy.Begin(task):
                     self.note(values.begin(task))
                 case policy.Judge(task):
-                    self.note(values.judge(task, await self._tree_of_round(task, place)))
+                    self.note(values.judge(task, await self._tree_of_round(task, places)))
                 case _:
                     continue
             noted = True
         return noted
 
-    async def _tree_of_round(self, task: str, place: Place) -> str | None:
+    async def _tree_of_round(self, task: str, places: Places) -> str | None:
         """The files that a round of a loop has left: only a loop asks whether it goes round in circles."""
-        return await place.tree() if self.state.steps[self.state.tasks[task].step].plan.step.repeat is not None else None
+        holder = self.state.tasks[task]
+        loops = self.state.steps[holder.step].plan.step.repeat is not None
+        return await places.tree(self.state.place_of(holder)) if loops else None
 
-    async def _act(self, actions: Iterable[policy.Action], place: Place, values: Values, executor: Executor) -> None:
+    async def _act(self, actions: Iterable[policy.Action], places: Places, values: Values, executor: Executor) -> None:
         starts = [action for action in actions if isinstance(action, policy.Start) and self._takes_slot(action)]
-        tree = await place.tree() if self._wants_tree(starts, place) else None
+        tree = await places.tree() if self._wants_tree(starts, places) else None
         with self.money.alone() if any(start.budget_usd for start in starts) else nullcontext():
             afforded = self._affordable(starts)
             for start in starts:
@@ -309,7 +355,9 @@ class Engine:
                     self._slots.give_back(start.task)
             starts = afforded
             for start in starts:
-                self.note(self._started(start, tree))
+                place = self.state.place_of(self.state.tasks[start.task])
+                await self.open_place(place, places)
+                self.note(self._started(start, None if place else tree))
             self.flush()
         for start in starts:
             executor.start(self._assignment(start, tree, values), self._deliver)
@@ -317,6 +365,19 @@ class Engine:
         for action in actions:
             if isinstance(action, policy.Stop):
                 executor.stop(action.task, action.reason, at_once=at_once)
+
+    def is_at_rest(self, place: str) -> bool:
+        """Whether nothing runs in a place, and all that was left there is committed."""
+        return not self.state.works_in(place) and (place in self._committed or place not in self.state.uncommitted.values())
+
+    async def open_place(self, place: str, places: Places) -> None:
+        """Record the place of an item before anything of it exists, and first those that it comes from."""
+        if not place:
+            return
+        item = self.state.tasks[place]
+        if item.place is None or item.place.closed is not None:
+            await self.open_place(item.within.place, places)
+            self.note(await places.plan(place))
 
     def _affordable(self, starts: list[policy.Start]) -> list[policy.Start]:
         """Those for which there is still money: another run may have been faster."""
@@ -348,10 +409,11 @@ class Engine:
 
     # ---- starting -------------------------------------------------------------------------------------------
 
-    def _wants_tree(self, starts: Sequence[policy.Start], place: Place) -> bool:
-        if not starts:
-            return False
-        return place.versioned or any(policy.is_exclusive(self.state, self.state.tasks[start.task], start.kind) for start in starts)
+    def _wants_tree(self, starts: Sequence[policy.Start], places: Places) -> bool:
+        """The tree of the run's own place: who works in an item's asks there."""
+        tasks = [(self.state.tasks[start.task], start.kind) for start in starts]
+        tasks = [(task, kind) for task, kind in tasks if not self.state.place_of(task)]
+        return bool(tasks) and (places.versioned or any(policy.is_exclusive(self.state, *each) for each in tasks))
 
     def _takes_slot(self, start: policy.Start) -> bool:
         """Whether nothing is in the way of a start. A slot that another run has taken is asked for again at the next turn."""
@@ -414,6 +476,7 @@ class Engine:
         task = self.state.tasks[start.task]
         plan = self.state.steps[task.step].plan
         started = task.attempts[-1].started
+        place = self.state.place_of(task)
         return Assignment(
             step=plan,
             task=task.id,
@@ -427,7 +490,8 @@ class Engine:
             session_id=started.session_id or "",
             resume=self._resumed(task) if start.kind == "normal" else None,
             item=values.item(task.id),
-            tree=tree,
+            tree=None if place else tree,
+            place=place,
             held=self._held.get(task.id),
             agent=start.agent,
             budget_usd=start.budget_usd,

@@ -16,7 +16,8 @@ from cpool_flow.dataclass import dataclass
 VERSION = 1
 
 JsonValue = Any
-AttemptKind = Literal["normal", "recovery"]
+# `merge`: a recovery where an item could not be merged.
+AttemptKind = Literal["normal", "recovery", "merge"]
 Fault = Literal["", "died", "hung", "not started"]
 StopCause = Literal["cancel", "sigterm", "timeout", "on_failure", "errored", "budget"]
 Choice = Literal["rerun", "skip", "fail"]
@@ -67,18 +68,23 @@ class RunCreated(Event):
 
 @dataclass(frozen=True, slots=True)
 class PlaceOpened(Event):
-    """A fresh place to work in; `setup` has not run there yet. `place` is what the workspace needs to find it again."""
+    """A fresh place to work in; `setup` has not run there yet. `place` is what the workspace needs to find it again. `task`: the item
+    whose own place it is; the run's where it is empty."""
 
     directory: str
     branch: str | None = None
     base: str | None = None
     place: JsonValue = None
     note: str = ""
+    task: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class SetupFinished(Event):
+    """`task`: the item in whose own place it ran."""
+
     error: str = ""
+    task: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -321,17 +327,38 @@ class ResultsTaken(Event):
 
 @dataclass(frozen=True, slots=True)
 class PlaceCommitted(Event):
+    """`task`: the item in whose own place it was; the run's where it is empty."""
+
     commit: str
     tasks: tuple[str, ...]
     changed_files: tuple[str, ...] | None = None
+    task: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PlaceMerged(Event):
+    """What an item has done in its own place was merged into the one that it came from, whose branch is at `commit` then. Or it could
+    not be: `reason` says why, `error` with all that was printed, `conflicts` names the files that both have changed since, `onto` the
+    commit that it was to be merged with. `into`: the item whose own place it came from; the run's where it is empty."""
+
+    task: str
+    commit: str | None = None
+    into: str = ""
+    reason: str = ""
+    error: str = ""
+    conflicts: tuple[str, ...] = ()
+    onto: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class PlaceClosed(Event):
+    """What is left of a place. `task`: the item whose own it was; the run's where it is empty."""
+
     branch: str | None = None
     directory: str | None = None
     commit: str | None = None
     note: str = ""
+    task: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -437,7 +464,9 @@ def from_json(kind: str, data: dict[str, JsonValue]) -> Event:
 
 
 _STORED = frozenset({"items", "output", "value", "variables", "outputs", "arguments", "question"})
-_TUPLES = frozenset({"tags", "slot_names", "denied", "artifacts", "tasks", "changed_files", "secrets", "steps", "partly", "ahead"})
+_TUPLES = frozenset(
+    {"tags", "slot_names", "denied", "artifacts", "tasks", "changed_files", "secrets", "steps", "partly", "ahead", "conflicts"}
+)
 _CONVERTED = {kind: tuple(name for name, _ in names if name in _STORED | _TUPLES) for kind, names in _FIELDS.items()}
 
 

@@ -123,6 +123,12 @@ def _task_rule(event: events.Event) -> str | None:
             return f"tried again: {event.reason}{' (costs no retry)' if event.free else ''}"
         case events.TaskClosed():
             return f"{event.status}: {event.reason}"
+        case events.PlaceOpened():
+            return f"works on the branch {event.branch}, from {(event.base or '')[:10]}"
+        case events.PlaceMerged():
+            return f"merged: {event.commit[:10]}" if event.commit else f"not merged: {event.reason}"
+        case events.PlaceClosed() if event.branch:
+            return f"its branch stays: {event.branch}"
         case events.RoundStarted():
             return f"round {event.number} started"
         case events.RoundFinished():

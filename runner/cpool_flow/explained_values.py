@@ -36,7 +36,7 @@ def _texts(step: model.Step) -> Iterator[tuple[str, tuple[template.Reference, ..
         text = getattr(step, key)
         if isinstance(text, str):
             yield key, template.parse_expression(text).references
-    for key in ("run", "verify"):
+    for key in ("run", "verify", "setup"):
         texts = getattr(step, key)
         for text in (texts,) if isinstance(texts, str) else texts or ():
             if isinstance(text, str) and template.is_template(text):

@@ -27,6 +27,15 @@ POINTS = (
     "before-finish",
     "after-finish",
 )
+# Those of items with places of their own.
+POINTS_OF_ITEMS = (
+    "before-item-place",
+    "after-item-place",
+    "before-item-merge",
+    "after-item-merge",
+    "before-item-close",
+    "after-item-close",
+)
 # Those of the commands on a run's branch.
 POINTS_OF_BRANCH = (
     "before-hand-over",

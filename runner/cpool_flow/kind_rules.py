@@ -16,10 +16,13 @@ from cpool_flow.slots import NO_SLOT
 # Of every step, whatever it does.
 ANY = frozenset({"name", "description", "needs", "join", "when", "on_failure"})
 FAN_OUT = frozenset({"foreach", "matrix", "as", "filter", "limit", "max_items", "max_parallel", "fail_fast"})
+ISOLATION = frozenset({"isolation", "merge", "setup"})
+# Of what holds steps: how an item is merged, and mended where it cannot be.
+OF_MERGE = frozenset({"verify", "recovery_prompt", "recoveries", "config", "profile"})
 # What those take that execute nothing themselves, beside the key that says what they do.
 TAKEN = {
-    "steps": ANY | FAN_OUT | {"repeat"},
-    "workflow": ANY | FAN_OUT | {"repeat", "with"},
+    "steps": ANY | FAN_OUT | ISOLATION | {"repeat"},
+    "workflow": ANY | FAN_OUT | ISOLATION | {"repeat", "with"},
     "approve": ANY | FAN_OUT | {"output", "output_schema", "output_vars"},
     "end": ANY | {"reason"},
 }
@@ -50,11 +53,16 @@ def _refused(step: model.Step) -> Iterator[tuple[str, str]]:
     kind = step.kind
     if kind in TAKEN:
         all_keys = (field.alias or name for name, field in model.Step.model_fields.items())
-        yield from _each((key for key in all_keys if key not in TAKEN[kind] and key != kind), _WHAT[kind])
+        taken = TAKEN[kind] | (OF_MERGE if step.isolated and step.merge != "none" else frozenset())
+        yield from _each((key for key in all_keys if key not in taken and key != kind), _WHAT[kind])
+        if step.isolated and step.recovery_prompt is None:
+            yield from _each(("recoveries", "config", "profile"), "a group without `recovery_prompt`: it has no agent")
     else:
         yield from _each(("reason",), "a step that does not end the run: it belongs to `end`")
         yield from _each(() if step.skill is not None else ("with",), "a step without `skill` or `workflow`")
         yield from _of_work(step)
+    if not step.isolated:
+        yield from _each(("merge", "setup"), "a step without `isolation: worktree`")
     if not step.fans_out:
         gives_up = {"fail_fast"} if step.join == "any" else set()  # the needs that it does not wait for
         yield from _each(FAN_OUT - {"foreach", "matrix"} - gives_up, "a step without `foreach` or `matrix`")

@@ -41,7 +41,7 @@ AGENTS = ("claude", "codex", "gemini", "opencode", "command", "scripted", "repla
 # What `format.md` names and this version does not do yet. Refused by name, never ignored.
 LATER_KEYS: dict[str, frozenset[str]] = {
     "workflow": frozenset(),
-    "step": frozenset({"merge", "setup", "isolation"}),
+    "step": frozenset(),
 }
 
 if TYPE_CHECKING:
@@ -354,7 +354,16 @@ class Step(Model):
     )
     env: Maybe[dict[Variable, Text]] = Field(None, description="Environment variables of this step.")
     secrets: Maybe[ListOf[Variable]] = Field(None, description="Declared secrets that this step gets.")
-    cwd: Maybe[NonEmpty] = Field(None, description="Folder inside the run's place.")
+    isolation: Maybe[Literal["none", "worktree"]] = Field(
+        None, description="`worktree`: each item works in a git worktree of its own, on a branch from the run's (default `none`)."
+    )
+    merge: Maybe[Literal["auto", "none"]] = Field(
+        None, description="What becomes of an item's branch: merged back in the order of the items (`auto`, default), or left (`none`)."
+    )
+    setup: Maybe[NonEmpty | ListOf[NonEmpty]] = Field(
+        None, description="Commands run once in the fresh place of each item (default: the workflow's `setup`); `[]`: none."
+    )
+    cwd: Maybe[NonEmpty] = Field(None, description="Folder inside the step's place.")
     stdin: Maybe[str] = Field(None, description="Text for the command's standard input.")
     shell: Maybe[FilledListOf[NonEmpty] | NonEmpty] = Field(None, description="Shell for text commands; the script is its last argument.")
     ok_codes: Maybe[FilledListOf[Annotated[int, Field(ge=0, le=255), WHOLE]]] = Field(
@@ -393,6 +402,11 @@ class Step(Model):
     def executes(self) -> bool:
         """Whether a process does its work: it has attempts, a time limit and a verdict."""
         return self.run is not None or self.is_agent
+
+    @property
+    def isolated(self) -> bool:
+        """Whether each of its items works in a place of its own."""
+        return self.isolation == "worktree"
 
     @property
     def fans_out(self) -> bool:

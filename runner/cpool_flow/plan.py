@@ -34,8 +34,8 @@ AGENT_RETRIED = frozenset({"overloaded", "lost"})
 class PlannedStep:
     """A step with its place in the graph. Times are seconds. `source`: the file that it stands in, `path`: where in it. `inner`: the
     steps that it holds, of a group or a sub-workflow; a loop over a single step holds that step. `executes`: its tasks have attempts, a
-    process does the work. `literal`: none of its texts is a template. `slots`: the names of those that it may take, None where any
-    will do."""
+    process does the work. `isolated`: each of them works in a place of its own. `literal`: none of its texts is a template. `slots`: the
+    names of those that it may take, None where any will do."""
 
     name: str
     position: int
@@ -62,6 +62,7 @@ class PlannedStep:
     max_items: int
     fans_out: bool
     executes: bool
+    isolated: bool
     literal: bool = False
 
     def renamed(self, name: str, prompt: str) -> PlannedStep:
@@ -100,19 +101,22 @@ class Plan:
     dependents: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     has_slotless: bool = False
     has_agents: bool = False
+    has_isolated: bool = False
     grow: Grow | None = None
 
     def growing(self, grow: Grow) -> Plan:
         """The same without its steps, to which others are added while the run goes on: the plan of a pool."""
-        return replace(self, steps={}, dependents={}, has_slotless=False, has_agents=False, grow=grow)
+        return replace(self, steps={}, dependents={}, has_slotless=False, has_agents=False, has_isolated=False, grow=grow)
 
     def with_step(self, step: PlannedStep) -> Plan:
         """A growing plan with one step more, that needs no other. What it was made from is used up."""
         assert isinstance(self.steps, dict), "BUG: this plan does not grow"
         self.steps[step.name] = step
         slotless = not step.takes_slot or (step.inner is not None and step.inner.has_slotless)
-        if (slotless and not self.has_slotless) or (step.has_agents and not self.has_agents):
-            return replace(self, has_slotless=self.has_slotless or slotless, has_agents=self.has_agents or step.has_agents)
+        isolated = step.isolated or (step.inner is not None and step.inner.has_isolated)
+        has = (self.has_slotless or slotless, self.has_agents or step.has_agents, self.has_isolated or isolated)
+        if has != (self.has_slotless, self.has_agents, self.has_isolated):
+            return replace(self, has_slotless=has[0], has_agents=has[1], has_isolated=has[2])
         return self
 
     def without_step(self, name: str) -> None:
@@ -256,6 +260,7 @@ class StepBuilder:
             max_items=DEFAULT_MAX_ITEMS if step.max_items is None else step.max_items,
             fans_out=step.fans_out,
             executes=inner is None and step.executes,
+            isolated=step.isolated,
         )
 
 
@@ -274,6 +279,9 @@ _OF_THE_LOOP = (
     "max_parallel",
     "fail_fast",
     "on_failure",
+    "isolation",
+    "merge",
+    "setup",
 )
 
 
@@ -290,6 +298,7 @@ def _joined(workflow: model.Workflow, source: str, steps: list[PlannedStep], *, 
         {name: tuple(after) for name, after in dependents.items()},
         has_slotless=any(not step.takes_slot or (step.inner is not None and step.inner.has_slotless) for step in steps),
         has_agents=any(step.has_agents for step in steps),
+        has_isolated=any(step.isolated or (step.inner is not None and step.inner.has_isolated) for step in steps),
     )
 
 

@@ -7,10 +7,10 @@ state gives the same wishes. A wish becomes a fact only when the engine has reco
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 
 from cpool_flow import events, supervision, usage_limit
-from cpool_flow.after_failure import after_failure, recovery_rounds
+from cpool_flow.after_failure import after_conflict, after_failure, recovery_rounds
 from cpool_flow.budget import NOBODY, Empty, Grant, Others, Purse, Wait, out_of_budget, used_share, without_money
 from cpool_flow.dataclass import dataclass
 from cpool_flow.halting import ANOTHER_FAILED, halted, halting
@@ -78,7 +78,21 @@ class Leave:
     since: float = 0.0
 
 
-Action = Open | Begin | Judge | Start | Stop | Record | Leave
+@dataclass(frozen=True, slots=True)
+class Merge:
+    """Merge what an item has done into the place that its own came from."""
+
+    task: str
+
+
+@dataclass(frozen=True, slots=True)
+class ClosePlace:
+    """End the place of an item that has ended."""
+
+    task: str
+
+
+Action = Open | Begin | Judge | Start | Stop | Merge | ClosePlace | Record | Leave
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +112,7 @@ def decide(state: State, now: float, others: Others = NOBODY) -> Decision:
     broke = next((each for each in starts if isinstance(each, _Broke)), None)
     if broke is not None:
         return Decision(tuple(map(Record, out_of_budget(state, broke.task, broke.empty))))
-    actions: list[Action] = [*_stops(state), *(each for each in starts if isinstance(each, Start))]
+    actions: list[Action] = [*_stops(state), *(each for each in starts if isinstance(each, Start)), *_merges(state), *_leaving(state)]
     leave = None if actions else _leave(state)
     return Decision((leave,) if leave is not None else tuple(actions), _wake_at(state, now))
 
@@ -108,7 +122,7 @@ def decide(state: State, now: float, others: Others = NOBODY) -> Decision:
 
 # Asked in this order; the first that has anything to say is recorded before the next is asked, for it may change it.
 def _facts(state: State, now: float) -> Iterator[Action]:
-    for rule in (_stopping, _quarantines, _failures, _fast_failures, _closings, _judgements, _openings, _beginnings):
+    for rule in (_stopping, _quarantines, _failures, _conflicts, _fast_failures, _closings, _judgements, _openings, _beginnings):
         found = False
         for action in rule(state, now):
             found = True
@@ -155,22 +169,27 @@ def _failures(state: State, now: float) -> Iterator[Action]:
         yield Record(after_failure(state, task, now, parked))
 
 
+def _conflicts(state: State, now: float) -> Iterator[Action]:
+    for task in state.unmerged.values():
+        yield Record(after_conflict(state, task, now))
+
+
 def _fast_failures(state: State, now: float) -> Iterator[Action]:
     for name in state.failing_fast:
-        yield from _not_begun(state.steps[name], ANOTHER_FAILED)
+        yield from _not_begun(state.steps[name], ANOTHER_FAILED, state.merging)
 
 
-def _not_begun(step: StepState, reason: str) -> Iterator[Action]:
-    """Close the tasks of a step that do not run: those that never did are skipped."""
+def _not_begun(step: StepState, reason: str, done: Container[str] = ()) -> Iterator[Action]:
+    """Close the tasks of a step that do not run, but for those in `done`: those that never did are skipped."""
     for task in step.tasks:
-        if task.status in ("ready", "waiting"):
+        if task.id not in done and task.status in ("ready", "waiting"):
             yield Record(events.TaskClosed(task.id, "cancelled" if task.counted or task.rounds or task.asked else "skipped", reason))
 
 
 def _closings(state: State, now: float) -> Iterator[Action]:
     """Within what is being stopped, close every step in which nothing runs any more."""
     for step in halting(state):
-        reason = halted(state, step) if step.running == 0 else None
+        reason = halted(state, step) if step.running == 0 and not _still_merges(state, step) else None
         if reason is not None:
             ended = workflow_frame(step.frame).stopping
             on_purpose = reason in (NOT_NEEDED, PART_NOT_NEEDED) or (ended is not None and ended.cause == "end")
@@ -178,6 +197,11 @@ def _closings(state: State, now: float) -> Iterator[Action]:
                 yield from _not_begun(step, reason)
             else:
                 yield Record(events.StepClosed(step.id, "skipped" if on_purpose else "cancelled", reason))
+
+
+def _still_merges(state: State, step: StepState) -> bool:
+    """Whether work that is done is yet to be merged: that goes on where a budget is used up."""
+    return bool(state.merging) and halted(state, step, running=True) is None and any(task.id in state.merging for task in step.tasks)
 
 
 def _judgements(state: State, now: float) -> Iterator[Action]:
@@ -201,11 +225,12 @@ def _beginnings(state: State, now: float) -> Iterator[Action]:
         step = state.steps[name]
         if halted(state, step) is not None:
             continue
-        room = len(step.ready) if step.plan.max_parallel is None else step.plan.max_parallel - step.running
+        ready = [position for position in step.ready if step.tasks[position].next_kind != "merge"] if step.plan.isolated else step.ready
+        room = len(ready) if step.plan.max_parallel is None else step.plan.max_parallel - step.running
         if step.plan.inner is not None and step.plan.fans_out:
             room = min(room, max(slots - step.running, _idle_slots(state)))
-        if room > 0:
-            yield from (Begin(step.tasks[position].id) for position in reversed(step.ready[-room:]))
+        if room > 0 and ready:
+            yield from (Begin(step.tasks[position].id) for position in reversed(ready[-room:]))
             return
 
 
@@ -245,30 +270,41 @@ class _Broke:
 
 
 def _starts(state: State, purse: Purse) -> Iterator[Start | _Broke]:
-    """Oldest ready first, within a fan-out by item; a task that must be alone in its place waits for the others."""
+    """Oldest ready first, within a fan-out by item; a task that must be alone in its place waits for the others, and they for it."""
     if state.place is None or state.setup is None:
         return
-    if any(is_exclusive(state, task, task.attempts[-1].started.kind) for task in state.running.values()):
+    closed = {state.place_of(task) for task in state.running.values() if is_exclusive(state, task, task.attempts[-1].started.kind)}
+    if closed and not state.plan.has_isolated:
         return
     resting = supervision.resting(state.health, purse.now)
     free = _FreeSlots(state, resting)
-    busy = bool(state.running)
+    busy = {state.place_of(task) for task in state.running.values()}
     for _, name in state.ready_steps:
         step = state.steps[name]
         if not free.any and not state.plan.has_slotless:
             return
-        if not step.plan.executes or ((state.stopping_frames or state.unneeded or state.cancelled) and halted(state, step) is not None):
+        if not (step.plan.executes or step.plan.isolated) or (
+            (state.stopping_frames or state.unneeded or state.cancelled) and halted(state, step) is not None
+        ):
             continue
         for task, agent in _startable(state, step):
-            needs_slot = step.plan.takes_slot or task.next_kind == "recovery"
+            place = state.place_of(task)
+            if place in closed or _waits_for_commit(state, place):
+                if step.plan.isolated:
+                    continue
+                break
+            needs_slot = step.plan.takes_slot or task.next_kind != "normal"
             slot = free.next_for(step.plan, task, agent) if needs_slot else None
             if needs_slot and slot is None:
                 if free.has_for(step.plan, agent):
                     continue  # this one waits for another slot, the next may take what is free
                 break
             alone = is_exclusive(state, task, task.next_kind)
-            if alone and busy:
-                return
+            if alone and place in busy:
+                closed.add(place)
+                if not state.plan.has_isolated:
+                    return
+                break
             paid = purse.grant(task, free.count) if agent is not None else Grant(None)
             if isinstance(paid, Wait):
                 if used_share(state, task):
@@ -277,11 +313,13 @@ def _starts(state: State, purse: Purse) -> Iterator[Start | _Broke]:
             if isinstance(paid, Empty):
                 yield _Broke(task, paid)
                 return
-            busy = True
+            busy.add(place)
             free.take(slot)
             yield Start(task.id, len(task.attempts) + 1, task.next_kind, slot, agent, paid.budget_usd)
             if alone:
-                return
+                closed.add(place)
+                if not state.plan.has_isolated:
+                    return
 
 
 def _startable(state: State, step: StepState) -> Iterator[tuple[Task, str | None]]:
@@ -292,16 +330,46 @@ def _startable(state: State, step: StepState) -> Iterator[tuple[Task, str | None
     room = len(step.ready) if step.plan.max_parallel is None else step.plan.max_parallel - step.running
     for position in reversed(step.ready[-room:] if room > 0 else ()):
         task = step.tasks[position]
+        if not step.plan.executes and task.next_kind != "merge":
+            continue  # its steps are begun, not it
         if not step.plan.step.is_agent and task.next_kind == "normal":
             yield task, None
         elif agents:
             yield task, agents[0]
 
 
+def _waits_for_commit(state: State, place: str) -> bool:
+    """Whether a place that is yet to be made has to wait: it begins with what is committed in the one that it comes from, and there
+    somebody works who has left something uncommitted."""
+    while place:
+        item = state.tasks[place]
+        if item.place is not None and item.place.closed is None:
+            return False
+        place = item.within.place
+        if place in state.uncommitted.values() and state.works_in(place):
+            return True
+    return False
+
+
+def _merges(state: State) -> Iterator[Merge]:
+    """One at a time into each place, the items of a step in their order."""
+    begun = set()
+    for task in state.merging.values():
+        step, into = state.steps[task.step], task.within.place
+        earlier = step.tasks[: task.position] if step.plan.fans_out else ()
+        if into not in begun and halted(state, step, running=True) is None and all(each.ended for each in earlier):
+            begun.add(into)
+            yield Merge(task.id)
+
+
+def _leaving(state: State) -> Iterator[ClosePlace]:
+    return (ClosePlace(task.id) for task in state.item_places.values() if task.ended)
+
+
 def is_exclusive(state: State, task: Task, kind: events.AttemptKind) -> bool:
     """Whether an attempt must have the place to itself: `expect` and the no-change guard look at the files."""
     step = state.steps[task.step].plan
-    return step.step.expect is not None or (step.may_write and (kind == "recovery" or recovery_rounds(task) > 0))
+    return step.step.expect is not None or (step.may_write and (kind != "normal" or recovery_rounds(task) > 0))
 
 
 class _FreeSlots:

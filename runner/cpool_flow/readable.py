@@ -20,7 +20,7 @@ _INDEPENDENT: dict[type, frozenset[str]] = {
     model.Step: frozenset(
         "description run prompt approve end reason join when foreach matrix filter limit max_items max_parallel fail_fast repeat config profile "
         "session timeout idle_timeout retries retry recovery_prompt recoveries verify expect effects on_failure output output_schema "
-        "artifacts env secrets cwd stdin shell ok_codes allow_denials slot".split()
+        "artifacts env secrets cwd stdin shell ok_codes allow_denials slot isolation merge setup".split()
     ),
 }
 # What stands in for a key that others hang on: that there is an item, a round, something to do.

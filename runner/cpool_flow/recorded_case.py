@@ -111,7 +111,7 @@ def _answers(run: Run, step: StepState, task: Task, changes: Changes, read: Read
         finished = attempt.finished
         if finished is None or finished.interrupted:
             continue
-        is_agent = step.plan.step.is_agent or attempt.started.kind == "recovery"
+        is_agent = step.plan.step.is_agent or attempt.started.kind != "normal"
         answer = _agent_answer(run, finished) if is_agent else _printed(run, finished)
         changed = changes.get((task.id, attempt.started.number))
         yield {**answer, **(read(changed) if is_agent and changed is not None else {})}

@@ -102,6 +102,7 @@ class _Reader:
             if text is not None:
                 self._text((*path, key), text, here)
         self._commands((*path, "verify"), step.verify, here)
+        self._commands((*path, "setup"), step.setup, here)
         for key, values in (("run", step.run), ("with", step.with_), ("env", step.env)):
             if values is not None and not isinstance(values, str):
                 self._values((*path, key), values, here)

@@ -42,6 +42,8 @@ def _begin_anew(books: Bookkeeping, step: StepState) -> None:
             task.status, task.reason, task.decision, task.failure, task.left = "pending", "", None, "", None
             task.next_kind, task.counted_from = "normal", len(task.attempts) + len(task.rounds)
             task.seen.clear()
+            if task.place is not None and step.plan.phase == "finally":
+                task.place.done = False
 
 
 def _go_on_inside(books: Bookkeeping, step: StepState, at: float) -> None:
@@ -51,6 +53,10 @@ def _go_on_inside(books: Bookkeeping, step: StepState, at: float) -> None:
         if task.settled:
             continue
         frame = task.frame
+        if task.place is not None and task.place.done:
+            task.status, task.failure = "waiting", ""
+            books.merging[task.id] = task
+            continue
         task.reason, task.failure, task.left = "", "", None
         if frame is None or (step.plan.step.repeat is not None and frame.all_ended and not frame.bad_steps()):
             task.status, task.counted_from = "ready", len(task.rounds)

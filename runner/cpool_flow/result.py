@@ -56,7 +56,7 @@ class Result:
             "started_at": iso_time(state.created_at),
             "ended_at": iso_time(state.ended_at),
             "duration_seconds": _seconds(state.created_at, state.ended_at),
-            "branch": branch(state),
+            "branch": state.branch_at(),
             "base": state.place.base if state.place else None,
             "directory": self._directory(),
             "tags": list(created.tags) if created else [],
@@ -106,7 +106,7 @@ class Result:
             "items": self._item_documents(step),
             "attempts": [self._attempt(attempt) for attempt in alone.attempts] if alone else [],
             **_cost(alone.all_attempts() if alone else (attempt for task in step.tasks for attempt in task.all_attempts())),
-            "branch": branch(self._state),
+            "branch": self._state.branch_at(alone.id if alone and plan.isolated else step.frame.place),
             "commit": alone.commit if alone else None,
         }
         error = step.error or (alone.failure if alone else "")
@@ -136,7 +136,7 @@ class Result:
             "items": [],
             "attempts": [self._attempt(attempt) for attempt in task.attempts],
             **_cost(task.all_attempts()),
-            "branch": branch(self._state),
+            "branch": self._state.branch_at(self._state.place_of(task)),
             "commit": task.commit,
         }
         if task.failure:
@@ -214,13 +214,6 @@ def attempt_status(attempt: Attempt) -> str:
         return "running"
     kind = attempt.finished.error_kind
     return "success" if kind is None else "cancelled" if kind == "cancelled" else "failed"
-
-
-def branch(state: State) -> str | None:
-    """The run's branch, None once it is gone."""
-    if state.place_closed is not None:
-        return state.place_closed.branch
-    return state.place.branch if state.place else None
 
 
 def iso_time(at: float | None) -> str | None:

@@ -30,6 +30,7 @@ from cpool_flow.workspace.repository import Repository, survey
 if TYPE_CHECKING:
     from cpool_flow.trusted import Trusted
     from cpool_flow.workspace.record import WorktreeRecord
+    from cpool_flow.workspace.worktree import Worktree
 
 GIT_TIMEOUT_SECONDS = 600.0
 # In the run's folder: later steps may define others, which are not ours to start.
@@ -67,7 +68,14 @@ async def choose_isolation(
     repository = await survey(git, directory)
     writes = any(step.may_write and (step.step.is_agent or step.recoveries) for step in plan.everything())
     guarded = trusted is not None and any(step.agent is not None for step in plan.everything())
-    kind = asked or ("worktree" if (writes or guarded) and repository is not None and not repository.bare else "none")
+    can = repository is not None and not repository.bare
+    kind = asked or ("worktree" if plan.has_isolated or ((writes or guarded) and can) else "none")
+    if kind == "none" and plan.has_isolated:
+        name = next(step.name for step in plan.everything() if step.isolated)
+        raise InvalidInput(
+            f"the items of step `{name}` work in worktrees of their own (`isolation: worktree`), and the run has none to merge them into",
+            help="leave `isolation: none` out, of the file or of the command line",
+        )
     if kind == "none":
         if trusted is not None and guarded:
             await _refuse_other_agent_files(git, repository, trusted)
@@ -204,7 +212,7 @@ async def open_place(
     git: Git, opened: events.PlaceOpened, private: Path, last_commit: str | None, *, first: bool, masker: Masker
 ) -> RunPlace:
     """Make the place that was planned (`first`), or find it again. Raises InvalidInput, OperationFailed."""
-    with _told():
+    with told():
         if opened.place is None:
             directory = Path(opened.directory)
             private.mkdir(exist_ok=True)
@@ -218,14 +226,6 @@ async def open_place(
         if known is None:
             _keep_filters(private, place.filters)
         return RunPlace(place, masker)
-
-
-def last_commit(state: State) -> str | None:
-    """The newest commit of the run that the journal knows."""
-    if state.place_closed and state.place_closed.commit:
-        return state.place_closed.commit
-    commits = [(task.attempts[-1].ended_at or 0.0, task.commit) for task in state.tasks.values() if task.commit and task.attempts]
-    return max(commits)[1] if commits else None
 
 
 def worktree_of(state: State) -> WorktreeRecord | None:
@@ -253,7 +253,7 @@ def _keep_filters(private: Path, filters: str) -> None:
 
 
 @contextmanager
-def _told() -> Iterator[None]:
+def told() -> Iterator[None]:
     """What the disk refuses is no bug of ours: it is told, and the run can be resumed."""
     try:
         yield
@@ -279,22 +279,30 @@ class RunPlace:
     def notes(self) -> tuple[str, ...]:
         return tuple(map(self._mask, self.place.notes))
 
+    @property
+    def worktree(self) -> Worktree:
+        """The same, where it is known to be one."""
+        from cpool_flow.workspace.worktree import Worktree
+
+        assert isinstance(self.place, Worktree), "BUG: this place is no worktree"
+        return self.place
+
     async def tree(self) -> str | None:
-        with _told():
+        with told():
             return await self.place.tree()
 
-    async def commit(self, tasks: Sequence[str]) -> tuple[events.PlaceCommitted | None, tuple[str, ...]]:
-        """Commit what the tasks left, in their names. With the sentences for people that come of it."""
+    async def commit(self, tasks: Sequence[str], item: str = "") -> tuple[events.PlaceCommitted | None, tuple[str, ...]]:
+        """Commit what the tasks left, in their names; `item`: whose own place it is. With the sentences for people that come of it."""
         shown = ", ".join(tasks[:5]) + (f" and {len(tasks) - 5} more" if len(tasks) > 5 else "")
-        with _told():
+        with told():
             commit = await self.place.commit(shown)
         if commit is None:
             return None, ()
         files = tuple(map(self._mask, commit.changed_files)) if len(tasks) == 1 else None
-        return events.PlaceCommitted(commit.sha, tuple(tasks), files), tuple(map(self._mask, commit.notes))
+        return events.PlaceCommitted(commit.sha, tuple(tasks), files, item), tuple(map(self._mask, commit.notes))
 
     async def close(self, keep: Keep) -> events.PlaceClosed:
-        with _told():
+        with told():
             closed = await self.place.close(keep)
         directory = str(closed.directory) if closed.directory else None
         return events.PlaceClosed(closed.branch, directory, closed.commit, self._mask("; ".join(closed.notes)))

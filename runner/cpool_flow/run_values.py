@@ -104,6 +104,8 @@ class RunValues:
         task = self._state.tasks[task_id]
         before = task.attempts[-2].finished if len(task.attempts) > 1 else None
         error = before.error if before and before.error_kind else _last_error(task.attempts[:-1])
+        if task.place is not None and task.place.unmerged is not None:
+            error = task.place.unmerged.error
         return self._scope.of_task(task, number, error)
 
     def forget(self, step_id: str) -> None:

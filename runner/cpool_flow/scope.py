@@ -185,8 +185,9 @@ class Scope:
         costs = [attempt.finished.cost_usd for attempt in attempts if attempt.finished and attempt.started.agent]
         known = [cost for cost in costs if cost is not None]
         alone = tasks[0] if len(tasks) == 1 else None
+        places = {self._state.place_of(task) for task in tasks}
         return {
-            "branch": self._state.place.branch if self._state.place else None,
+            "branch": self._state.branch_at(places.pop() if len(places) == 1 else ""),
             "commit": alone.commit if alone else None,
             "changed_files": self._changed_files(alone) if alone else None,
             "cost_usd": sum(known) if len(known) == len(costs) else None,
@@ -197,7 +198,7 @@ class Scope:
         if task.changed_files is not None:
             return list(task.changed_files)
         versioned = self._state.place is not None and self._state.place.branch is not None
-        to_be_committed = task.id in self._state.uncommitted and bool(self._state.running)
+        to_be_committed = task.id in self._state.uncommitted and self._state.works_in(self._state.place_of(task))
         return [] if versioned and task.commit is None and task.status in ENDED and not to_be_committed else None
 
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Mapping
+from pathlib import Path
 
 from cpool_flow import policy
 from cpool_flow.engine import POLL_SECONDS, Engine
@@ -17,6 +19,7 @@ from cpool_flow.process import Command
 from cpool_flow.run_values import fixed_values
 from cpool_flow.values import RenderError
 
+LOG = "_setup"  # no step can be called so
 LONGEST_SECONDS = 3600.0
 # The policy sees the end of the run's time by another clock: it must not come later than the commands end.
 _MARGIN_SECONDS = 0.1
@@ -30,27 +33,33 @@ async def set_up(engine: Engine, context: RunContext) -> str:
     work = Work(context.processes, _time_left(engine), context.grace_seconds)
     attending = asyncio.get_running_loop().create_task(_attend(engine, work))
     try:
-        for number, text in enumerate((commands,) if isinstance(commands, str) else commands, 1):
-            error = await _run(text, number, context, work)
-            if error:
-                return context.masker.mask(error)
-        return ""
+        return await run_all(commands, LOG, fixed_values(context, None), context, work)
     finally:
         attending.cancel()
 
 
+async def run_all(commands: str | tuple[str, ...], log: str, scope: Mapping[str, object], context: RunContext, work: Work) -> str:
+    """Run the commands one after the other, until one fails. The error for people, empty where all went well. `log`: the beginning of the
+    names of their logs; `scope`: the values that they see. Raises FlowError."""
+    for number, text in enumerate((commands,) if isinstance(commands, str) else commands, 1):
+        error = await _run(text, context.folder.logs / f"{log}.{number}.log", scope, context, work)
+        if error:
+            return context.masker.mask(error)
+    return ""
+
+
 def log_name(number: int) -> str:
-    """No step can be called so."""
-    return f"_setup.{number}.log"
+    """The log of one command of the run's own place."""
+    return f"{LOG}.{number}.log"
 
 
-async def _run(text: str, number: int, context: RunContext, work: Work) -> str:
+async def _run(text: str, log: Path, scope: Mapping[str, object], context: RunContext, work: Work) -> str:
     try:
-        script, values = context.script(text, fixed_values(context, None))
+        script, values = context.script(text, scope)
     except RenderError as error:
         return f"`{display(text)}`: {error.message}"
     command = Command((*context.default_shell, script), str(context.place.directory), context.setup_environment() | values)
-    ran = await run_logged(command, context.folder.logs / log_name(number), None, context, work)
+    ran = await run_logged(command, log, None, context, work)
     if ran.ended.how == "cancelled":
         return f"`{display(text)}` was stopped: {work.stopped}"
     if ran.ended.how == "timeout":

@@ -22,6 +22,7 @@ from cpool_flow.supervision import Health
 from cpool_flow.tasks import (
     Attempt,
     Frame,
+    ItemPlace,
     StepState,
     Stopping,
     Task,
@@ -63,6 +64,7 @@ class State(Bookkeeping):
         self.outputs: events.Stored | None = None
         self.place: events.PlaceOpened | None = None
         self.place_closed: events.PlaceClosed | None = None
+        self.tip: str | None = None  # the newest commit on the run's branch that the journal knows
         self.setup: events.SetupFinished | None = None
         self.notes: list[str] = []
         # How often the run has ended, how much it has asked of persons, and what `notify` was told of.
@@ -75,8 +77,6 @@ class State(Bookkeeping):
         # How the agents fare on the slots; and the slots that can do each other's work: all, and those that a step asks for.
         self.slot_groups: tuple[tuple[str, ...], ...] = ()
         self.health: dict[str, Health] = {}
-        # Tasks that ended since the place was last committed.
-        self.uncommitted: dict[str, None] = {}
         # What agents of a pool are told.
         self.shared: dict[str, Any] = {}
         self.waits: list[tuple[float, str]] = []
@@ -91,10 +91,14 @@ class State(Bookkeeping):
         while self.waits and self.waits[0][0] <= now:
             at, task_id = heapq.heappop(self.waits)
             task = self.tasks.get(task_id)
-            if task and task.status == "waiting" and task.retry_at == at and task_id not in self.undecided and task_id not in self.asking:
+            if task and task.status == "waiting" and task.retry_at == at and not self._waits_for_word(task_id):
                 self._set_status(task, "ready")
         for agent in [agent for agent, until in self.parked.items() if until <= now]:
             del self.parked[agent]
+
+    def _waits_for_word(self, task: str) -> bool:
+        """Whether something else than time must come first."""
+        return any(task in waiting for waiting in (self.undecided, self.asking, self.merging, self.unmerged))
 
     def forget(self, name: str) -> None:
         """Let go of a step of a pool that has ended, and of all in it: nobody depends on it. It is no event: the journal still has it.
@@ -103,7 +107,7 @@ class State(Bookkeeping):
         inside = list(_everything_in(step))
         tasks = [task.id for each in inside for task in each.tasks]
         versioned = self.place is not None and self.place.branch is not None
-        if not step.ended or (versioned and any(task in self.uncommitted for task in tasks)):
+        if not step.ended or (versioned and any(task in self.uncommitted or task in self.item_places for task in tasks)):
             return
         for task in tasks:
             self.uncommitted.pop(task, None)
@@ -132,6 +136,18 @@ class State(Bookkeeping):
     @property
     def cost_known(self) -> bool:
         return self.spending.complete
+
+    def branch_at(self, place: str = "") -> str | None:
+        """The branch that has what is done in a place: of an item until it is merged, then that of the place that it came from; None where
+        there is none, or none any more."""
+        item = self.tasks[place].place if place else None
+        if item is not None and item.merged is None:
+            return item.opened.branch if item.closed is None else item.closed.branch
+        if item is not None:
+            return self.branch_at(item.into)
+        if self.place_closed is not None:
+            return self.place_closed.branch
+        return self.place.branch if self.place else None
 
     @property
     def finished(self) -> bool:
@@ -196,12 +212,25 @@ class State(Bookkeeping):
             self.shared[event.key] = event.content
 
     def _place_opened(self, event: events.PlaceOpened, at: float) -> None:
+        if event.task:
+            task = self.tasks[event.task]
+            task.place = _opened(event, task)
+            self.item_places[task.id] = task
+            return
         kept = self.place_closed is not None and self.place_closed.directory is not None
         done = kept and self.setup is not None and not self.setup.error  # once in each place
         self.place, self.place_closed, self.setup = event, None, self.setup if done else None
 
     def _setup_finished(self, event: events.SetupFinished, at: float) -> None:
-        self.setup = event
+        if event.task:
+            self._item_place(event.task).set_up = event
+        else:
+            self.setup = event
+
+    def _item_place(self, task: str) -> ItemPlace:
+        place = self.tasks[task].place
+        assert place is not None, "BUG: an item has no place before it was opened"
+        return place
 
     def _step_opened(self, event: events.StepOpened, at: float) -> None:
         step = self.steps[event.step]
@@ -239,6 +268,8 @@ class State(Bookkeeping):
         if not self.running:
             # Nothing is started in a place at rest before it was committed: what is still named here has left nothing.
             self.uncommitted.clear()
+        elif self.item_places and not self.works_in(place := self.place_of(task)):
+            self.uncommitted = {name: left_in for name, left_in in self.uncommitted.items() if left_in != place}
         self._begin(task, at)
         task.attempts.append(Attempt(event, at))
         task.decision = None
@@ -264,10 +295,12 @@ class State(Bookkeeping):
             self.health.setdefault(attempt.started.slot, Health()).take(event)
         if event.changed_files is not None or event.commit:
             task.changed_files, task.commit = event.changed_files, event.commit
-        self.uncommitted[task.id] = None
-        # The recovery of a `run` step only mends what the command itself must then prove.
-        if event.error_kind is None and (attempt.started.kind == "normal" or step.plan.step.is_agent):
-            self._end_task(task, "success", event.reason, at)
+        self.uncommitted[task.id] = self.place_of(task)
+        # The recovery of a `run` step only mends what the command itself must then prove; that of a merge leaves no other result.
+        if (event.error_kind is None and attempt.started.kind == "merge") or (
+            event.error_kind is None and (attempt.started.kind == "normal" or step.plan.step.is_agent)
+        ):
+            self._finish_work(task, event.reason, at)
         else:
             self._set_status(task, "waiting")
             self.undecided[task.id] = task
@@ -278,6 +311,7 @@ class State(Bookkeeping):
     def _retry_scheduled(self, event: events.RetryScheduled, at: float) -> None:
         task = self.tasks[event.task]
         self.undecided.pop(task.id, None)
+        self.unmerged.pop(task.id, None)
         task.next_kind, task.retry_at, task.reason = event.kind, event.not_before, event.reason
         heapq.heappush(self.waits, (event.not_before, task.id))
 
@@ -299,6 +333,7 @@ class State(Bookkeeping):
         assert inner is not None
         name = task.id if event.number == 1 else f"{task.id}#{event.number}"
         frame = Frame(name, inner, task, event.number, (*step.order, task.position, event.number), at, event.arguments)
+        frame.place = self.place_of(task)
         frame.spending.allow_unpriced = self.spending.allow_unpriced
         task.rounds.append(frame)
         self.steps.update((inside.id, inside) for inside in frame.steps.values())
@@ -317,6 +352,8 @@ class State(Bookkeeping):
             task.seen.append(event.state)
         if event.again:
             self._set_status(task, "ready")
+        elif event.status == "success":
+            self._finish_work(task, event.reason, at)
         else:
             self._end_task(task, event.status, event.reason, at)
 
@@ -375,7 +412,10 @@ class State(Bookkeeping):
         self.waits.clear()
         self.failing_fast.clear()
         self.stopping_frames.clear()
+        self.item_places.clear()
+        self.tip = None
         for task in self.tasks.values():
+            task.place = None
             for attempt in task.attempts:
                 attempt.taken = True
         for name in event.steps:
@@ -388,14 +428,33 @@ class State(Bookkeeping):
         self._recount()
 
     def _place_committed(self, event: events.PlaceCommitted, at: float) -> None:
-        self.uncommitted.clear()
         for task_id in event.tasks:
+            self.uncommitted.pop(task_id, None)
             task = self.tasks[task_id]
             task.changed_files = _all_changed(task, event.changed_files)
             task.commit = event.commit
+        if not event.task:
+            self.tip = event.commit
+
+    def _place_merged(self, event: events.PlaceMerged, at: float) -> None:
+        task, place = self.tasks[event.task], self._item_place(event.task)
+        self.merging.pop(task.id, None)
+        if event.commit is not None:
+            place.merged, place.unmerged, task.failure = event, None, ""
+            self.tip = self.tip if event.into else event.commit
+            self._end_task(task, "success", task.reason, at)
+        else:
+            place.unmerged, task.failure = event, event.error or event.reason
+            self.unmerged[task.id] = task
 
     def _place_closed(self, event: events.PlaceClosed, at: float) -> None:
-        self.place_closed = event
+        if event.task:
+            self._item_place(event.task).closed = event
+            del self.item_places[event.task]
+            self.uncommitted = {task: place for task, place in self.uncommitted.items() if place != event.task}
+        else:
+            self.place_closed = event
+            self.tip = event.commit or self.tip
 
     def _run_stopping(self, event: events.RunStopping, at: float) -> None:
         frame = self._frames()[event.frame]
@@ -453,6 +512,15 @@ class State(Bookkeeping):
             del self.limits[agent]
 
 
+def _opened(event: events.PlaceOpened, task: Task) -> ItemPlace:
+    """The place of an item; one that it had before is gone on with."""
+    before, into = task.place, task.within.place
+    if before is None:
+        return ItemPlace(event, into)
+    kept = before.closed is not None and before.closed.directory is not None  # it is set up once in each
+    return ItemPlace(event, into, before.done, before.set_up if kept else None, before.unmerged)
+
+
 def _everything_in(step: StepState) -> Iterator[StepState]:
     yield step
     for task in step.tasks:
@@ -502,6 +570,7 @@ _HANDLERS: dict[type[events.Event], Callable[[State, Any, float], None]] = {
     events.Decided: State._decided,
     events.ResultsTaken: State._results_taken,
     events.PlaceCommitted: State._place_committed,
+    events.PlaceMerged: State._place_merged,
     events.PlaceClosed: State._place_closed,
     events.RunStopping: State._run_stopping,
     events.RunWaiting: State._run_waiting,

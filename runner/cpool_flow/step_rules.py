@@ -48,6 +48,7 @@ def check_rules(workflow: model.Workflow, order: Order, findings: Findings) -> N
         rules.check_values()
         rules.check_config()
         rules.check_session(order)
+        rules.check_isolation()
 
 
 def check_env(path: Path, env: Mapping[str, str] | None, findings: Findings, secrets: Iterable[str] = ()) -> None:
@@ -82,6 +83,11 @@ def _wrong_path(key: str, text: str, templates: bool) -> str | None:
     if ".." in re.split(r"[/\\]", text):
         return f"{shown_name(text)} leads out with `..`"
     return None if text.isprintable() else f"{key} holds a character that is not printable"
+
+
+def _own_place(placed: Placed) -> Placed | None:
+    """The step, or the group around it, whose items have places of their own; None for what works in the run's."""
+    return next((each for each in placed.outwards() if each.step.isolated), None)
 
 
 class _Rules:
@@ -138,6 +144,13 @@ class _Rules:
         if step.config is not None:
             check_config((*self._path, "config"), step.config, self._findings)
 
+    def check_isolation(self) -> None:
+        if self._step.isolated and self._workflow.isolation == "none":
+            message = (
+                f"the items of step `{self._name}` cannot have places of their own: with `isolation: none` the run has none to begin from"
+            )
+            self._error("isolation", message, help="leave `isolation: none` out at the top of the file")
+
     def check_session(self, order: Order) -> None:
         """A session is that of an agent step which has ended, once."""
         session = self._step.session
@@ -155,6 +168,8 @@ class _Rules:
             self._findings.error(path, f"step `{name}` is no agent step: it has no session")
         elif source.step.fans_out or source.step.repeat is not None:
             self._findings.error(path, f"step `{name}` has more than one session")
+        elif _own_place(source) is not _own_place(self._placed):
+            self._findings.error(path, f"the session of step `{name}` is that of another place: `isolation: worktree` stands between them")
         elif not source.shares_loop(self._placed) and not order.is_upstream(source, self._placed):
             own = source is self._placed
             message = f"step `{name}` names its own session" if own else f"step `{name}` may not have ended when step `{self._name}` begins"

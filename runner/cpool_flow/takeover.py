@@ -78,7 +78,8 @@ def _taken(
     plan: Plan, journal: Journal, steps: Sequence[str], partly: Sequence[str], commit: str | None, tree: str | None, run_id: str
 ) -> Takeover:
     """The facts of these steps. What ran in those of which a part is taken over is lost. Raises InvalidInput."""
-    facts = [*_facts(journal, [*steps, *partly])]
+    unmerged = _unmerged(_folded(plan, journal), partly) if partly else ()
+    facts = [(event, at) for event, at in _facts(journal, [*steps, *partly]) if not _is_within(_subject(event), unmerged)]
     state = _folded(plan, [journal[0], *facts]) if partly else None
     if state is not None:
         facts += _lost(state, journal[-1][1])
@@ -191,6 +192,16 @@ def _facts(journal: Journal, steps: Iterable[str]) -> Iterator[Fact]:
                 yield event, at
 
 
+def _unmerged(state: State, partly: Sequence[str]) -> tuple[str, ...]:
+    """The items whose work is on a branch of the old run alone: nothing of it can be taken over."""
+    places = [(task, task.place) for task in state.tasks.values() if task.place is not None and _root(task.id) in partly]
+    return tuple(task.id for task, place in places if place.merged is None and (place.done or task.status != "success"))
+
+
+def _is_within(subject: str, tasks: Sequence[str]) -> bool:
+    return any(subject == task or subject.startswith((f"{task}/", f"{task}#")) for task in tasks)
+
+
 def _subject(event: events.Event) -> str:
     """The id of the task, step or frame that an event is about; empty for the run itself."""
     return str(getattr(event, "task", None) or getattr(event, "step", None) or getattr(event, "frame", None) or "")
@@ -237,8 +248,12 @@ def _folded(plan: Plan, journal: Journal) -> State:
 
 
 def _commit(journal: Journal) -> str | None:
-    commits = [event.commit for event, _ in journal if isinstance(event, events.PlaceCommitted | events.PlaceClosed) and event.commit]
-    return commits[-1] if commits else None
+    """The newest on the run's own branch."""
+    for event, _ in reversed(journal):
+        match event:
+            case events.PlaceCommitted(task="") | events.PlaceClosed(task="") | events.PlaceMerged(into="") if event.commit:
+                return event.commit
+    return None
 
 
 def _files(journal: Journal, bad: set[str], taken: Sequence[str], partly: Sequence[str]) -> tuple[str | None, str | None]:

@@ -46,6 +46,20 @@ class Attempt:
     taken: bool = False
 
 
+@dataclass(slots=True)
+class ItemPlace:
+    """The place of one item: as it was `opened`, what its `setup` came to, why it could not be merged, how it was `closed`. `into`: the
+    place that it came from. `done`: the item's own work is, and what is left is to merge it."""
+
+    opened: events.PlaceOpened
+    into: str
+    done: bool = False
+    set_up: events.SetupFinished | None = None
+    unmerged: events.PlaceMerged | None = None
+    merged: events.PlaceMerged | None = None
+    closed: events.PlaceClosed | None = None
+
+
 @dataclass(slots=True, eq=False)
 class Task:
     """A step's work for one item (`index` is None where the step does not fan out).
@@ -75,6 +89,8 @@ class Task:
     decision: events.Choice | None = None
     changed_files: tuple[str, ...] | None = None
     commit: str | None = None
+    # Where its step has a place for each of its tasks.
+    place: ItemPlace | None = None
 
     @property
     def position(self) -> int:
@@ -104,8 +120,13 @@ class Task:
 
     @property
     def product(self) -> Product | None:
-        """The last thing that left an output, whether it was good or not."""
-        return self.left if self.left is not None else self.attempts[-1].finished if self.attempts else None
+        """The last thing that left an output, whether it was good or not. Who mends a merge leaves none."""
+        if self.left is not None:
+            return self.left
+        for attempt in reversed(self.attempts):
+            if attempt.started.kind != "merge":
+                return attempt.finished
+        return None
 
     @property
     def result(self) -> Product | None:
@@ -192,7 +213,8 @@ class Stopping:
 @dataclass(slots=True, eq=False)
 class Frame:
     """One walk through the steps of a plan. `id` is empty for the run itself; `number` counts the rounds of a loop from 1.
-    `spending` is that of a whole file: of the run, or of a sub-workflow. `open`: it is that of a pool, and more steps may come."""
+    `spending` is that of a whole file: of the run, or of a sub-workflow. `open`: it is that of a pool, and more steps may come. `place`
+    is where its steps work: the id of the item whose own place that is, empty for the run's."""
 
     id: str
     plan: Plan
@@ -206,6 +228,7 @@ class Frame:
     stopping: Stopping | None = None
     open: bool = False
     spending: Spending = field(default_factory=Spending)
+    place: str = ""
 
     def __post_init__(self) -> None:
         if self.owner is not None and self.plan.is_workflow:

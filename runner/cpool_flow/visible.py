@@ -76,7 +76,7 @@ class Here:
             found.append("steps")
         if self.step is not None and len(self.step.needs) == 1 and not self.inside:
             found.append("previous")
-        attempts = self.of_task and self.step is not None and self.step.step.executes
+        attempts = self.of_task and self.step is not None and (self.step.step.executes or self.step.step.isolated)
         return [*found, *(["attempt", "error"] if attempts else []), *self.items, *(["iteration"] if self.iterates else [])]
 
 

@@ -51,7 +51,7 @@ def finished(task: str, number: int, error_kind: str | None = None, **more: Any)
 @dataclass
 class Simulation:
     """Drives policy and state as the engine does. `items`: how many items each `foreach` comes to; `skip`: steps whose `when` is
-    false; `rounds`: the round after which a loop is done; `rejects`: approvals that are refused, all others are given at once,
+    false; `conflicts`: whether an item cannot be merged, asked with its id and how often its merge was mended; `rounds`: the round after which a loop is done; `rejects`: approvals that are refused, all others are given at once,
     unless `person` is false: then nobody answers. A list of slots in the workflow wins over the number of `slots`."""
 
     workflow: model.Workflow
@@ -61,6 +61,7 @@ class Simulation:
     skip: frozenset[str] = frozenset()
     rounds: dict[str, int] = field(default_factory=dict)
     rejects: frozenset[str] = frozenset()
+    conflicts: Callable[[str, int], bool] = lambda task, mended: False
     person: bool = True
     children: dict[str, model.Workflow] = field(default_factory=dict)
     timeout_seconds: float | None = None
@@ -124,10 +125,14 @@ class Simulation:
             if self.state.all_ended or self.left:
                 break
             self._act(decision.actions)
+            if self._merge_and_close(decision.actions):
+                continue
             if not self._advance(decision.wake_at, until):
                 return self
         else:
             raise AssertionError("the run does not end")
+        if self.state.all_ended:
+            self._merge_and_close([policy.ClosePlace(task) for task in self.state.item_places])
         self.state.check()
         if self.state.all_ended:
             self.note(events.RunFinished(self.state.outcome()))
@@ -185,6 +190,7 @@ class Simulation:
         for action in actions:
             if isinstance(action, policy.Start):
                 assert action.slot is None or action.slot not in self.state.slots, f"two tasks on {action.slot}"
+                self._open_place(self.state.place_of(self.state.tasks[action.task]))
                 started = events.AttemptStarted(
                     action.task, action.number, action.kind, action.slot, agent=action.agent, budget_usd=action.budget_usd
                 )
@@ -201,6 +207,40 @@ class Simulation:
             self.idle += self._idle()
         for name in {task.step for task in self.state.running.values()}:
             self.most_of[name] = max(self.most_of.get(name, 0), self.state.steps[name].running)
+
+    def _open_place(self, place: str) -> None:
+        """Nothing is begun in a busy place that has anything to commit; what is begun has a place."""
+        if not place:
+            return
+        task = self.state.tasks[place]
+        into = task.within.place
+        if task.place is None or task.place.closed is not None:
+            assert not (self.state.works_in(into) and into in self.state.uncommitted.values()), f"{place} begins without what {into} has"
+            self._open_place(into)
+            self.note(events.PlaceOpened(f"/{place}", branch=place, task=place))
+
+    def _merge_and_close(self, actions: Sequence[policy.Action]) -> bool:
+        """Merge what may be while nobody works where it goes; close what has ended. Whether anything was done."""
+        noted = False
+        for action in actions:
+            if isinstance(action, policy.Merge) and action.task in self.state.merging:
+                task = self.state.tasks[action.task]
+                if self.state.works_in(task.within.place):
+                    continue
+                self._open_place(task.id)
+                mended = sum(
+                    each.started.kind == "merge" and each.finished is not None and not each.finished.error_kind for each in task.counted
+                )
+                failed = self.conflicts(task.id, mended)
+                self.note(events.PlaceMerged(task.id, None if failed else "1", task.within.place, "conflict" if failed else ""))
+                noted = True
+            elif isinstance(action, policy.ClosePlace):
+                task = self.state.tasks[action.task]
+                assert not self.state.works_in(task.id)
+                assert task.ended
+                self.note(events.PlaceClosed(None if task.place is not None and task.place.merged else task.id, task=task.id))
+                noted = True
+        return noted
 
     def _idle(self) -> list[str]:
         """The ready tasks for which a slot was free all the same."""

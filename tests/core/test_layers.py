@@ -27,7 +27,7 @@ LAYERS = {
     "edges": """faults descendants streams orphans guardian process git workspace library catalog project_pool
         skill_files lookup inputs owned run_folder written_file recording journal history left_running other_runs
         family turn slot_wishes shared_slots agents github_event trusted""",
-    "run": """run_place cleaning approval run_values executor engine setup waiting_room lost notify traces coordinator
+    "run": """run_place places cleaning approval run_values executor engine setup rooms item_merges waiting_room lost notify traces coordinator
         new_run preconditions start trusted_start worst_case plan_rest plan_document explained_values explain stand_in
         trial rerun recorded_changes recorded_case attempt_logs reported""",
     "faces": "pool live cli __main__",

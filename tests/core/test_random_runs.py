@@ -66,6 +66,10 @@ def random_step(draw: st.DrawFn, number: int, depth: int = 1, *, named_slots: bo
         step[kind] = "child"
     if kind != "approve" and draw(st.integers(0, 3)) == 0:
         step["repeat"] = {"until": "x", "max": 3}
+    if kind != "approve" and draw(st.integers(0, 2)) == 0:
+        step |= {"isolation": "worktree", "merge": draw(st.sampled_from(["auto", "auto", "none"]))}
+        if step["merge"] == "auto" and draw(st.booleans()):
+            step |= {"recovery_prompt": "mend", "recoveries": draw(st.integers(1, 2))}
     return step
 
 
@@ -84,7 +88,10 @@ def outcomes(seed: int, run: Simulation) -> Callable[[events.AttemptStarted], tu
     """How the n-th attempt of a task ends; those lost with the coordinator, or cancelled, do not count."""
 
     def outcome(started: events.AttemptStarted) -> tuple[float, events.AttemptFinished]:
-        ended = [attempt.finished for attempt in run.state.tasks[started.task].counted if attempt.finished]
+        counted = [
+            attempt for attempt in run.state.tasks[started.task].counted if (attempt.started.kind == "merge") == (started.kind == "merge")
+        ]
+        ended = [attempt.finished for attempt in counted if attempt.finished]
         number = sum(not each.interrupted and each.error_kind != "cancelled" for each in ended)
         found = chance(seed, started.task, started.kind, number)
         kind = KINDS[found % len(KINDS)] if found % 3 == 0 else None
@@ -110,6 +117,7 @@ def simulate(
         skip=frozenset(name for name in names if chance(seed, "skip", name) % 5 == 0),
         rounds={name: 1 + chance(seed, "rounds", name) % 2 for name in names},
         rejects=frozenset(name for name in names if chance(seed, "rejects", name) % 3 == 0),
+        conflicts=lambda task, mended: chance(seed, "merge", task, mended) % 3 == 0,
         children={"child": child or CHILD},
         journal=list(journal or []),
         budget_usd=budget_usd,
@@ -185,6 +193,23 @@ def test_no_task_starts_before_its_needs_and_slots_are_never_exceeded(flow: mode
     assert all(step.ended for step in run.state.steps.values())
 
 
+@given(random_workflows(), st.integers(0, 1000), st.integers(1, 4))
+@settings(max_examples=200, deadline=None)
+def test_items_are_merged_in_their_order_and_no_place_is_left_open(flow: model.Workflow, seed: int, slots: int) -> None:
+    run = simulate(flow, seed, slots=slots).run()
+    if run.left:
+        return
+    assert run.state.item_places == {}
+    merged = [event.task for event, _ in run.journal if isinstance(event, events.PlaceMerged) and event.commit]
+    assert len(merged) == len(set(merged))
+    for step in run.state.steps.values():
+        own = [task.id for task in step.tasks if task.id in merged]
+        assert own == [task for task in merged if task in own]
+        for task in step.tasks:
+            if task.place is not None and step.plan.step.merge != "none":
+                assert (task.status == "success") == (task.id in merged)
+
+
 @given(random_workflows(), st.integers(0, 1000))
 @settings(max_examples=40, deadline=None)
 def test_every_prefix_of_a_journal_resumes_to_the_same_outcome(flow: model.Workflow, seed: int) -> None:
@@ -238,6 +263,7 @@ def test_a_resume_in_which_all_goes_well_leaves_nothing_undone(flow: model.Workf
     resumed = simulate(flow, seed, failed.journal)
     resumed.outcome = lambda started: (1.0, finished(started.task, started.number))
     resumed.rejects = frozenset()
+    resumed.conflicts = lambda task, mended: False
     resumed.run()
     assert resumed.state.status == "success"
     assert all(step.status == "success" or step.reason == SKIPPED_BY_WHEN for step in resumed.state.root.steps.values())
@@ -380,13 +406,13 @@ def _stops(*runs: Simulation, cause: str | None = None) -> bool:
 
 
 def _repeats(run: Simulation) -> list[str]:
-    """Tasks that were started again though they had succeeded; those of `finally` may, once the run was open again."""
+    """Tasks that were started again though their work had succeeded, which may have yet to be merged; those of `finally` may, once the run was open again."""
     done: set[str] = set()
     repeated = []
     for event, _ in run.journal:
         if isinstance(event, events.RunResumed) and event.reopen:
             done -= {task for task in done if _is_last(run.state, task)}
-        elif isinstance(event, events.AttemptStarted) and event.task in done:
+        elif isinstance(event, events.AttemptStarted) and event.task in done and event.kind != "merge":
             repeated.append(event.task)
         elif isinstance(event, events.AttemptFinished) and event.error_kind is None:
             started = run.state.tasks[event.task].attempts[event.number - 1].started

@@ -12,7 +12,7 @@ from pools import Agent, echo, ended, git, pool_in, repository
 
 from cpool_flow import history, run_folder
 from cpool_flow.errors import InvalidInput
-from cpool_flow.pool import Answer, Pool, SlotStatus, UnknownTask, Workflow
+from cpool_flow.pool import Answer, Call, Pool, SlotStatus, UnknownTask, Workflow
 
 pytestmark = pytest.mark.usefixtures("own_home")
 
@@ -58,6 +58,65 @@ def test_f12_a_place_of_its_own_that_cannot_be_made_is_an_error_and_never_the_sh
             async with pool_in(folder, agent, isolation="worktree") as pool:
                 await pool.run("x")
         assert (agent.calls, git(folder, "branch", "--list", "cpool/*")) == ([], "")
+        async with pool_in(folder, agent) as pool:
+            for given in ({"isolation": "worktree"}, {"isolation": "clone"}, {"merge": "none"}, {"setup": "make"}):
+                with pytest.raises(InvalidInput, match="isolation"):
+                    pool.chain(["x"], **given)
+            with pytest.raises(InvalidInput, match="isolation"):
+                pool.submit("x", isolation="worktree")
+            with pytest.raises(InvalidInput, match="isolation"):
+                pool.workflow(Workflow.from_data({"steps": [{"name": "a", "isolation": "worktree", "run": "true"}]}))
+        assert agent.calls == []
+
+    ended(test())
+
+
+def test_f11_a_chain_may_have_a_place_of_its_own_that_is_merged_when_it_has_succeeded(tmp_path: Path) -> None:
+    async def test() -> None:
+        folder = repository(tmp_path / "repository")
+        places: dict[str, set[str]] = {}
+
+        async def agent(call: Call) -> str:
+            places.setdefault(call.task.partition("/")[0], set()).add(call.directory)
+            with (Path(call.directory) / f"{call.prompt.split()[0]}.txt").open("a") as file:
+                file.write("x\n")
+            assert (Path(call.directory) / "ready.txt").read_text() == "ready\n"
+            return call.prompt
+
+        async with pool_in(folder, agent, slots=2, isolation="worktree", run_id="night", store=folder) as pool:
+            own = {"isolation": "worktree", "setup": "echo ready > ready.txt"}
+            first, second = await pool.fan_out_chains([["p", "{{ previous.output }}"], ["q", "q"]], **own)
+            left = await pool.chain(["c", "c"], **own, merge="none")
+            shared = await pool.run("d", setup=["echo ready > ready.txt"], isolation="worktree")
+        assert [each.ok for each in (first, second, left, shared)] == [True] * 4
+        assert sorted(len(found) for found in places.values()) == [1, 1, 1, 1]
+        assert len(set.union(*places.values())) == 4
+        assert not any(Path(place).exists() for found in places.values() for place in found)
+        assert (first.branch, second.branch, shared.branch) == ("cpool/pool/night",) * 3
+        assert left.branch == "cpool/pool/night.chain-3"
+        files = git(folder, "ls-tree", "-r", "--name-only", "cpool/pool/night").split()
+        assert files == ["a.txt", "d.txt", "p.txt", "q.txt", "ready.txt"]
+        assert git(folder, "show", f"{left.branch}:c.txt") == "x\nx\n"
+        assert git(folder, "show", "cpool/pool/night:p.txt") == "x\nx\n"
+
+    ended(test())
+
+
+def test_f11_chains_that_change_the_same_file_do_not_overwrite_each_other(tmp_path: Path) -> None:
+    async def test() -> None:
+        folder = repository(tmp_path / "repository")
+
+        async def agent(call: Call) -> str:
+            (Path(call.directory) / "same.txt").write_text(call.prompt)
+            return "done"
+
+        async with pool_in(folder, agent, slots=2, isolation="worktree", run_id="night") as pool:
+            results = await pool.fan_out_chains([["a"], ["b"]], isolation="worktree")
+        assert sorted(each.status for each in results) == ["failed", "success"]
+        failed = next(each for each in results if not each.ok)
+        assert failed.error_kind == "failed"
+        assert failed.reason == "conflict: it and the branch that it came from have both changed `same.txt`"
+        assert git(folder, "show", f"{failed.branch}:same.txt") in ("a", "b")
 
     ended(test())
 

@@ -975,7 +975,7 @@ def test_w38_arguments_have_types_and_unknown_ones_are_refused(here: Path, args:
     [
         ({"permission_mode": "yolo"}, "`permission_mode` must be"),
         ({"effort": "enormous"}, "`effort` must be"),
-        ({"isolation": "worktre"}, "a task has no setting `isolation`"),
+        ({"isolation": "worktre"}, "`isolation` must be `none` or `worktree`"),
         ({"agent": "claud"}, "unknown agent `claud`"),
         ({"slot": "nowhere"}, "no slot answers to `nowhere`"),
         ({"modle": "x"}, "a task has no setting `modle`, did you mean `model`?"),

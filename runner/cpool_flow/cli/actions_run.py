@@ -173,6 +173,6 @@ def _text(value: Any) -> str:
 
 def _title(task: Task, attempt: Attempt) -> str:
     number = attempt.started.number
-    how = " (recovery)" if attempt.started.kind == "recovery" else ""
+    how = " (recovery)" if attempt.started.kind != "normal" else ""
     kind = attempt.finished.error_kind if attempt.finished else None
     return f"{task.id}{f' attempt {number}' if number > 1 else ''}{how} · {kind or 'success'}"

@@ -156,7 +156,7 @@ def _told(words: str, as_json: bool, run_id: str, status: str, into: str | None,
 @asynccontextmanager
 async def _remains(run: history.Run, *, commits: bool = False) -> AsyncIterator[Any]:
     """What the run has left. Raises InvalidInput where it had no branch."""
-    from cpool_flow.run_place import known_filters, last_commit, our_git, worktree_of
+    from cpool_flow.run_place import known_filters, our_git, worktree_of
     from cpool_flow.workspace.remains import remains
 
     record = worktree_of(run.state)
@@ -168,5 +168,5 @@ async def _remains(run: history.Run, *, commits: bool = False) -> AsyncIterator[
         )
     filters = known_filters(run.folder.path / "place")
     git = our_git(os.environ, run.inputs.secrets)
-    async with remains(git, record, last_commit(run.state), commits=commits, filters=filters) as left:
+    async with remains(git, record, run.state.tip, commits=commits, filters=filters) as left:
         yield left

@@ -68,7 +68,7 @@ class Logs:
 
     def _begun(self, event: events.Event) -> Iterator[_Log]:
         if isinstance(event, events.AttemptStarted) and self._is_meant(event.task):
-            how = " (recovery)" if event.kind == "recovery" else ""
+            how = " (recovery)" if event.kind != "normal" else ""
             attempts = self._run.state.tasks[event.task].attempts
             yield _Log(f"{event.task} attempt {event.number}{how}", f"{self._logs}/{event.log}", attempts[event.number - 1])
         elif isinstance(event, events.SetupFinished) and self._step is None:

@@ -90,7 +90,7 @@ class PlainProgress:
         """What is said of a change of state, where anything is. A text of several lines where a person is asked."""
         match event:
             case events.AttemptStarted():
-                how = "recovery" if event.kind == "recovery" else f"attempt {event.number}" if event.number > 1 else ""
+                how = "recovery" if event.kind != "normal" else f"attempt {event.number}" if event.number > 1 else ""
                 return _row(event.task, "started", event.slot or "", event.agent or "", how)
             case events.AttemptFinished():
                 return self._finished(event, state)
@@ -131,7 +131,11 @@ class PlainProgress:
                 return "  its turn has come"
             case events.PlaceCommitted():
                 return _row(_shown(event.tasks), "committed", event.commit[:10])
-            case events.SetupFinished() if event.error:
+            case events.PlaceMerged():
+                return _row(event.task, "merged" if event.commit else "unmerged", (event.commit or "")[:10], event.reason)
+            case events.PlaceClosed() if event.task and event.branch:
+                return _row(event.task, "kept", f"branch {event.branch}", event.note)
+            case events.SetupFinished() if event.error and not event.task:  # of an item it is told by the attempt that needed it
                 return "  setup failed: " + event.error.replace("\n", "\n    ")
             case events.Noted():
                 return f"  note: {event.text}"
@@ -178,8 +182,11 @@ def _again(event: events.RetryScheduled, at: float) -> str:
 
 
 def _is_told(closed: events.TaskClosed, state: State) -> bool:
-    """Whether the line of the task's last attempt has said it already."""
-    last = state.tasks[closed.task].last
+    """Whether the line of the task's last attempt, or of its merge, has said it already."""
+    task = state.tasks[closed.task]
+    if task.place is not None and task.place.unmerged is not None and task.place.unmerged.reason == closed.reason:
+        return True
+    last = task.last
     return last is not None and last.finished is not None and last.finished.error_kind is not None and last.finished.reason == closed.reason
 
 

@@ -136,9 +136,19 @@ def _place_lines(state: State) -> list[str]:
     if closed is None:
         return []
     lines = [f"branch {closed.branch}"] if closed.branch else []
+    lines += _item_branches(state)
     if closed.directory and closed.branch:
         lines.append(f"directory {closed.directory}")
     return [*lines, *([f"note: {closed.note}"] if closed.note else [])]
+
+
+def _item_branches(state: State) -> list[str]:
+    """The branches of items that were not merged."""
+    left = [
+        (task.id, task.place.closed.branch) for task in state.tasks.values() if task.place is not None and task.place.closed is not None
+    ]
+    lines = [f"branch {branch} · {name}, not merged" for name, branch in left if branch is not None]
+    return [*lines[:SHOWN_ITEMS], *([f"{len(lines) - SHOWN_ITEMS} more branches of items"] if len(lines) > SHOWN_ITEMS else [])]
 
 
 def _more_money(state: State) -> str:

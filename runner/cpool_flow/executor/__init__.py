@@ -3,7 +3,8 @@
 Protocol: `start` and `stop` are called from the coordinator's loop and return at once. For each started attempt
 `deliver` is called exactly once, whatever happens to it: with how it ended, or with the error for which nobody can go on
 (the disk is full). `stop` may be called again, and for an attempt that has
-just ended; `at_once` leaves out the grace. `rest` says that nothing is to do for some time; what only waits for work may end.
+just ended; `at_once` leaves out the grace. `rest` says that nothing is to do for some time; what only waits for work may end. `leave`:
+a folder goes, and nothing may stay in it.
 After `close` nothing that was started is alive; it may be called twice.
 """
 
@@ -35,7 +36,8 @@ class Assignment:
     """One attempt to execute. `scope`: the values that its texts may see. `timeout_seconds` covers it with its `verify`.
     `resume`: the session in which the agent goes on. `item`: that of its fan-out, or of the nearest group around it.
     `agent`: the step's own, or one that stands in for it. `budget_usd`: what it may spend of a budget, US dollars. `tokens_before`: what
-    the session had come to in which it goes on. `held`: the slot among those that it shares with other runs."""
+    the session had come to in which it goes on. `held`: the slot among those that it shares with other runs. `place`: where it works, the
+    id of the item whose own place that is; empty: the run's."""
 
     step: PlannedStep
     task: str
@@ -54,6 +56,7 @@ class Assignment:
     agent: str | None = None
     budget_usd: float | None = None
     tokens_before: Tokens = Tokens()
+    place: str = ""
 
 
 class Executor(Protocol):
@@ -62,5 +65,7 @@ class Executor(Protocol):
     def stop(self, task: str, reason: str, *, at_once: bool) -> None: ...
 
     async def rest(self) -> None: ...
+
+    async def leave(self, folder: str) -> None: ...
 
     async def close(self) -> None: ...

@@ -131,9 +131,9 @@ def _end_of(text: str, told: str = "") -> str:
 
 
 def read_answer(outcome: Outcome, answer: str, assignment: Assignment, context: RunContext) -> Outcome:
-    """The answer as the step says to read it. The recovery of a `run` step answers nobody: its text is only kept."""
+    """The answer as the step says to read it. The recovery of a `run` step, or of a merge, answers nobody: its text is only kept."""
     step = assignment.step.step
-    if not step.is_agent:
+    if not step.is_agent or assignment.kind == "merge":
         return outcome
     try:
         read = read_output(
@@ -152,7 +152,7 @@ def request_of(assignment: Assignment, context: RunContext) -> AgentRequest:
     """What an attempt asks of its agent. Raises RenderError, InvalidInput."""
     step, scope = assignment.step.step, assignment.scope
     config = _config(assignment, context)
-    schema = context.copy(assignment).schema_of(step) if step.is_agent else None
+    schema = context.copy(assignment).schema_of(step) if step.is_agent and assignment.kind != "merge" else None
     files = context.folder.handed
     shared = unwrap(scope["context"])
     assert isinstance(shared, dict)
@@ -182,7 +182,7 @@ def request_of(assignment: Assignment, context: RunContext) -> AgentRequest:
 
 def _prompt(assignment: Assignment, context: RunContext) -> str:
     step, scope = assignment.step.step, assignment.scope
-    if assignment.kind == "recovery":
+    if assignment.kind != "normal":
         return context.text(step.recovery_prompt or "", scope)
     if step.prompt is not None:
         return step.prompt if assignment.step.literal else context.text(step.prompt, scope)

@@ -68,6 +68,11 @@ class WarmProcess:
         self._ending = self._loop.create_task(self._until_ended())
 
     @property
+    def directory(self) -> str:
+        """Where it works."""
+        return self._folder
+
+    @property
     def ready(self) -> bool:
         """Whether it waits for a task in a clean session, with nothing left of an earlier one. Cheap: `alone` is for the last moment."""
         return self._ready and self.process.running and not self.process.left_over() and _identity(self._folder) == self._place

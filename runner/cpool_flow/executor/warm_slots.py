@@ -76,6 +76,19 @@ class WarmSlots:
         if self._tidying:
             await asyncio.wait(list(self._tidying.values()))
 
+    async def leave(self, folder: str) -> None:
+        """End those that work in a folder, or below it: it goes."""
+        for slot, warm in list(self._held.items()):
+            directory = warm.directory
+            if directory == folder or directory.startswith(f"{folder}/"):
+                tidying = self._tidying.get(slot)
+                if tidying is not None:
+                    tidying.cancel()
+                    await asyncio.wait([tidying])
+                await warm.end()
+                if self._held.get(slot) is warm:
+                    del self._held[slot]
+
     async def close(self) -> None:
         """End all of them."""
         if self._looking is not None:

@@ -90,12 +90,12 @@ def _details(row: Row, state: State, now: float) -> list[str]:
 
 def _attempt(task: Task) -> list[str]:
     started = task.attempts[-1].started
-    how = "recovery" if started.kind == "recovery" else f"attempt {started.number}" if started.number > 1 else ""
+    how = "recovery" if started.kind != "normal" else f"attempt {started.number}" if started.number > 1 else ""
     return [how, started.slot or "", started.agent or ""]
 
 
 def _tries(task: Task) -> list[str]:
-    recovered = task.status == "success" and task.attempts and task.attempts[-1].started.kind == "recovery"
+    recovered = task.status == "success" and task.attempts and task.attempts[-1].started.kind != "normal"
     return [*([f"{len(task.attempts)} attempts"] if len(task.attempts) > 1 else []), *(["recovered"] if recovered else [])]
 
 
@@ -115,6 +115,8 @@ def _span(row: Row) -> tuple[float | None, float | None]:
 def _waits_for(task: Task, state: State, now: float) -> str:
     if task.id in state.approvals:
         return f"for approval: {approve_command(state, task.id)}"
+    if task.id in state.merging:
+        return "to be merged"
     if task.id in state.asking:
         return "for a decision: it may have happened before the crash"
     again = f" · again in {_whole(task.retry_at - now)}" if task.retry_at > now else ""

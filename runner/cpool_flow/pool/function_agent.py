@@ -16,7 +16,7 @@ from cpool_flow.dataclass import dataclass
 from cpool_flow.executor import Assignment
 from cpool_flow.executor.agent_step import read_answer, request_of
 from cpool_flow.executor.context import RunContext
-from cpool_flow.executor.local import LocalSlots
+from cpool_flow.executor.local import LocalSlots, Rooms
 from cpool_flow.executor.outcome import Outcome, seconds_text
 from cpool_flow.executor.work import Work
 from cpool_flow.model import ErrorKind
@@ -68,20 +68,20 @@ AgentFunction = Callable[[Call], Awaitable[str | Answer]]
 class FunctionSlots(LocalSlots):
     """Slots whose agent tasks are calls of one function; commands are processes as ever."""
 
-    def __init__(self, context: RunContext, function: AgentFunction) -> None:
-        super().__init__(context)
+    def __init__(self, context: RunContext, function: AgentFunction, rooms: Rooms | None = None) -> None:
+        super().__init__(context, rooms)
         self._function = function
 
-    async def _work(self, assignment: Assignment, work: Work) -> Outcome:
+    async def _work(self, assignment: Assignment, context: RunContext, work: Work) -> Outcome:
         if not assignment.step.step.is_agent and assignment.kind == "normal":
-            return await super()._work(assignment, work)
-        return await self._called(assignment, work)
+            return await super()._work(assignment, context, work)
+        return await self._called(assignment, context, work)
 
-    async def _called(self, assignment: Assignment, work: Work) -> Outcome:
+    async def _called(self, assignment: Assignment, context: RunContext, work: Work) -> Outcome:
         begun = work.not_begun()
         if begun is not None:
             return Outcome(begun.how, work.stopped or begun.how, cost_usd=0.0)
-        request = request_of(assignment, self._context)
+        request = request_of(assignment, context)
         settings = request.config.model_dump(exclude_none=True, exclude={"agent"})
         call = Call(
             request.prompt,

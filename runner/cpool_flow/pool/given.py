@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from cpool_flow.dataclass import dataclass
 from cpool_flow.errors import InvalidInput, did_you_mean
-from cpool_flow.model import AgentConfig
+from cpool_flow.model import AgentConfig, Step
 from cpool_flow.validate import Checked
 
 STEP_SETTINGS = (
     "timeout", "idle_timeout", "retries", "retry", "recovery_prompt", "recoveries", "verify", "expect", "effects", "output",
-    "output_schema", "output_vars", "env", "secrets", "cwd", "allow_denials", "slot", "profile",
+    "output_schema", "output_vars", "env", "secrets", "cwd", "allow_denials", "slot", "profile", "isolation", "merge", "setup",
 )  # fmt: skip
 _DURATIONS = ("timeout", "idle_timeout")
 # Files that agents read are the pool's.
@@ -50,6 +51,41 @@ class Given:
             if name in config:
                 raise InvalidInput(f"`{name}` names an agent, and that of this pool is a function, which does all")
         return {**step, **({"config": config} if config else {})}
+
+
+@dataclass(frozen=True)
+class OwnPlace:
+    """Where a chain or workflow works: with `isolation: worktree` in a git worktree of its own, which is set up by the commands of
+    `setup`, and with `merge: auto` merged into the pool's branch when it has succeeded."""
+
+    isolation: str = "none"
+    merge: str = "auto"
+    setup: str | Sequence[str] = ()
+
+    def keys(self) -> dict[str, Any]:
+        """As a step holds them. Raises InvalidInput."""
+        if self.isolation not in ("none", "worktree") or self.merge not in ("auto", "none"):
+            raise InvalidInput("`isolation` is `none` or `worktree`, `merge` is `auto` or `none`")
+        commands = [self.setup] if isinstance(self.setup, str) else list(self.setup)
+        if any(not isinstance(command, str) or not command.strip() for command in commands):
+            raise InvalidInput("`setup` is a command for the shell, or a list of them")
+        if self.isolation == "none":
+            if self.merge != "auto" or commands:
+                raise InvalidInput('`merge` and `setup` mean nothing without `isolation="worktree"`')
+            return {}
+        return {"isolation": self.isolation, "merge": self.merge, **({"setup": commands} if commands else {})}
+
+
+POOLS_PLACE: OwnPlace = OwnPlace()
+
+
+def works_apart(checked: Checked) -> bool:
+    """Whether anything in a workflow, or in those that it brings along, works in a place of its own."""
+    return _any_isolated((*checked.workflow.steps, *checked.workflow.finally_)) or any(map(works_apart, checked.children.values()))
+
+
+def _any_isolated(steps: Iterable[Step]) -> bool:
+    return any(step.isolated or _any_isolated(step.steps or ()) for step in steps)
 
 
 def _check_name(name: str) -> None:

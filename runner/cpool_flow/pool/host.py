@@ -23,17 +23,20 @@ from cpool_flow.git import Git
 from cpool_flow.guardian import sweep
 from cpool_flow.history import fold
 from cpool_flow.inputs import Inputs, hidden_values
+from cpool_flow.item_merges import ItemMerges
 from cpool_flow.journal import Journal, Lock, Recorded
 from cpool_flow.lost import note_lost
 from cpool_flow.model import MOST_SLOTS
 from cpool_flow.other_runs import OtherRuns
+from cpool_flow.places import Places
 from cpool_flow.pool.function_agent import AgentFunction, FunctionSlots
 from cpool_flow.pool.logbook import log_event
 from cpool_flow.pool.made import Made
 from cpool_flow.pool.slot_counts import SlotCounts
 from cpool_flow.process import Processes
+from cpool_flow.rooms import Rooms
 from cpool_flow.run_folder import RunFolder
-from cpool_flow.run_place import choose_isolation, last_commit, open_place, our_git, plan_place, worktree_root
+from cpool_flow.run_place import choose_isolation, open_place, our_git, plan_place, worktree_root
 from cpool_flow.run_values import RunValues, fixed_values
 from cpool_flow.secrets import Masker, check_secrets
 from cpool_flow.shared_slots import SharedSlots
@@ -81,12 +84,16 @@ class Host:
             assert opened is not None
             first = self.wanted.resume is None
             private = self.folder.path / "place"
-            self._place = await open_place(our_git(public), opened, private, last_commit(self.state), first=first, masker=self.masker)
+            self._place = await open_place(our_git(public), opened, private, self.state.tip, first=first, masker=self.masker)
             if first:
                 self.engine.note(events.SetupFinished())
             context = self._context()
             self._values = RunValues(self.state, context)
-            self._executor = LocalSlots(context) if self.wanted.function is None else FunctionSlots(context, self.wanted.function)
+            self._places = Places(self._place, self.state, our_git(public), self.masker, context.remark)
+            rooms = Rooms(self._places, context, self._values, self.state, self.engine.tell)
+            function = self.wanted.function
+            self._executor = LocalSlots(context, rooms) if function is None else FunctionSlots(context, function, rooms)
+            self._items = ItemMerges(self._places, rooms, self._executor, self.inputs.workflow.keep)
             self._resources = resources.pop_all()
 
     def forget(self, step: str) -> None:
@@ -153,7 +160,7 @@ class Host:
     async def work(self) -> None:
         """Until the pool is closed and all of its work has ended. Raises OperationFailed where nobody can go on (the disk is full)."""
         try:
-            await self.engine.drive(self._place, self._values, self._executor)
+            await self.engine.drive(self._places, self._values, self._executor, self._items)
             await self._executor.close()
             closed = await self._place.close(self.inputs.workflow.keep)
             self.engine.note(closed)

@@ -19,7 +19,7 @@ from cpool_flow.journal import Recorded
 from cpool_flow.model import STEP_NAME
 from cpool_flow.pool.errors import BudgetExhausted, PoolIsClosed, UnknownTask
 from cpool_flow.pool.function_agent import AgentFunction
-from cpool_flow.pool.given import Given
+from cpool_flow.pool.given import POOLS_PLACE, Given, OwnPlace, works_apart
 from cpool_flow.pool.host import Host, settle
 from cpool_flow.pool.logbook import log_end
 from cpool_flow.pool.made import Slots
@@ -195,25 +195,57 @@ class Pool:
         return self.workflow(Workflow.chain([step], given, name=f"skill {skill}"), args=given, name=name, tags=tags)
 
     def chain(
-        self, steps: Sequence[ChainStep], *, args: Mapping[str, Any] | None = None, name: str | None = None, tags: Sequence[str] = ()
+        self,
+        steps: Sequence[ChainStep],
+        *,
+        args: Mapping[str, Any] | None = None,
+        name: str | None = None,
+        tags: Sequence[str] = (),
+        isolation: str = "none",
+        merge: str = "auto",
+        setup: str | Sequence[str] = (),
     ) -> Task:
         """Give the pool steps that follow one another: prompts, or steps as in a workflow file. `{{ previous.output }}` is what the step
-        before has answered. The result is that of the last step; `result.steps` has them all. Raises as `submit` does."""
-        return self._bring(Workflow.chain(steps, args), "chain", args, name, tags)
+        before has answered. The result is that of the last step; `result.steps` has them all.
+
+        `isolation`: `worktree` lets the chain work in a git worktree of its own, from the pool's branch; `setup` are commands that run in
+        it first. When the chain has succeeded it is merged (`merge`: `auto`), or its branch is left (`none`, and always where it failed):
+        `result.branch`. A conflict fails the chain. Raises as `submit` does, and InvalidInput where the pool has no worktree."""
+        own = OwnPlace(isolation, merge, setup)
+        return self._bring(Workflow.chain(steps, args), "chain", args, name, tags, own)
 
     def fan_out_chains(
-        self, chains: Iterable[Sequence[ChainStep]], *, args: Mapping[str, Any] | None = None, tags: Sequence[str] = ()
+        self,
+        chains: Iterable[Sequence[ChainStep]],
+        *,
+        args: Mapping[str, Any] | None = None,
+        tags: Sequence[str] = (),
+        isolation: str = "none",
+        merge: str = "auto",
+        setup: str | Sequence[str] = (),
     ) -> TaskGroup:
-        """Several chains side by side. All are checked before the first is added. Raises as `submit` does."""
-        wanted = [(chain, self._brought(Workflow.chain(chain, args), "chain")) for chain in chains]
-        return TaskGroup([self._add_brought(brought, "chain", args, None, tags) for _, brought in wanted])
+        """Several chains side by side. All are checked before the first is added. With `isolation="worktree"` each has a place of its own,
+        as with `chain`. Raises as that does."""
+        own = OwnPlace(isolation, merge, setup)
+        wanted = [self._brought(Workflow.chain(chain, args), "chain", own) for chain in chains]
+        return TaskGroup([self._add_brought(brought, "chain", args, None, tags, own) for brought in wanted])
 
     def workflow(
-        self, workflow: str | Path | Workflow, *, args: Mapping[str, Any] | None = None, name: str | None = None, tags: Sequence[str] = ()
+        self,
+        workflow: str | Path | Workflow,
+        *,
+        args: Mapping[str, Any] | None = None,
+        name: str | None = None,
+        tags: Sequence[str] = (),
+        isolation: str = "none",
+        merge: str = "auto",
+        setup: str | Sequence[str] = (),
     ) -> Task:
-        """Give the pool a whole workflow, as a part of its run: its steps share slots, place and budget with all other work. The result's
-        `json` is its outputs. Raises InvalidInput with all that is wrong with it or with its arguments, and as `submit` does."""
-        return self._bring(workflow if isinstance(workflow, Workflow) else Workflow(workflow), "workflow", args, name, tags)
+        """Give the pool a whole workflow, as a part of its run: its steps share slots, place and budget with all other work; with
+        `isolation="worktree"` it has a place of its own, as with `chain`. The result's `json` is its outputs. Raises InvalidInput with all
+        that is wrong with it or with its arguments, and as `chain` does."""
+        given = workflow if isinstance(workflow, Workflow) else Workflow(workflow)
+        return self._bring(given, "workflow", args, name, tags, OwnPlace(isolation, merge, setup))
 
     def task(self, task_id: str) -> Task:
         """The task of that id. Raises UnknownTask."""
@@ -385,26 +417,35 @@ class Pool:
             self._accepting().engine.tell(events.Noted(problem.message))
         return checked
 
-    def _brought(self, workflow: Workflow, kind: str) -> Brought:
+    def _brought(self, workflow: Workflow, kind: str, own: OwnPlace = POOLS_PLACE) -> Brought:
         host = self._accepting()
         self._numbers["brought"] += 1
         prefix = f"{kind}{self._numbers['brought']}"
         pool = host.inputs.slot_pool
         brought = workflow.bring(prefix, host.wanted.project, _places, pool, Wishes())
+        if (own.keys() or works_apart(brought.checked)) and (host.state.place is None or host.state.place.branch is None):
+            raise InvalidInput(
+                "`isolation: worktree` needs a pool with a worktree: this one works in place, and has no branch to merge into",
+                help='open it with `Pool(isolation="worktree")`',
+            )
         check_secrets_declared(brought.copies.values(), host.inputs.workflow.secrets)
         return brought
 
-    def _bring(self, workflow: Workflow, kind: str, args: Mapping[str, Any] | None, name: str | None, tags: Sequence[str]) -> Task:
-        return self._add_brought(self._brought(workflow, kind), kind, args, name, tags)
+    def _bring(
+        self, workflow: Workflow, kind: str, args: Mapping[str, Any] | None, name: str | None, tags: Sequence[str], own: OwnPlace
+    ) -> Task:
+        return self._add_brought(self._brought(workflow, kind, own), kind, args, name, tags, own)
 
-    def _add_brought(self, brought: Brought, kind: str, args: Mapping[str, Any] | None, name: str | None, tags: Sequence[str]) -> Task:
+    def _add_brought(
+        self, brought: Brought, kind: str, args: Mapping[str, Any] | None, name: str | None, tags: Sequence[str], own: OwnPlace
+    ) -> Task:
         host = self._accepting()
         values = completed(brought.checked, args)
         self._plain(values)
         host.add_files(brought.files)
         for problem in brought.checked.warnings:
             host.engine.tell(events.Noted(host.masker.mask(problem.message)))
-        step = {"workflow": brought.main, "with": values, "on_failure": "continue"}
+        step = {"workflow": brought.main, "with": values, "on_failure": "continue", **own.keys()}
         return self._added(host, kind, name, step, tags, None, literal=True, copies=brought.as_data())
 
     def _added(
@@ -493,7 +534,7 @@ class Pool:
             return
         assert self._host is not None
         load = self._host.folder.load
-        result = result_of_step(step, load, task.tags) if step.tasks else never_run(state, step, task.tags)
+        result = result_of_step(step, state, load, task.tags) if step.tasks else never_run(state, step, task.tags)
         self._ended[result.status] += 1
         task.end(result)
         self._said.pop(task_id, None)

@@ -21,7 +21,7 @@ class TaskResult:
     """How a task has ended: `status` is `success`, `failed`, `cancelled` or `skipped`. `error_kind` is the kind of failure of its last
     attempt (`timeout`, `permission_denied`, `budget`, …) and `reason` one line about it. `json` is the parsed output where it was asked
     for. `cost_usd` (US dollars) is None where the cost of any attempt is unknown, `cost_at_least_usd` what is known. Times are seconds
-    since the epoch. `steps`: those of a chain or workflow, by name; of a step with several items, those of it too, as `NAME[0]`."""
+    since the epoch. `branch`: where what it has done is: the pool's, or its own until that is merged. `steps`: those of a chain or workflow, by name; of a step with several items, those of it too, as `NAME[0]`."""
 
     id: str
     status: str
@@ -44,6 +44,7 @@ class TaskResult:
     ended_at: float | None = None
     tags: tuple[str, ...] = ()
     steps: Mapping[str, TaskResult] = field(default_factory=dict)
+    branch: str | None = None
 
     @property
     def ok(self) -> bool:
@@ -73,11 +74,11 @@ class TaskFailed(FlowError):
         self.result = result
 
 
-def result_of_step(step: StepState, load: Load, tags: tuple[str, ...] = ()) -> TaskResult:
+def result_of_step(step: StepState, state: State, load: Load, tags: tuple[str, ...] = ()) -> TaskResult:
     """The result of a step that has ended."""
     if len(step.tasks) == 1 and not step.plan.fans_out:
-        return _result(step, step.tasks[0], load, tags)
-    found = [_result(step, task, load, ()) for task in step.tasks]
+        return _result(step, step.tasks[0], state, load, tags)
+    found = [_result(step, task, state, load, ()) for task in step.tasks]
     known = [each.cost_usd for each in found]
     return TaskResult(
         id=step.id,
@@ -97,13 +98,13 @@ def result_of_step(step: StepState, load: Load, tags: tuple[str, ...] = ()) -> T
     )
 
 
-def _result(step: StepState, task: Task, load: Load, tags: tuple[str, ...]) -> TaskResult:
+def _result(step: StepState, task: Task, state: State, load: Load, tags: tuple[str, ...]) -> TaskResult:
     attempts = list(task.all_attempts())
     ended = [attempt.finished for attempt in attempts if attempt.finished is not None]
     costs = [attempt.finished.cost_usd for attempt in attempts if attempt.started.agent is not None and attempt.finished is not None]
     own = task.last
     last = own or (attempts[-1] if attempts else None)
-    inside = _inside(task, load)
+    inside = _inside(task, state, load)
     if step.plan.inner is not None and step.plan.inner.is_workflow and not step.plan.inner.workflow.outputs:
         shown = next(reversed([each for name, each in inside.items() if step.plan.inner[name].phase == "main"]), None)
     else:
@@ -131,6 +132,7 @@ def _result(step: StepState, task: Task, load: Load, tags: tuple[str, ...]) -> T
         ended_at=step.ended_at,
         tags=tags,
         steps=inside,
+        branch=state.branch_at(state.place_of(task)),
     )
 
 
@@ -138,15 +140,17 @@ def _kind(task: Task, inside: Mapping[str, TaskResult]) -> str:
     """The kind of a failure: what the last attempt was; of what holds steps that of the first that failed."""
     if task.status == "cancelled":
         return "budget" if "budget" in task.reason else "cancelled"
+    if task.place is not None and task.place.unmerged is not None:
+        return "failed"
     last = task.last
     if last is not None and last.finished is not None and last.finished.error_kind:
         return last.finished.error_kind
     return next((each.error_kind for each in inside.values() if each.status == "failed" and each.error_kind), "invalid")
 
 
-def _inside(task: Task, load: Load) -> dict[str, TaskResult]:
+def _inside(task: Task, state: State, load: Load) -> dict[str, TaskResult]:
     frame = task.frame
-    return {step.plan.name: result_of_step(step, load) for step in frame.steps.values()} if frame is not None else {}
+    return {step.plan.name: result_of_step(step, state, load) for step in frame.steps.values()} if frame is not None else {}
 
 
 def _text(product: Product | None, load: Load) -> str:

@@ -26,11 +26,27 @@ class AsyncPool(Protocol):
     def fan_out(self, prompts: Iterable[str], **settings: Any) -> TaskGroup: ...
 
     def chain(
-        self, steps: Sequence[ChainStep], *, args: Mapping[str, Any] | None = None, name: str | None = None, tags: Sequence[str] = ()
+        self,
+        steps: Sequence[ChainStep],
+        *,
+        args: Mapping[str, Any] | None = None,
+        name: str | None = None,
+        tags: Sequence[str] = (),
+        isolation: str = "none",
+        merge: str = "auto",
+        setup: str | Sequence[str] = (),
     ) -> Task: ...
 
     def workflow(
-        self, workflow: str | Path | Workflow, *, args: Mapping[str, Any] | None = None, name: str | None = None, tags: Sequence[str] = ()
+        self,
+        workflow: str | Path | Workflow,
+        *,
+        args: Mapping[str, Any] | None = None,
+        name: str | None = None,
+        tags: Sequence[str] = (),
+        isolation: str = "none",
+        merge: str = "auto",
+        setup: str | Sequence[str] = (),
     ) -> Task: ...
 
     async def drain(self, deadline_seconds: float | None = None, *, cancel: bool = False) -> DrainSummary: ...
@@ -72,23 +88,19 @@ class SyncPool:
 
         return self._runner.run(all_of_them())
 
-    def chain(
-        self, steps: Sequence[ChainStep], *, args: Mapping[str, Any] | None = None, name: str | None = None, tags: Sequence[str] = ()
-    ) -> TaskResult:
+    def chain(self, steps: Sequence[ChainStep], **settings: Any) -> TaskResult:
         """Steps that follow one another, to their end: see `Pool.chain`."""
 
         async def whole() -> TaskResult:
-            return await self._pool.chain(steps, args=args, name=name, tags=tags)
+            return await self._pool.chain(steps, **settings)
 
         return self._runner.run(whole())
 
-    def workflow(
-        self, workflow: str | Path | Workflow, *, args: Mapping[str, Any] | None = None, name: str | None = None, tags: Sequence[str] = ()
-    ) -> TaskResult:
+    def workflow(self, workflow: str | Path | Workflow, **settings: Any) -> TaskResult:
         """A workflow, to its end: see `Pool.workflow`."""
 
         async def whole() -> TaskResult:
-            return await self._pool.workflow(workflow, args=args, name=name, tags=tags)
+            return await self._pool.workflow(workflow, **settings)
 
         return self._runner.run(whole())
 

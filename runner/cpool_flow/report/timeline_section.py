@@ -59,7 +59,7 @@ def _row(line: Line, bars: Sequence[_Bar], scale: Scale) -> Markup:
 def _each(bars: Iterable[_Bar], scale: Scale) -> Iterator[Markup]:
     for bar in bars:
         attempt = bar.attempt
-        recovery = " (recovery)" if attempt["kind"] == "recovery" else ""
+        recovery = " (recovery)" if attempt["kind"] != "normal" else ""
         facts = [attempt["error_kind"] or attempt["status"], took(bar.end - bar.start), attempt["slot"], attempt["agent"]]
         title = element("title", f"attempt {attempt['number']}{recovery}: {' · '.join(filter(None, facts))}")
         yield _rectangle(scale.place(bar.start), scale.place(bar.end), attempt["status"], title)

@@ -5,6 +5,7 @@ A commit that we have seen is never left without a name. Does not know files or 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from cpool_flow.dataclass import dataclass
@@ -52,13 +53,16 @@ class RunBranch:
             await self._move(tip, None, "put back")
         return tip
 
-    async def commit(self, message: str, tree: str) -> str:
-        """A commit with this tree on top of the branch, if the branch does not have it already. Returns the tip."""
+    async def commit(self, message: str, tree: str, merging: Sequence[str] = ()) -> str:
+        """A commit with this tree on top of the branch, if the branch does not have it already. Returns the tip. `merging`: commits that
+        it merges."""
         tip = await self.settled_tip()
-        if await self._git.line("rev-parse", "--verify", f"{tip}^{{tree}}") == tree:
+        others = [commit for commit in merging if await self._git.holds("cat-file", "-e", f"{commit}^{{commit}}")]
+        if not others and await self._git.line("rev-parse", "--verify", f"{tip}^{{tree}}") == tree:
             return tip
         text = (message.replace("\0", "").strip() or "what the steps left").encode("utf-8", "backslashreplace") + b"\n"
-        commit = await self._git.line("commit-tree", tree, "-p", tip, "-F", "-", stdin=text)
+        parents = [argument for parent in (tip, *others) for argument in ("-p", parent)]
+        commit = await self._git.line("commit-tree", tree, *parents, "-F", "-", stdin=text)
         await self._move(commit, tip, "commit")
         return commit
 

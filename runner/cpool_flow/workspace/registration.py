@@ -75,7 +75,7 @@ def forget(record: WorktreeRecord) -> None:
     if admin is not None:
         _remove_registration(admin)
     with suppress(OSError):  # one that an interruption left empty
-        (record.common_directory / "worktrees" / record.run_id).rmdir()
+        (record.common_directory / "worktrees" / record.top_level.name).rmdir()
 
 
 def has_own_repository(record: WorktreeRecord) -> bool:
@@ -160,7 +160,7 @@ async def _register(view: View, record: WorktreeRecord, at: Path) -> Path:
 
 async def _register_again(view: View, record: WorktreeRecord) -> Path:
     """git only adds worktrees that are not there yet: one is added beside, and the files' own directory put in its stead."""
-    beside = record.private / record.run_id
+    beside = record.private / record.top_level.name
     shutil.rmtree(beside, ignore_errors=True)
     for unfinished in [admin for admin, path in _worktrees(record) if path == beside]:
         _remove_registration(unfinished)

@@ -5,16 +5,18 @@ Reads by a view of its own that goes again. Does not know whether anybody still 
 
 from __future__ import annotations
 
+import glob
+import json
 import tempfile
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 from cpool_flow.dataclass import dataclass
 
 from ..errors import InvalidInput
 from ..git import Git
-from .record import WorktreeRecord
+from .record import RECORD, WorktreeRecord
 from .view import View, freeze
 
 
@@ -29,7 +31,7 @@ class Branch:
 @dataclass(frozen=True)
 class Remains:
     """`tip`: the run's last commit, None where there is none any more; `branch` is None where the branch itself went. `kept`: the
-    branches of commits that the run's own branch lost. `view` reads, and commits where that was asked for; `scratch` goes with it."""
+    branches of commits that the run's own branch lost; `items`: those of items that were not merged. `view` reads, and commits where that was asked for; `scratch` goes with it."""
 
     record: WorktreeRecord
     view: View
@@ -37,6 +39,7 @@ class Remains:
     branch: Branch | None
     tip: str | None
     kept: tuple[Branch, ...] = ()
+    items: tuple[Branch, ...] = ()
 
     @property
     def changed(self) -> bool:
@@ -56,7 +59,19 @@ async def remains(
         found = [Branch(name.removeprefix("refs/heads/"), tip) for name, _, tip in map(_parts, listing.splitlines())]
         branch = next((each for each in found if each.name == record.branch), None)
         kept = tuple(each for each in found if each.name.startswith(f"{record.branch}-kept-"))
-        yield Remains(record, view, Path(folder), branch, branch.tip if branch else await _existing(view, last_commit), kept)
+        items = tuple(each for each in found if each.name.startswith(f"{record.branch}."))
+        yield Remains(record, view, Path(folder), branch, branch.tip if branch else await _existing(view, last_commit), kept, items)
+
+
+def item_records(record: WorktreeRecord) -> list[WorktreeRecord]:
+    """The worktrees of the run's items that are there, or were being made or removed."""
+    found = []
+    for path in sorted(record.top_level.parent.glob(f".{glob.escape(record.top_level.name)}.*/{RECORD}")):
+        with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
+            item = WorktreeRecord.from_json(json.loads(path.read_text(encoding="utf-8", errors="surrogateescape")))
+            if item.run_id == record.run_id and item.private == path.parent:
+                found.append(item)
+    return found
 
 
 async def view_of(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from cpool_flow.dataclass import dataclass
@@ -20,7 +21,7 @@ from .merged import is_ancestor, is_in, names_that_hold
 from .opening import being_made, reattach_worktree
 from .record import WorktreeRecord
 from .registration import admin_directory, forget, one_at_a_time, read_small_file
-from .remains import Branch, Remains, remains
+from .remains import Branch, Remains, item_records, remains
 from .removal import remove_directory
 from .worktree import reasons_to_stay, removed_directory
 
@@ -39,6 +40,9 @@ async def look(left: Remains) -> Looked:
     """What would be lost with what the run has left. Changes nothing."""
     record = left.record
     obstacles = await _unsaved(left)
+    for item in item_records(record):
+        branch = next((each for each in left.items if each.name == item.branch), None)
+        obstacles += await _unsaved(replace(left, record=item, branch=branch, tip=branch.tip if branch is not None else None))
     merged = []
     for branch in _branches(left):
         where = await _where_merged(left, branch)
@@ -54,15 +58,10 @@ async def look(left: Remains) -> Looked:
 async def tidy(git: Git, record: WorktreeRecord, last_commit: str | None, filters: str | None, *, force: bool) -> list[str]:
     """Remove the worktree, then the branches. Returns what stays, and why; nothing where all of it went. Safe to call again."""
     faults.point("before-tidy")
-    if force:
-        _remove(record)
-    elif os.path.lexists(record.top_level) and not being_made(record).exists():
-        place = await reattach_worktree(git, record, last_commit, filters)
-        closed = await place.close("none")
-        if closed.directory is not None:
-            return list(closed.notes)
-    else:
-        _remove(record)
+    for each, commit in (*((item, None) for item in item_records(record)), (record, last_commit)):
+        stays = await _tidy_place(git, each, commit, filters, force=force)
+        if stays:
+            return stays
     faults.point("after-place-tidied")
     async with one_at_a_time(record.common_directory), remains(git, record, last_commit) as left:
         stays = [reason for branch in _branches(left) if (reason := await _drop(left, branch, force=force))]
@@ -70,8 +69,17 @@ async def tidy(git: Git, record: WorktreeRecord, last_commit: str | None, filter
     return stays
 
 
+async def _tidy_place(git: Git, record: WorktreeRecord, last_commit: str | None, filters: str | None, *, force: bool) -> list[str]:
+    """Remove one worktree. Returns why it stays, where it does."""
+    if force or not os.path.lexists(record.top_level) or being_made(record).exists():
+        _remove(record)
+        return []
+    closed = await (await reattach_worktree(git, record, last_commit, filters)).close("none")
+    return list(closed.notes) if closed.directory is not None else []
+
+
 def _branches(left: Remains) -> list[Branch]:
-    return [*([left.branch] if left.branch is not None else []), *left.kept]
+    return [*([left.branch] if left.branch is not None else []), *left.kept, *left.items]
 
 
 async def _unsaved(left: Remains) -> list[str]:

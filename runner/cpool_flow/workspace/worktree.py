@@ -12,15 +12,25 @@ import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from ..errors import OperationFailed
-from ..git import Git
+from ..errors import InvalidInput, OperationFailed
+from ..git import Git, complaint, is_object_id
 from .agent_files import Exchange, differing, entries_of, load
 from .branch import RunBranch
 from .checkout import Checkout, Snapshot, hide
 from .inside import folder_inside, unmatched_patterns
 from .place import Closed, Commit, Keep
 from .record import WorktreeRecord
-from .registration import admin_directory, damage, foreign_lock, forget, has_own_repository, repair_registration, unlock, worktrees_inside
+from .registration import (
+    admin_directory,
+    damage,
+    foreign_lock,
+    forget,
+    has_own_repository,
+    read_small_file,
+    repair_registration,
+    unlock,
+    worktrees_inside,
+)
 from .removal import remove_directory
 from .view import View
 
@@ -38,6 +48,11 @@ class Worktree:
         self._view = view
         self._run_branch = RunBranch(record, view)
         self._alone = asyncio.Lock()
+
+    @property
+    def view(self) -> View:
+        """The repository, as our own git sees it."""
+        return self._view
 
     @property
     def filters(self) -> str:
@@ -68,6 +83,35 @@ class Worktree:
 
     async def head(self) -> str | None:
         return await self._run_branch.tip()
+
+    async def tip(self) -> str:
+        """The commit of the branch; one that a step deleted is put back."""
+        return await self._run_branch.settled_tip()
+
+    async def advance(self, commit: str) -> None:
+        """Go on to a commit that has grown from the branch, with files, index and branch in this order: whoever is interrupted has lost
+        nothing. Everything is committed, and no step runs here. Raises `InvalidInput` where a file that git ignores is in the way."""
+        async with self._alone:
+            git = (await self._repair())[0]
+            await git.output("symbolic-ref", "HEAD", self.record.reference)
+            ended = await git.ask("merge", "--ff-only", "--no-overwrite-ignore", "--no-stat", "--quiet", commit)
+            if ended.code != 0:
+                raise InvalidInput(f"the files of the place cannot go on: {complaint(ended)}")
+            self._run_branch.leave_at(commit)
+            await self.exchange_agent_files()
+
+    async def lay_out(self, onto: str, message: str) -> None:
+        """Let a conflict stand in the files, as git leaves it: who works here next decides. Nothing where that was done before. No step
+        runs here. Raises `OperationFailed`."""
+        async with self._alone:
+            git, _ = await self._repair()
+            tip = await self._run_branch.settled_tip()
+            if onto in self._merge_heads() or await git.holds("merge-base", "--is-ancestor", onto, tip):
+                return
+            await self._commit(message, None)  # what an interrupted attempt has left
+            ended = await git.ask("merge", "--no-commit", "--no-ff", "--no-stat", "--quiet", onto)
+            if ended.code != 0 and onto not in self._merge_heads():
+                raise OperationFailed(f"the conflict cannot be laid out: {complaint(ended)}")
 
     async def changed_files(self, since: str) -> tuple[str, ...]:
         return await self._checkout().changed_files(since, await self.tree())
@@ -151,15 +195,29 @@ class Worktree:
         checkout = self._checkout()
         snapshot = await checkout.snapshot()
         notes += [f"not committed: {reason}" for reason in snapshot.left_out]
-        tip = await self._run_branch.commit(message, snapshot.tree)
+        merging = self._merge_heads()
+        tip = await self._run_branch.commit(message, snapshot.tree, merging)
         await git.output("symbolic-ref", "HEAD", self.record.reference)
         _install(checkout.index, checkout.real_index)
         self._run_branch.leave_at(tip)
+        self._end_merge()
         await self.exchange_agent_files()
-        changed = await checkout.changed_files(since or before, tip)
+        changed = await checkout.changed_files(since or (merging[0] if merging else before), tip)
         if not changed and tip in (since, before) and not notes:
             return None, snapshot
         return Commit(tip, changed, tuple(notes)), snapshot
+
+    def _merge_heads(self) -> tuple[str, ...]:
+        """The commits that a step, or a conflict that we laid out, is in the middle of merging."""
+        admin = admin_directory(self.record)
+        lines = (read_small_file(admin / "MERGE_HEAD") or "").split("\n") if admin is not None else []
+        return tuple(line for line in lines if is_object_id(line))
+
+    def _end_merge(self) -> None:
+        admin = admin_directory(self.record)
+        if admin is not None:
+            for name in ("MERGE_HEAD", "MERGE_MSG", "MERGE_MODE", "AUTO_MERGE"):
+                (admin / name).unlink(missing_ok=True)
 
     async def _stay(self, notes: list[str]) -> Closed:
         admin = admin_directory(self.record)
@@ -171,6 +229,9 @@ class Worktree:
         listing = await self._checkout().own.output("ls-files", "-z", "-o", "-i", "--exclude-standard", "--directory")
         count = listing.count(b"\0")
         return [f"{count} path{'s' if count > 1 else ''} that git ignores went with the directory"] if count else []
+
+    def _remove_folders(self) -> str | None:
+        return remove_directory(removed_directory(self.record)) or remove_directory(self.record.private)
 
     def _set_aside(self) -> None:
         # One rename, so that a directory half removed is never taken for one whose files a step deleted.
@@ -184,7 +245,7 @@ class Worktree:
         forget(self.record)
         tip = await self._run_branch.tip()
         gone, note = await self._run_branch.drop(keep)
-        leftover = remove_directory(removed_directory(self.record)) or remove_directory(self.record.private)
+        leftover = await asyncio.to_thread(self._remove_folders)
         notes += [sentence for sentence in (note, leftover) if sentence]
         return Closed(None if gone else self.branch, None, tip, tuple(notes))
 
