@@ -45,9 +45,6 @@ class Others:
 NOBODY = Others()
 
 
-# What a stop says of it: this one, and no other, is made higher by `--budget`.
-
-
 @dataclass(frozen=True, slots=True)
 class Grant:
     """An attempt may start. None: nothing limits what it spends."""

@@ -34,8 +34,8 @@ AGENT_RETRIED = frozenset({"overloaded", "lost"})
 class PlannedStep:
     """A step with its place in the graph. Times are seconds. `source`: the file that it stands in, `path`: where in it. `inner`: the
     steps that it holds, of a group or a sub-workflow; a loop over a single step holds that step. `executes`: its tasks have attempts, a
-    process does the work. `isolated`: each of its tasks works in a place of its own. `literal`: none of its texts is a template.
-    `slots`: the names of those that it may take, None where any will do."""
+    process does the work. `isolated`: each of them works in a place of its own. `literal`: none of its texts is a template. `slots`: the
+    names of those that it may take, None where any will do."""
 
     name: str
     position: int

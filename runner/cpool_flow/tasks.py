@@ -123,7 +123,10 @@ class Task:
         """The last thing that left an output, whether it was good or not. Who mends a merge leaves none."""
         if self.left is not None:
             return self.left
-        return next((each.finished for each in reversed(self.attempts) if each.started.kind != "merge"), None)
+        for attempt in reversed(self.attempts):
+            if attempt.started.kind != "merge":
+                return attempt.finished
+        return None
 
     @property
     def result(self) -> Product | None:
