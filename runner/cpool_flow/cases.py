@@ -67,14 +67,10 @@ class Case(Model):
     approvals: dict[NonEmpty, Annotated[Approval, BeforeValidator(_as_approval)]] = Field({})
     expect: Expected = Expected()
 
-    def printed(self, step: str) -> tuple[Printed, ...]:
+    def printed(self, step: str, written: list[Any]) -> tuple[Printed, ...]:
         """The answers of a command. Raises InvalidInput where they are none."""
-        written = self.answers[step]
         try:
-            return tuple(
-                Printed.model_validate({"stdout": each} if isinstance(each, str) else each)
-                for each in (written if isinstance(written, list) else [written])
-            )
+            return tuple(Printed.model_validate({"stdout": each} if isinstance(each, str) else each) for each in written)
         except ValidationError:
             raise InvalidInput(
                 f"case `{self.name}`: the answer of command `{step}` is text, or `stdout`, `stderr`, `exit_code`, `item`, `round`"

@@ -311,6 +311,18 @@ def test_a_clone_that_a_step_broke_is_mended_and_its_files_are_kept(scratch: Scr
     assert close(place).directory is None
 
 
+def test_branches_that_a_step_has_packed_survive_a_lost_head(scratch: Scratch) -> None:
+    place = opened(scratch)
+    git(place.directory, "checkout", "-q", "-b", "side")
+    side = commit(place.directory, "s")
+    git(place.directory, "checkout", "-q", place.branch)
+    git(place.directory, "pack-refs", "--all")
+    (place.record.top_level / ".git/HEAD").unlink()
+    assert place.damage() == "the clone's `.git` is no repository any more"
+    close(place)
+    assert git(scratch.repo, "rev-parse", f"{place.branch}-kept-1") == side
+
+
 def test_a_worktree_of_the_clone_inside_of_it_keeps_the_directory(scratch: Scratch) -> None:
     place = opened(scratch)
     git(place.directory, "worktree", "add", "-q", "-b", "inner", "build/inner")

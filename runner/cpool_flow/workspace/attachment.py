@@ -93,13 +93,15 @@ async def keep_others(branch: RunBranch) -> list[str]:
     return [*notes, *([f"new tags of the clone went with it: {listed(tags)}"] if tags else [])]
 
 
-async def unsaved_commits(view: View, record: WorktreeRecord, scratch: Path) -> list[str]:
-    """What would go with a clone: as a sentence. Changes nothing."""
+async def unsaved_commits(view: View, record: WorktreeRecord, scratch: Path, gone: frozenset[str]) -> list[str]:
+    """What would go with a clone: as a sentence. Changes nothing. `gone`: references to be taken as deleted."""
     if admin_directory(record) is None or clone.damage(record):
         return []
     made = {commit for commit, _ in await clone.others(view, record, scratch)} | set(await clone.heads(view, record, scratch))
-    lost = [commit for commit in made if not await view.git.holds("cat-file", "-e", commit) or not await names_that_hold(view, commit)]
-    return [f"commits in {record.top_level} are on no branch of the repository"] if lost else []
+    for commit in made:
+        if not await view.git.holds("cat-file", "-e", commit) or not {*await names_that_hold(view, commit)} - gone:
+            return [f"commits in {record.top_level} are on no branch of the repository"]
+    return []
 
 
 def steps_git(view: View, record: WorktreeRecord, admin: Path) -> Git:

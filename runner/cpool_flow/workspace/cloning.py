@@ -28,17 +28,17 @@ async def make(view: View, record: WorktreeRecord) -> Path:
     path = record.top_level / ".git"
     if os.path.lexists(path) and git_directory(record) is None:
         path.rename(record.private / f"set-aside-{len(os.listdir(record.private))}")
-    new = not (path / "HEAD").exists()
-    for folder in (path, path / "objects" / "info", path / "refs" / "heads", path / "info"):
-        folder.mkdir(parents=True, exist_ok=True)
-    if new:
-        await _copy_references(view, record, path)
+    path.mkdir(parents=True, exist_ok=True)
+    if not (path / "refs" / "heads").exists() and not (path / "packed-refs").exists():
         _copy_files(view, record, path)
+        await _copy_references(view, record, path)
+    for folder in (path / "objects" / "info", path / "refs" / "heads"):
+        folder.mkdir(parents=True, exist_ok=True)
     faults.point("clone-half-made")
     if not (path / "config").exists():
         await _write_configuration(view, record, path)
     _borrow(record, path)
-    if new:
+    if not (path / "HEAD").is_file():
         write_small_file(path / "HEAD", f"ref: {record.reference}\n")
     await follow_branch(view, record, await view.git.line("rev-parse", "--verify", f"{record.reference}^{{commit}}"))
     return path
@@ -64,11 +64,11 @@ async def _copy_references(view: View, record: WorktreeRecord, path: Path) -> No
     listing = (await view.git.output("for-each-ref", form, *_REFERENCES)).splitlines(keepends=True)
     text = b"".join(line for line in listing if b" refs/heads/cpool/" not in line and not line.endswith(b"/HEAD\n"))
     (record.private / "references").write_bytes(text)
-    (path / "packed-refs").write_bytes(text)
     default = await view.git.find("symbolic-ref", "-q", "refs/remotes/origin/HEAD")
     if default is not None:
         (path / "refs" / "remotes" / "origin").mkdir(parents=True, exist_ok=True)
         write_small_file(path / "refs" / "remotes" / "origin" / "HEAD", f"ref: {default}\n")
+    (path / "packed-refs").write_bytes(text)  # last: who has it has all of them
 
 
 def _copy_files(view: View, record: WorktreeRecord, path: Path) -> None:
