@@ -113,6 +113,33 @@ def test_a_worktree_and_a_shallow_clone_can_be_cloned(scratch: Scratch, tmp_path
     git(scratch.repo, "fsck", "--strict")
 
 
+def test_a_clone_without_all_objects_can_be_cloned(scratch: Scratch) -> None:
+    for number in (1, 2):
+        scratch.commit({"README": str(number)}, f"change {number}")
+    git(scratch.repo, "config", "uploadpack.allowFilter", "true")
+    git(scratch.repo, "config", "uploadpack.allowAnySHA1InWant", "true")
+    git(scratch.root, "clone", "-q", "--filter=blob:none", scratch.repo.as_uri(), "partial")
+    scratch.repo = scratch.root / "partial"
+    place = opened(scratch)
+    git(place.directory, "revert", "--no-edit", "HEAD")
+    write(place.directory, {"left": "1"})
+    found = asyncio.run(place.commit("step"))
+    assert found is not None
+    assert found.changed_files == ("README", "left")
+    assert close(place).directory is None
+    assert scratch.show(f"{place.branch}:README") == "1"
+
+
+def test_a_folder_that_git_would_take_for_the_repository_is_not_the_users(scratch: Scratch) -> None:
+    before = scratch.state()
+    place = opened(scratch)
+    write(place.directory, {"a": "1"})
+    (place.record.top_level / ".git/commondir").write_text(f"{scratch.repo}/.git\n")
+    assert asyncio.run(place.commit("step")) is not None
+    assert git(place.directory, "rev-parse", "--path-format=absolute", "--git-common-dir") == str(place.directory / ".git")
+    assert scratch.state() == before
+
+
 def test_a_sparse_checkout_gives_a_sparse_clone(scratch: Scratch) -> None:
     scratch.commit({"docs/guide": "1", "big/blob": "2"}, "more")
     git(scratch.repo, "sparse-checkout", "set", "src")

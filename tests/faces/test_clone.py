@@ -251,8 +251,8 @@ STEPS = f"""
 @pytest.mark.parametrize(
     ("point", "count"),
     [
-        *((point, count) for point in POINTS_OF_CLONES for count in (1, 2, 4)),
-        *(("after-append", count) for count in range(1, 20, 3)),
+        *((point, count) for point in POINTS_OF_CLONES for count in (1, 2)),
+        *(("after-append", count) for count in (2, 6, 10, 14)),
         *((point, 1) for point in ("before-place", "after-place", "before-commit", "after-commit", "after-exit", "before-close")),
     ],
 )

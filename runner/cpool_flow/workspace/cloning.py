@@ -48,7 +48,8 @@ async def mend(view: View, record: WorktreeRecord) -> tuple[Path, str | None]:
     """Put back what a step took, and remove locks that it left. No step may run there. Returns `.git` and a sentence about damage."""
     problem = damage(record)
     path = await make(view, record) if problem else record.top_level / ".git"
-    for name in ("index.lock", "HEAD.lock", f"{record.reference}.lock"):
+    # With `commondir` git would look for branches elsewhere.
+    for name in ("index.lock", "HEAD.lock", f"{record.reference}.lock", "commondir"):
         (path / name).unlink(missing_ok=True)
     (record.common_directory / f"{record.reference}.lock").unlink(missing_ok=True)
     _borrow(record, path)
