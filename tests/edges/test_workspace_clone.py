@@ -240,6 +240,21 @@ def test_other_branches_stashes_and_detached_commits_are_kept_under_the_runs_nam
     assert (scratch.repo / "README").read_text() == "stashed\n"
 
 
+def test_a_branch_on_which_a_step_left_the_clone_is_kept_at_once(scratch: Scratch) -> None:
+    place = opened(scratch)
+    git(place.directory, "checkout", "-q", "--orphan", "side")
+    side = commit(place.directory, "s")
+    found = asyncio.run(place.commit("step"))
+    assert found is not None
+    assert found.notes == (
+        "a step left the place on the branch side, whose commits are kept",
+        f"the commits of the branch side of the clone are kept on the branch {place.branch}-kept-1",
+    )
+    shutil.rmtree(place.record.top_level)
+    assert git(scratch.repo, "rev-parse", f"{place.branch}-kept-1") == side
+    assert scratch.show(f"{place.branch}:s") == "s"
+
+
 def test_a_branch_that_is_at_the_origin_is_not_kept_again(scratch: Scratch) -> None:
     git(scratch.root, "clone", "-q", "--bare", str(scratch.repo), "up.git")
     git(scratch.repo, "remote", "add", "origin", str(scratch.root / "up.git"))

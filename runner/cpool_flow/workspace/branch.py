@@ -82,13 +82,16 @@ class RunBranch:
         name = await worktree.find("symbolic-ref", "-q", "HEAD")
         if head is None or name == self.record.reference:
             return notes
+        what = "commits on a detached HEAD"
         if name is not None:
+            short = name.removeprefix("refs/heads/")
+            what = f"the commits of the branch {short} of the clone"
             kept = "whose commits are kept" if self.record.is_clone else "which is kept"
-            notes.append(f"a step left the place on the branch {name.removeprefix('refs/heads/')}, {kept}")
+            notes.append(f"a step left the place on the branch {short}, {kept}")
         if await self.is_ancestor(tip, head):
             await self.move(head, tip, "follow HEAD")
-        elif name is None:
-            notes += await self.keep(head, "commits on a detached HEAD")
+        elif name is None or self.record.is_clone:
+            notes += await self.keep(head, what)
         return notes
 
     async def drop(self, keep: Keep) -> tuple[bool, str | None]:
