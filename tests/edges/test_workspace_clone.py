@@ -435,6 +435,17 @@ def test_a_branch_that_is_checked_out_elsewhere_is_not_moved(scratch: Scratch) -
     assert scratch.show(f"{place.branch}:a") == "1"
 
 
+def test_a_branch_that_is_only_looked_at_elsewhere_stops_nothing(scratch: Scratch) -> None:
+    place = opened(scratch)
+    write(place.directory, {"a": "1"})
+    asyncio.run(place.commit("step"))
+    git(scratch.repo, "checkout", "-q", place.branch)
+    assert asyncio.run(place.commit("nothing")) is None
+    closed = close(place)
+    assert (closed.directory, closed.commit) == (None, git(scratch.repo, "rev-parse", "HEAD"))
+    assert closed.notes == (f"the branch {place.branch} stays: it is checked out at {scratch.repo}",)
+
+
 def test_a_branch_that_has_moved_here_and_there_loses_neither(scratch: Scratch) -> None:
     place = opened(scratch)
     theirs = commit(place.directory, "theirs")

@@ -47,7 +47,6 @@ async def repair(branch: RunBranch) -> tuple[Path, list[str]]:
     if not record.is_clone:
         admin, problem = await registration.repair_registration(view, record)
         return admin, [problem] if problem else []
-    registration.refuse_checked_out(record)
     admin, problem = await cloning.mend(view, record)
     notes = await take_in(branch)
     await clone.fetch(view, record, await clone.heads(view, record))
@@ -64,7 +63,6 @@ async def take_in(branch: RunBranch) -> list[str]:
     if theirs is None or theirs in (ours, left):
         return []  # where it is as we left it, we were interrupted before it could follow
     await clone.fetch(view, record, [theirs])
-    registration.refuse_checked_out(record)
     if ours is None or ours == left or await branch.is_ancestor(ours, theirs):
         await branch.move(theirs)
         faults.point("after-take-in")

@@ -14,7 +14,7 @@ from ..errors import OperationFailed
 from ..git import Git
 from .place import Keep
 from .record import WorktreeRecord
-from .registration import checkout_of_branch
+from .registration import checkout_of_branch, refuse_checked_out
 from .view import View
 
 
@@ -114,7 +114,9 @@ class RunBranch:
         return True, f"the branch {self.record.branch} {'had no changes' if empty else 'was merged'} and is gone"
 
     async def move(self, new: str, old: str | None = None, why: str = "a step moved it in its clone") -> None:
-        """Let the branch stand at another commit, if it stands at `old` still. Raises `GitFailed`."""
+        """Let the branch stand at another commit, if it stands at `old` still. Raises `OperationFailed`."""
+        if self.record.is_clone:  # of a worktree's branch git lets nobody make another checkout
+            refuse_checked_out(self.record)
         (self.record.common_directory / f"{self.record.reference}.lock").unlink(missing_ok=True)
         expected = (old,) if old else ()
         await self._git.output("update-ref", "--no-deref", "-m", f"cpool-flow: {why}", self.record.reference, new, *expected)
