@@ -91,20 +91,21 @@ class Places:
         unmerged = self._item_place(task).unmerged
         if unmerged is not None and unmerged.conflicts:
             with told():
-                await (await self._worktree(task)).lay_out(unmerged.onto, task)
+                await (await self._worktree(task)).lay_out(unmerged.onto, task, self._is_in(unmerged))
 
     async def join(self, task: Task) -> events.PlaceMerged | None:
         """Let the item's branch hold all that the place has from which it came; why it cannot, where it cannot. Raises OperationFailed."""
-        from cpool_flow.workspace.joining import join, undecided
+        from cpool_flow.workspace.joining import join
 
         place = self._item_place(task.id)
         item, other = await self._worktree(task.id), await self._worktree(place.into)
         before = place.unmerged
         with told():
-            open_files = undecided(item.directory, before.conflicts) if before is not None else []
-            if before is not None and open_files:
-                reason = f"both sides of the conflict still stand in {listed(open_files)}"
-                return self._unmerged(task, place, reason, open_files, before.onto)
+            if before is not None and before.conflicts:
+                open_files = await item.undecided(before.onto, self._is_in(before))
+                if open_files:
+                    reason = f"nobody has decided on the conflict in {listed(open_files)}"
+                    return self._unmerged(task, place, reason, open_files, before.onto)
             try:
                 found = await join(item, other, f"Merge item {task.id}")
             except (InvalidInput, GitFailed) as error:
@@ -160,6 +161,10 @@ class Places:
         place = self._state.tasks[task].place
         assert place is not None, f"BUG: the item {task} has no place"
         return place
+
+    def _is_in(self, unmerged: events.PlaceMerged) -> Callable[[str], bool]:
+        """Whether a file is one of a conflict: the fact has names in which secrets are masked."""
+        return lambda name: self._masker.mask(name) in unmerged.conflicts
 
     def _unmerged(self, task: Task, place: ItemPlace, reason: str, files: Sequence[str], onto: str) -> events.PlaceMerged:
         mask = self._masker.mask

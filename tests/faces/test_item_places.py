@@ -324,9 +324,82 @@ def test_the_recovery_runs_where_the_conflict_is(project: Session) -> None:
 def test_a_recovery_that_leaves_the_conflict_standing_has_not_mended_it(project: Session) -> None:
     project.file("answers.yaml", "steps: {fix: {answer: I could not do it}}\n")
     result = run(project, MENDED + "    recovery_prompt: Solve it\n    recoveries: 2\n", code=1)
-    assert items(result)[1]["reason"] == "both sides of the conflict still stand in `list.txt`"
+    assert items(result)[1]["reason"] == "nobody has decided on the conflict in `list.txt`"
     assert [each["kind"] for each in items(result)[1]["attempts"]] == ["normal", "merge", "merge"]
     assert show(project, result["branch"]) == "first\na\n"
+
+
+def test_a_recovery_that_leaves_the_conflict_standing_has_not_mended_it_in_a_subfolder_either(project: Session) -> None:
+    project.file("part/list.txt", "first\n")
+    project.git("add", "part")
+    project.git("commit", "-q", "-m", "third")
+    project.file("part/answers.yaml", "steps: {fix: {answer: I could not do it}}\n")
+    project.path = project.path / "part"
+    result = run(project, MENDED + "    recovery_prompt: Solve it\n", code=1)
+    assert items(result)[1]["reason"] == "nobody has decided on the conflict in `part/list.txt`"
+    assert show(project, result["branch"], "part/list.txt") == "first\na\n"
+
+
+SILENT = """
+config: {agent: scripted, script: answers.yaml}
+isolation: worktree
+slots: 2
+steps:
+  - name: fix
+    foreach: [a, b]
+    isolation: worktree
+    env: {ITEM: "{{ item }}"}
+    run: MAKE
+    recovery_prompt: Solve it
+    recoveries: 2
+"""
+# What each item does: git leaves no marks in any of these conflicts.
+SILENT_CONFLICTS = {
+    "binary": "printf '\\0'$ITEM > list.txt",
+    "removed by the first": "if [ $ITEM = a ]; then rm list.txt; else echo b >> list.txt; fi",
+    "removed by the second": "if [ $ITEM = b ]; then rm list.txt; else echo a >> list.txt; fi",
+    "link": "ln -sfn $ITEM list.txt",
+}
+
+
+@pytest.mark.parametrize("make", SILENT_CONFLICTS.values(), ids=SILENT_CONFLICTS.keys())
+def test_a_conflict_that_git_cannot_write_into_the_file_has_to_be_decided_too(project: Session, make: str) -> None:
+    project.file("answers.yaml", "steps: {fix: {answer: I did nothing}}\n")
+    result = run(project, SILENT.replace("MAKE", make), code=1)
+    assert items(result)[1]["reason"] == "nobody has decided on the conflict in `list.txt`"
+    assert [each["kind"] for each in items(result)[1]["attempts"]] == ["normal", "merge", "merge"]
+    assert "Merge" not in project.git("log", "--format=%s", result["branch"])
+
+
+@pytest.mark.parametrize("answer", ["git add list.txt", "git checkout --theirs list.txt", "git rm -q -f list.txt"])
+def test_who_mends_a_merge_decides_by_a_change_or_tells_git_that_it_stays(project: Session, answer: str) -> None:
+    project.file("answers.yaml", f"steps:\n  fix: [{{answer: Not yet}}, {{answer: Not yet}}, {{run: [bash, -c, '{answer}']}}]\n")
+    result = run(project, SILENT.replace("MAKE", SILENT_CONFLICTS["binary"]))
+    assert [each["kind"] for each in items(result)[1]["attempts"]] == ["normal", "merge", "merge"]
+    decided = {"git add list.txt": "b", "git checkout --theirs list.txt": "a"}.get(answer)
+    files = project.git("ls-tree", "--name-only", result["branch"]).split()
+    assert ("list.txt" in files) == (decided is not None)
+    assert decided is None or show(project, result["branch"]) == f"\0{decided}"
+
+
+def test_a_conflict_of_files_that_are_named_by_a_secret_has_to_be_decided_too(project: Session) -> None:
+    project.file("answers.yaml", "steps: {fix: {answer: I did nothing}}\n")
+    text = """
+    config: {agent: scripted, script: answers.yaml}
+    isolation: worktree
+    secrets: [TOKEN]
+    slots: 2
+    steps:
+      - name: fix
+        foreach: [a, b]
+        isolation: worktree
+        env: {ITEM: "{{ item }}"}
+        run: echo $ITEM > hidden-''word.txt
+        recovery_prompt: Solve it
+    """
+    result = run(project, text, code=1, TOKEN="hidden-word")
+    assert items(result)[1]["reason"] == "nobody has decided on the conflict in `***.txt`"
+    assert show(project, result["branch"], "hidden-word.txt") == "a\n"
 
 
 def test_an_agent_may_conclude_the_merge_itself(project: Session) -> None:

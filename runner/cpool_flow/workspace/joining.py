@@ -6,19 +6,13 @@ interruption at any point is mended by doing it again. Knows worktrees and commi
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 from cpool_flow.dataclass import dataclass
 
 from .merged import Conflict, is_ancestor, merged_tree
 from .record import WorktreeRecord
 from .worktree import Worktree
-
-# A file in which nobody has decided yet has all three, in this order.
-_MARKERS = re.compile(rb"^<<<<<<< .*?^=======\r?$.*?^>>>>>>> ", re.DOTALL | re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -68,15 +62,3 @@ async def hand_over(item: Worktree, other: Worktree) -> str | None:
         return None
     await other.advance(tip)
     return tip
-
-
-def undecided(top_level: Path, files: Sequence[str]) -> list[str]:
-    """Those of the files in which the two sides of a conflict still stand beside each other."""
-    return [name for name in files if _MARKERS.search(_content(top_level / name))]
-
-
-def _content(path: Path) -> bytes:
-    try:
-        return path.read_bytes() if path.is_file() and not path.is_symlink() else b""
-    except OSError:
-        return b""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from ..errors import InvalidInput, OperationFailed
@@ -32,6 +32,7 @@ from .registration import (
     worktrees_inside,
 )
 from .removal import remove_directory
+from .undecided import Undecided
 from .view import View
 
 
@@ -100,18 +101,33 @@ class Worktree:
             self._run_branch.leave_at(commit)
             await self.exchange_agent_files()
 
-    async def lay_out(self, onto: str, message: str) -> None:
-        """Let a conflict stand in the files, as git leaves it: who works here next decides. Nothing where that was done before. No step
-        runs here. Raises `OperationFailed`."""
+    async def lay_out(self, onto: str, message: str, is_of_conflict: Callable[[str], bool]) -> None:
+        """Let the conflict with the commit `onto` stand in the files, as git leaves it: who works here next decides. One that was committed
+        before anybody had decided is open again. `is_of_conflict`: whether a file was in it. No step runs here. Raises `OperationFailed`."""
         async with self._alone:
             git, _ = await self._repair()
             tip = await self._run_branch.settled_tip()
-            if onto in self._merge_heads() or await git.holds("merge-base", "--is-ancestor", onto, tip):
+            undecided = Undecided(self.record, git)
+            if onto in self._merge_heads():
+                return
+            if await git.holds("merge-base", "--is-ancestor", onto, tip):
+                names = await undecided.after_commit(tip, onto, is_of_conflict)
+                _, ours = await undecided.merge(tip, onto)
+                if names and ours:
+                    await undecided.begin_again(names, ours, onto)
                 return
             await self._commit(message, None)  # what an interrupted attempt has left
             ended = await git.ask("merge", "--no-commit", "--no-ff", "--no-stat", "--quiet", onto)
             if ended.code != 0 and onto not in self._merge_heads():
                 raise OperationFailed(f"the conflict cannot be laid out: {complaint(ended)}")
+            await undecided.begin()
+
+    async def undecided(self, onto: str, is_of_conflict: Callable[[str], bool]) -> list[str]:
+        """The files of the conflict with the commit `onto` on which nobody has decided. Everything is committed, and no step runs here.
+        Raises `OperationFailed`."""
+        async with self._alone:
+            git, _ = await self._repair()
+            return await Undecided(self.record, git).after_commit(await self._run_branch.settled_tip(), onto, is_of_conflict)
 
     async def changed_files(self, since: str) -> tuple[str, ...]:
         return await self._checkout().changed_files(since, await self.tree())
@@ -192,6 +208,7 @@ class Worktree:
         git, problem = await self._repair()
         notes = [problem] if problem else []
         notes += await self._run_branch.follow(git)
+        message += await Undecided(self.record, git).settle()
         checkout = self._checkout()
         snapshot = await checkout.snapshot()
         notes += [f"not committed: {reason}" for reason in snapshot.left_out]
