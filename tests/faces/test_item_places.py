@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -206,6 +207,18 @@ def test_a_single_step_may_have_a_place_too(project: Session) -> None:
 
 
 # ---- what is left, and merging that is not wanted -----------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("steps", "branch"),
+    [
+        ("[{name: lock, isolation: worktree, merge: none, run: echo two > two.txt}]", "lock.0"),
+        ("[{name: part, foreach: [a], steps: [{name: lock, isolation: worktree, merge: none, run: echo two > two.txt}]}]", "part.0.lock.0"),
+    ],
+)
+def test_a_step_may_be_called_as_no_branch_of_git_may(project: Session, steps: str, branch: str) -> None:
+    result = run(project, f"isolation: worktree\nsteps: {steps}\n")
+    assert show(project, f"cpool/flow/{result['run_id']}.{branch}", "two.txt") == "two\n"
 
 
 def test_with_merge_none_each_item_leaves_its_branch_and_its_name(project: Session) -> None:
@@ -717,6 +730,64 @@ def test_an_item_that_removes_its_own_place_fails_alone(project: Session) -> Non
     assert worktrees(project) == []
 
 
+@pytest.mark.parametrize("stranger", ["echo x >", "ln -s $HOME"])
+def test_an_item_that_puts_something_else_in_the_stead_of_its_place_fails_alone(project: Session, stranger: str) -> None:
+    text = f"""
+        isolation: worktree
+        slots: 2
+        steps:
+          - name: fix
+            foreach: [a, b]
+            isolation: worktree
+            run: "echo x > {{{{ item }}}}.txt; test {{{{ item }}}} != b || {{ rm -rf $PWD; {stranger} $PWD; }}"
+        """
+    result = run(project, text, code=1)
+    assert [each["status"] for each in items(result)] == ["success", "failed"]
+    assert show(project, result["branch"], "a.txt") == "x\n"
+    note = next(event["note"] for event in project.events() if event["type"] == "PlaceClosed" and event.get("task") == "fix[1]")
+    assert note.startswith("something else stands where the run's worktree was: ")
+    assert project.flow("resume", "last").code == 1
+    assert "something else stands" in project.flow("status", "last").out
+    assert (project.home / "state").exists()
+
+
+def test_what_an_item_writes_into_the_runs_own_place_is_committed_and_merged_with(project: Session) -> None:
+    text = """
+        isolation: worktree
+        steps:
+          - name: fix
+            foreach: [a, b]
+            isolation: worktree
+            env: {ITEM: "{{ item }}"}
+            run: |
+              echo $ITEM > $ITEM.txt
+              echo over >> ${PWD%.fix.*}/$ITEM.txt
+          - run: ls
+        """
+    result = run(project, text, code=1)
+    conflict = "conflict: it and the branch that it came from have both changed"
+    assert [each["reason"] for each in items(result)] == [f"{conflict} `a.txt`", f"{conflict} `b.txt`"]
+    assert [show(project, each["branch"], f"{name}.txt") for each, name in zip(items(result), "ab", strict=True)] == ["a\n", "b\n"]
+    assert show(project, result["branch"], "a.txt") == "over\n"
+    assert any("somebody has written into" in event.get("text", "") for event in project.events())
+
+
+def test_a_file_that_git_ignores_is_never_overwritten_by_a_merge(project: Session) -> None:
+    text = """
+        isolation: worktree
+        steps:
+          - run: echo mine > build.log
+          - name: fix
+            isolation: worktree
+            run: echo new > build.log; git add -f build.log
+        """
+    result = run(project, text, code=1)
+    reason = result["steps"][1]["reason"]
+    assert reason.startswith("a file that git ignores is in the way in ")
+    assert reason.endswith(": `build.log`")
+    assert "\n" not in reason
+
+
 def test_where_the_budget_is_used_up_what_is_done_is_merged_all_the_same(project: Session) -> None:
     project.file("answers.yaml", "default: {cost_usd: 1, edits: {same.txt: x}}\n")
     result = run(
@@ -835,6 +906,36 @@ def test_where_there_is_no_branch_to_merge_into_the_run_does_not_start(session: 
     assert ended.err.count("error:") == 1
     assert "worktree" in ended.err
     assert not (session.path / ".cpool").exists()
+
+
+OLD_GIT = """#!/bin/sh
+case "$*" in
+  *--write-tree*) echo "usage: git merge-tree <base-tree> <branch1> <branch2>" >&2; exit 129 ;;
+  version) echo "git version 2.34.1" ;;
+  *) exec GIT "$@" ;;
+esac
+"""
+
+
+def old_git(session: Session) -> str:
+    """A PATH with a git that cannot merge without a checkout."""
+    program = session.home / "old" / "git"
+    program.parent.mkdir(exist_ok=True)
+    program.write_text(OLD_GIT.replace("GIT", str(shutil.which("git"))))
+    program.chmod(0o755)
+    return f"{program.parent}:{session.environment['PATH']}"
+
+
+def test_with_a_git_that_cannot_merge_them_the_run_does_not_start(project: Session) -> None:
+    project.file("flow.yaml", CONFLICT)
+    ended = project.flow("run", "flow.yaml", PATH=old_git(project))
+    assert ended.code == 2
+    assert ended.err.startswith(
+        "error: the items of `isolation: worktree` cannot be merged: that needs git 2.38 or newer, and this is `git version 2.34.1`\n"
+    )
+    assert branches(project) == []
+    result = run(project, CONFLICT + "    merge: none\n", PATH=old_git(project))
+    assert branches(project) == [each["branch"] for each in items(result)]
 
 
 def test_the_default_of_a_run_with_such_items_is_a_worktree(project: Session) -> None:

@@ -26,6 +26,8 @@ class Unmerged:
 def item_record(run: WorktreeRecord, name: str, base: str) -> WorktreeRecord:
     """The worktree of an item of the run, beside the run's own. `name`: of the item, as a file may be called; `base`: the commit that it
     begins from."""
+    if f".{name}".endswith(".lock"):
+        name += ".0"  # git refuses `RUN.lock`; no item is called so, or the step would have several
     return replace(
         run,
         branch=f"{run.branch}.{name}",

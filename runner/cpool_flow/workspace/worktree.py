@@ -12,7 +12,7 @@ import shutil
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from ..errors import InvalidInput, OperationFailed
+from ..errors import InvalidInput, OperationFailed, listed
 from ..git import Git, complaint, is_object_id
 from .agent_files import Exchange, differing, entries_of, load
 from .branch import RunBranch
@@ -97,7 +97,7 @@ class Worktree:
             await git.output("symbolic-ref", "HEAD", self.record.reference)
             ended = await git.ask("merge", "--ff-only", "--no-overwrite-ignore", "--no-stat", "--quiet", commit)
             if ended.code != 0:
-                raise InvalidInput(f"the files of the place cannot go on: {complaint(ended)}")
+                raise InvalidInput(_in_the_way(complaint(ended), self.record.top_level))
             self._run_branch.leave_at(commit)
             await self.exchange_agent_files()
 
@@ -277,6 +277,17 @@ def reasons_to_stay(record: WorktreeRecord, snapshot: Snapshot, repositories: It
     admin = admin_directory(record)
     lock = foreign_lock(record, admin) if admin else None
     return [*reasons, *([f"it is locked: {lock}"] if lock is not None else [])]
+
+
+def _in_the_way(said: str, top_level: Path) -> str:
+    """Why git refuses to go on in a worktree, in one line."""
+    lines = said.splitlines()
+    files = [line.strip() for line in lines if line.startswith("\t")]
+    if not files:
+        first = next((line for line in lines if line.strip()), "").removeprefix("error: ").removeprefix("fatal: ")
+        return f"git refuses to go on in {top_level}: {first}"
+    what = "that git ignores " if "untracked" in said else "that is not committed "
+    return f"a file {what}is in the way in {top_level}: {listed(files)}"
 
 
 def removed_directory(record: WorktreeRecord) -> Path:
