@@ -120,6 +120,13 @@ class Places:
         reason = f"conflict: it and the branch that it came from have both changed {listed(found.files)}"
         return self._unmerged(task, place, reason, found.files, found.onto)
 
+    async def keep_up(self, task: Task) -> None:
+        """Commit what `verify` has left after a merge, as what it leaves after the work is. Raises OperationFailed."""
+        item = (await self._worktree(task.id)) if not self._is_replaced(task.id) else None
+        if item is not None and item.record.top_level.is_dir():
+            with told():
+                await item.commit(task.id)
+
     async def has_moved(self, task: Task) -> bool:
         """Whether others were merged since the item's own work began: what was verified then is to be verified again."""
         place = self._item_place(task.id)

@@ -415,6 +415,18 @@ def test_a_conflict_of_files_that_are_named_by_a_secret_has_to_be_decided_too(pr
     assert show(project, result["branch"], "hidden-word.txt") == "a\n"
 
 
+def test_the_attributes_of_the_repository_say_how_files_are_merged(project: Session) -> None:
+    project.file(".gitattributes", "list.txt merge=union\n")
+    project.git("add", "-A")
+    project.git("commit", "-q", "-m", "third")
+    result = run(project, CONFLICT)
+    assert sorted(show(project, result["branch"]).split()) == ["a", "b", "first"]
+    project.file("list.txt", "first\nmine\n")
+    project.git("commit", "-q", "-a", "-m", "fourth")
+    assert project.flow("merge", "last").code == 0
+    assert sorted((project.path / "list.txt").read_text().split()) == ["a", "b", "first", "mine"]
+
+
 def test_an_agent_may_conclude_the_merge_itself(project: Session) -> None:
     project.file(
         "answers.yaml",
@@ -524,6 +536,52 @@ def test_a_verify_that_fails_after_the_merge_is_mended_by_the_recovery(project: 
     assert project.git("ls-tree", "--name-only", result["branch"]).split() == [".gitignore", "README", "b.txt", "list.txt"]
 
 
+def test_what_verify_leaves_after_a_merge_is_merged_as_well(project: Session) -> None:
+    result = run(
+        project,
+        """
+        isolation: worktree
+        slots: 2
+        steps:
+          - name: fix
+            foreach: [a, b]
+            isolation: worktree
+            env: {ITEM: "{{ item }}"}
+            run: echo $ITEM > $ITEM.txt
+            verify: ls *.txt > seen-$ITEM.log; git add -f seen-$ITEM.log
+        """,
+    )
+    assert show(project, result["branch"], "seen-b.log") == "a.txt\nb.txt\nlist.txt\n"
+    assert branches(project) == [result["branch"]]
+
+
+def test_a_second_ctrl_c_ends_a_verify_after_a_merge_at_once(project: Session) -> None:
+    project.file(
+        "flow.yaml",
+        """
+        isolation: worktree
+        slots: 2
+        steps:
+          - name: fix
+            foreach: [a, b]
+            isolation: worktree
+            env: {ITEM: "{{ item }}"}
+            run: echo $ITEM > $ITEM.txt
+            verify: test $ITEM = a || ! test -f a.txt || { trap '' TERM INT; touch $HOME/asked; sleep 5; touch $HOME/over; }
+        """,
+    )
+    process = project.start("run", "flow.yaml")
+    while not (project.home / "asked").exists():
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    while "stopping in order" not in (project.home / "err.txt").read_text():
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(30) == 130
+    assert not (project.home / "over").exists()
+    assert len(branches(project)) == 2
+
+
 def test_verify_of_a_group_is_asked_of_each_item(project: Session) -> None:
     result = run(
         project,
@@ -590,6 +648,15 @@ def test_a_setup_that_fails_fails_its_item_only(project: Session) -> None:
     bad = items(result)[1]
     assert (items(result)[0]["output"], bad["status"], bad["attempts"][0]["error_kind"]) == ("worked", "failed", "errored")
     assert bad["reason"].startswith("setup failed: `echo trying; test")
+
+
+def test_the_time_of_setup_is_not_that_of_the_step(project: Session) -> None:
+    text = """
+        isolation: worktree
+        steps:
+          - {name: fix, isolation: worktree, timeout: 300ms, setup: sleep 0.5, run: echo made > made.txt}
+        """
+    assert show(project, run(project, text)["branch"], "made.txt") == "made\n"
 
 
 def test_expect_looks_at_the_place_of_the_item(project: Session) -> None:

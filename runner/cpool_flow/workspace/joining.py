@@ -46,7 +46,7 @@ async def join(item: Worktree, other: Worktree, message: str) -> Unmerged | None
     tip, there = await item.tip(), await other.tip()
     if await is_ancestor(item.view, tip, there) or await is_ancestor(item.view, there, tip):
         return None
-    tree = await merged_tree(item.view, there, tip)
+    tree = await merged_tree(item.here, there, tip)
     if isinstance(tree, Conflict):
         return Unmerged(tree.files, there)
     text = message.encode("utf-8", "backslashreplace") + b"\n"

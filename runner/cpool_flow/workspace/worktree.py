@@ -56,6 +56,12 @@ class Worktree:
         return self._view
 
     @property
+    def here(self) -> Git:
+        """git in the worktree itself, where it finds the attributes of the files: a merge asks for them."""
+        admin = admin_directory(self.record)
+        return self._view.of(admin, self.record.top_level).at(self.record.top_level) if admin is not None else self._view.git
+
+    @property
     def filters(self) -> str:
         """The filters that may be started here: those that were defined when the run began."""
         return self._view.filters
@@ -208,12 +214,12 @@ class Worktree:
         git, problem = await self._repair()
         notes = [problem] if problem else []
         notes += await self._run_branch.follow(git)
-        message += await Undecided(self.record, git).settle()
+        open_files = await Undecided(self.record, git).settle()
         checkout = self._checkout()
         snapshot = await checkout.snapshot()
         notes += [f"not committed: {reason}" for reason in snapshot.left_out]
         merging = self._merge_heads()
-        tip = await self._run_branch.commit(message, snapshot.tree, merging)
+        tip = await self._run_branch.commit(f"{message}\n{open_files}" if open_files else message, snapshot.tree, merging)
         await git.output("symbolic-ref", "HEAD", self.record.reference)
         _install(checkout.index, checkout.real_index)
         self._run_branch.leave_at(tip)
