@@ -106,6 +106,8 @@ class Places:
         item, other = await self._worktree(task.id), await self._worktree(place.into)
         before = place.unmerged
         with told():
+            if before is not None and await item.commit(task.id) is not None:
+                self._remark(f"what was changed in the place of `{task.id}` before it was merged was committed")
             if before is not None and before.conflicts:
                 open_files = await item.undecided(before.onto, self._is_in(before))
                 if open_files:
@@ -114,6 +116,8 @@ class Places:
             try:
                 found = await join(item, other, f"Merge item {task.id}")
             except (InvalidInput, GitFailed) as error:
+                if await self._commit_foreign(item):
+                    return None  # it is not handed over as it is: it will be asked for again
                 return self._unmerged(task, place, str(error), (), "")
         if found is None:
             return None
@@ -167,7 +171,7 @@ class Places:
             return False
         files = listed(list(map(self._masker.mask, commit.changed_files)))
         self._remark(
-            f"somebody has written into {other.record.top_level}, where no step ran; it was committed ({commit.sha[:10]}): {files}"
+            f"somebody has written into {other.record.top_level}, where no step ran, or a merge there was cut off; it was committed ({commit.sha[:10]}): {files}"
         )
         return True
 

@@ -148,9 +148,11 @@ def _with_answers(prepared: start.Prepared, case: Case, answers: Path) -> start.
             Problem(f"case `{case.name}` answers for step `{unknown[0]}`, which executes nothing or does not exist", hint=near)
         )
     commands = [name for name, step in meant.items() if step is not None and step.step.run is not None]
+    mended = {name for name in commands if (step := meant[name]) is not None and step.recoveries}
     agents = {name: answer for name, answer in case.answers.items() if name not in commands}
+    agents |= {name: list(calls) for name in mended if (calls := case.mending(name))}
     script = json.dumps({"steps": agents}).encode()
-    printed = {name: [each.model_dump() for each in case.printed(name)] for name in commands}
+    printed = {name: [each.model_dump() for each in case.printed(name, is_mended=name in mended)] for name in commands}
     answers.write_text(json.dumps(printed), encoding="utf-8")
     stand_ins = {step.name for name, step in meant.items() if step is not None and name in commands}
     copies = {key: _answered(copy, stand_ins, answers) for key, copy in prepared.inputs.copies.items()}

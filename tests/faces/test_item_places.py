@@ -950,6 +950,45 @@ def test_rerun_from_a_step_begins_with_what_was_merged_by_then(project: Session,
     assert ended.json()["steps"][2]["output"] == "a.txt\nb.txt\nbefore.txt\nlist.txt"
 
 
+def test_what_was_decided_by_hand_in_a_place_that_was_kept_is_merged_by_a_resume(project: Session) -> None:
+    project.file("answers.yaml", "steps: {fix: {answer: I could not do it}}\n")
+    text = f"keep: worktree\n{MENDED}    recovery_prompt: Solve it\n"
+    result = run(project, text, code=1)
+    place = next((project.home / "state" / "cpool-flow" / "worktrees").glob("*/*.fix.1"))
+    (place / "list.txt").write_text("first\nboth\n")
+    assert f"{items(result)[1]['branch']} · fix[1], not merged · {place}" in project.flow("status", "last").out
+    assert project.flow("resume", "last").code == 0
+    assert show(project, result["branch"]) == "first\nboth\n"
+
+
+def test_logs_show_the_setup_of_items_and_what_verify_said_after_a_merge(project: Session) -> None:
+    text = """
+        isolation: worktree
+        slots: 2
+        steps:
+          - name: fix
+            foreach: [a, b]
+            isolation: worktree
+            setup: [echo first, echo second]
+            env: {ITEM: "{{ item }}"}
+            run: echo $ITEM > $ITEM.txt
+            verify: ls *.txt
+        """
+    run(project, text)
+    said = project.flow("logs", "last", "fix[1]").out
+    assert "── fix[1] setup\nfirst\n── fix[1] setup 2\nsecond\n" in said
+    assert said.endswith("── fix[1] verify after the merge\na.txt\nb.txt\nlist.txt\n")
+    assert "fix[0]" not in said
+
+
+def test_the_case_of_a_run_whose_merge_was_mended_passes_as_it_is_written(project: Session) -> None:
+    project.file("answers.yaml", 'steps: {fix: {edits: {list.txt: "first\\na\\nb\\n"}, answer: Kept both}}\n')
+    run(project, MENDED + "    recovery_prompt: Solve it\n")
+    assert project.flow("test", "--init", "last").code == 0
+    ended = project.flow("test", "flow.yaml")
+    assert ended.code == 0, ended.err
+
+
 def test_explain_and_plan_tell_of_it(project: Session) -> None:
     run(project, CONFLICT, code=1)
     told = project.flow("explain", "last", "fix[1]").out
