@@ -101,8 +101,10 @@ class Worktree:
         async with self._alone:
             git = (await self._repair())[0]
             await git.output("symbolic-ref", "HEAD", self.record.reference)
+            await self._put_back_agent_files(git, commit)
             ended = await git.ask("merge", "--ff-only", "--no-overwrite-ignore", "--no-stat", "--quiet", commit)
             if ended.code != 0:
+                await self.exchange_agent_files()
                 raise InvalidInput(_in_the_way(complaint(ended), self.record.top_level))
             self._run_branch.leave_at(commit)
             await self.exchange_agent_files()
@@ -123,6 +125,7 @@ class Worktree:
                     await undecided.begin_again(names, ours, onto)
                 return
             await self._commit(message, None)  # what an interrupted attempt has left
+            await self._refuse_agent_files(git, onto)
             ended = await git.ask("merge", "--no-commit", "--no-ff", "--no-stat", "--quiet", onto)
             if ended.code != 0 and onto not in self._merge_heads():
                 raise OperationFailed(f"the conflict cannot be laid out: {complaint(ended)}")
@@ -185,6 +188,7 @@ class Worktree:
         """Where files for agents are trusted in place of the branch's, let them stand here. Everything is committed, and no step runs."""
         if self.record.agent_files is None:
             return
+        self._out.touch()
         tip = await self._run_branch.settled_tip()
         self._exchange = Exchange(differing(load(self.record.agent_files), await entries_of(self._view.git, tip)))
         admin = admin_directory(self.record)
@@ -193,6 +197,34 @@ class Worktree:
             git = self._view.of(admin, self.record.top_level)
             tracked = {os.fsdecode(name) for name in (await git.output("ls-files", "-z")).split(b"\0")}
             await hide(git, [name for name in self._exchange.standing(self.record.top_level) if name in tracked])
+        self._out.unlink()
+
+    @property
+    def _out(self) -> Path:
+        """There while files for agents may stand in the place that are not the trusted ones."""
+        return agent_files_out(self.record)
+
+    async def _put_back_agent_files(self, git: Git, commit: str) -> None:
+        """Let the branch's own files for agents stand here where going on to the commit changes them: git takes others for somebody's."""
+        tip = await self._run_branch.settled_tip()
+        changed = set(await self._checkout().changed_files(tip, commit)) if self._exchange else set()
+        paths = [path for path in self._exchange.standing(self.record.top_level) if path in changed]
+        if paths:
+            self._out.touch()
+            tracked = {os.fsdecode(name) for name in (await git.output("ls-files", "-z")).split(b"\0")}
+            await asyncio.to_thread(self._exchange.take_away, self.record.top_level, paths)
+            own = b"".join(os.fsencode(path) + b"\0" for path in paths if path in tracked)
+            await git.output("update-index", "-z", "--no-skip-worktree", "--stdin", stdin=own)
+            await git.output("checkout-index", "-f", "-z", "--stdin", stdin=own)
+
+    async def _refuse_agent_files(self, git: Git, onto: str) -> None:
+        """Where files for agents stand here that are trusted in place of the branch's, nobody can mend a merge that changes those."""
+        changed = set(await self._checkout().changed_files(await git.line("merge-base", "HEAD", onto), onto)) if self._exchange else set()
+        names = sorted(changed & self._exchange.wanted.keys())
+        if names:
+            raise OperationFailed(
+                f"the conflict cannot be laid out: the other side has changed {listed(names)}, which `--trust` keeps here"
+            )
 
     def _checkout(self) -> Checkout:
         index = (admin_directory(self.record) or self.record.private) / "index"
@@ -294,6 +326,11 @@ def _in_the_way(said: str, top_level: Path) -> str:
         return f"git refuses to go on in {top_level}: {first}"
     what = "that git ignores " if "untracked" in said else "that is not committed "
     return f"a file {what}is in the way in {top_level}: {listed(files)}"
+
+
+def agent_files_out(record: WorktreeRecord) -> Path:
+    """There while files for agents may stand in a worktree that are not the trusted ones."""
+    return record.private / "agent-files-out"
 
 
 def removed_directory(record: WorktreeRecord) -> Path:
