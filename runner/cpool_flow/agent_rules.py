@@ -11,9 +11,8 @@ from collections.abc import Callable, Mapping
 from cpool_flow import model, settings
 from cpool_flow.capabilities import Capabilities
 from cpool_flow.dataclass import dataclass
-from cpool_flow.errors import did_you_mean, listed
+from cpool_flow.errors import did_you_mean, listed, shown_name
 from cpool_flow.findings import Findings
-from cpool_flow.keys import shown_name
 from cpool_flow.order import Order, Placed
 from cpool_flow.slots import NO_SLOT, SlotPool
 from cpool_flow.template import is_template

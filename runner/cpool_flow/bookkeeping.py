@@ -7,11 +7,11 @@ no event: which one changes what is said in `state.py`. Times are seconds since 
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections import Counter
+from collections import deque
 from collections.abc import Iterator
 
 from cpool_flow.plan import Plan
-from cpool_flow.tasks import ENDED, NOT_NEEDED, Attempt, Frame, Order, Status, StepState, Stopping, Task, step_outcome
+from cpool_flow.tasks import ENDED, NOT_NEEDED, Attempt, Counts, Frame, Order, Status, StepState, Stopping, Task, step_outcome
 
 
 class Bookkeeping:
@@ -52,9 +52,9 @@ class Bookkeeping:
         # Frames that are being stopped, and those of sub-workflows with a time limit.
         self.stopping_frames: dict[str, Frame] = {}
         self.timed_frames: dict[str, Frame] = {}
-        # Steps with tasks that could go on, in order; and those of them that execute nothing themselves.
-        self.ready_steps: list[tuple[Order, str]] = []
-        self.ready_holders: list[tuple[Order, str]] = []
+        # Steps with tasks that could go on, in order; and those of them that execute nothing themselves. Most come last and go first.
+        self.ready_steps: deque[tuple[Order, str]] = deque()
+        self.ready_holders: deque[tuple[Order, str]] = deque()
         self._slot_ranks: dict[str, int] = {}
         for step in self.root.steps.values():
             self._note_due(step)
@@ -158,9 +158,9 @@ class Bookkeeping:
                 self._enter_ready(step)
 
     def _enter_ready(self, step: StepState) -> None:
-        insort(self.ready_steps, (step.order, step.id))
+        _insert(self.ready_steps, (step.order, step.id))
         if not step.plan.executes:
-            insort(self.ready_holders, (step.order, step.id))
+            _insert(self.ready_holders, (step.order, step.id))
 
     def _leave_ready(self, step: StepState) -> None:
         self.ready_steps.remove((step.order, step.id))
@@ -282,7 +282,7 @@ class Bookkeeping:
     def _count_tasks(self, step: StepState) -> None:
         if step.ready and (step.order, step.id) in self.ready_steps:
             self._leave_ready(step)
-        counts = step.counts = Counter()
+        counts = step.counts = Counts()
         for task in step.tasks:
             counts[task.status] = counts.get(task.status, 0) + 1
         step.ready = [task.position for task in reversed(step.tasks) if task.status == "ready"]
@@ -305,6 +305,14 @@ class Bookkeeping:
         )
 
 
+def _insert(entries: deque[tuple[Order, str]], new: tuple[Order, str]) -> None:
+    """At its place in the order."""
+    if not entries or entries[-1] < new:
+        entries.append(new)
+    else:
+        insort(entries, new)
+
+
 def all_ended(step: StepState) -> bool:
     return step.counts.keys() <= ENDED
 
@@ -324,7 +332,7 @@ def _of_open_step(step: StepState) -> Status:
     return "waiting" if "waiting" in counts else "running"
 
 
-def _move(counts: Counter[str], before: str, after: str) -> None:
+def _move(counts: Counts, before: str, after: str) -> None:
     """A status that no task has is not among them."""
     left = counts[before] - 1
     if left:

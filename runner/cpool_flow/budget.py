@@ -12,7 +12,7 @@ from dataclasses import field, replace
 
 from cpool_flow import events
 from cpool_flow.dataclass import dataclass
-from cpool_flow.spending import DAY_SECONDS, dollars
+from cpool_flow.spending import DAY_SECONDS, OWN_BUDGET, dollars
 from cpool_flow.state import State
 from cpool_flow.tasks import ENDED, Frame, StepState, Task, accounts
 
@@ -133,7 +133,7 @@ class Purse:
         run, root = self.state.spending, self.state.root
         held = run.held_usd + sum(self.granted.values()) + self.others.nested_usd
         if run.limit_usd is not None:
-            yield _Account(f"the run's budget of {dollars(run.limit_usd)}", root, run.limit_usd, run.spent_usd, held, run.assumed_usd)
+            yield _Account(f"{OWN_BUDGET} of {dollars(run.limit_usd)}", root, run.limit_usd, run.spent_usd, held, run.assumed_usd)
         for pot in self.others.pots:
             # Of a day, runs inside of this one are among the others.
             spent = run.spent_on(int(self.now // DAY_SECONDS)) if pot.today else run.spent_usd

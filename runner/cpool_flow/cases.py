@@ -67,35 +67,14 @@ class Case(Model):
     approvals: dict[NonEmpty, Annotated[Approval, BeforeValidator(_as_approval)]] = Field({})
     expect: Expected = Expected()
 
-    def mending(self, step: str) -> tuple[Any, ...]:
-        """The answers of who mends what a command has left, at the places of the attempts in which that is done; empty where nobody does."""
-        found = self._listed(step)
-        if not any(map(_is_of_agent, found)):
-            return ()
-        which = [{key: each[key] for key in ("item", "round") if key in each} if isinstance(each, dict) else {} for each in found]
-        return tuple(each if _is_of_agent(each) else {**of, "answer": ""} for each, of in zip(found, which, strict=True))
-
-    def _listed(self, step: str) -> list[Any]:
-        written = self.answers[step]
-        return written if isinstance(written, list) else [written]
-
-    def printed(self, step: str, *, is_mended: bool = False) -> tuple[Printed, ...]:
-        """The answers of a command; `is_mended`: those between them may be of an agent. Raises InvalidInput where they are none."""
+    def printed(self, step: str, written: list[Any]) -> tuple[Printed, ...]:
+        """The answers of a command. Raises InvalidInput where they are none."""
         try:
-            return tuple(
-                Printed(item=each.get("item"), round=each.get("round"))
-                if is_mended and _is_of_agent(each)
-                else Printed.model_validate({"stdout": each} if isinstance(each, str) else each)
-                for each in self._listed(step)
-            )
+            return tuple(Printed.model_validate({"stdout": each} if isinstance(each, str) else each) for each in written)
         except ValidationError:
             raise InvalidInput(
                 f"case `{self.name}`: the answer of command `{step}` is text, or `stdout`, `stderr`, `exit_code`, `item`, `round`"
             ) from None
-
-
-def _is_of_agent(answer: object) -> bool:
-    return isinstance(answer, dict) and not answer.keys() <= Printed.model_fields.keys()
 
 
 class Cases(Model):

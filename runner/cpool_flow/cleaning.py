@@ -19,7 +19,8 @@ from cpool_flow.guardian import sweep
 from cpool_flow.journal import FILE, Lock, is_alive
 from cpool_flow.run_folder import RunFolder
 from cpool_flow.run_place import known_filters, our_git, worktree_of
-from cpool_flow.workspace.remains import item_records, remains
+from cpool_flow.workspace.record import WorktreeRecord
+from cpool_flow.workspace.remains import item_records, may_be_of, remains
 from cpool_flow.workspace.removal import remove_directory
 from cpool_flow.workspace.tidying import look, tidy
 
@@ -30,7 +31,8 @@ BLOCK_BYTES = 512
 @dataclass(frozen=True)
 class Candidate:
     """A run that might go. `reason`: why it may; `obstacles`: why it is kept unless forced; `blocks`: why it is kept in any case.
-    `ended_at`: seconds since the epoch, of one that has not ended its last sign of life. `has_work`: it has made commits."""
+    `ended_at`: seconds since the epoch, of one that has not ended its last sign of life. `has_work`: it has made commits.
+    `references`: of its branches, which go with it."""
 
     folder: RunFolder
     run: history.Run | None
@@ -42,14 +44,16 @@ class Candidate:
     branch: str | None = None
     commit: str | None = None
     has_work: bool = False
+    references: frozenset[str] = frozenset()
 
     @property
     def status(self) -> str | None:
         return self.run.state.status if self.run is not None else None
 
 
-async def consider(folder: RunFolder, environment: Mapping[str, str]) -> Candidate | None:
-    """Look at a run. Changes nothing. None where it is gone by now: somebody else cleans as well."""
+async def consider(folder: RunFolder, environment: Mapping[str, str], gone: frozenset[str] = frozenset()) -> Candidate | None:
+    """Look at a run. Changes nothing. None where it is gone by now: somebody else cleans as well. `gone`: references of git that are to
+    be taken as deleted."""
     signs = list(_last_signs(folder))
     if not signs:
         return None
@@ -70,9 +74,12 @@ async def consider(folder: RunFolder, environment: Mapping[str, str]) -> Candida
     if not record.common_directory.is_dir():
         return replace(seen, obstacles=(*unfinished, f"its repository is gone: {record.common_directory}"))
     filters = known_filters(folder.path / "place")
-    async with remains(our_git(environment, run.inputs.secrets), record, run.state.tip, filters=filters) as left:
-        looked = await look(left)
+    async with remains(
+        our_git(environment, run.inputs.secrets), record, run.state.tip, filters=filters, others=_others(folder, record)
+    ) as left:
+        looked = await look(left, gone)
     seen = replace(seen, reason=looked.merged, obstacles=(*unfinished, *looked.obstacles), blocks=looked.blocks, has_work=left.changed)
+    seen = replace(seen, references=frozenset(f"refs/heads/{each.name}" for each in left.branches))
     return replace(seen, branch=left.branch.name, commit=left.branch.tip) if left.branch is not None else seen
 
 
@@ -88,11 +95,18 @@ async def delete(candidate: Candidate, environment: Mapping[str, str], *, force:
             sweep(run.state.mark)
         if run is not None and record is not None and record.common_directory.is_dir():
             filters = known_filters(folder.path / "place")
-            stays = await tidy(our_git(environment, run.inputs.secrets), record, run.state.tip, filters, force=force)
+            git, others = our_git(environment, run.inputs.secrets), _others(folder, record)
+            stays = await tidy(git, record, run.state.tip, filters, force=force, others=others)
             if stays:
                 return stays
         _discard(folder)
     return []
+
+
+def _others(folder: RunFolder, record: WorktreeRecord) -> list[str]:
+    """The branches that runs of the project have whose ids begin as the names of what belongs to this one do."""
+    siblings = (path.name for path in folder.path.parent.iterdir())
+    return [record.branch.removesuffix(folder.run_id) + name for name in siblings if may_be_of(name, folder.run_id)]
 
 
 def empty_bin(project: Path) -> None:

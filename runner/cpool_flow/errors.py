@@ -99,6 +99,12 @@ def _around(word: str, ordered: list[str]) -> list[str]:
     return ordered[max(0, at - MOST_COMPARED // 2) : at + MOST_COMPARED // 2]
 
 
+def shown_name(value: object) -> str:
+    """A name as it was given, in backticks, cut to a length that fits a message."""
+    text = str(value)
+    return f"`{text if len(text) <= 60 else text[:59] + '…'}`"
+
+
 def did_you_mean(word: str, choices: Iterable[str]) -> str | None:
     """The hint `did you mean …?` for an unknown word, or None."""
     near = nearest(word, choices)

@@ -318,11 +318,12 @@ class Decided(Event):
 @dataclass(frozen=True, slots=True)
 class ResultsTaken(Event):
     """All that is recorded before this was done by another run. Its `steps` are not done again; of those named in `partly` what
-    has not succeeded is."""
+    has not succeeded is, but for the steps within that are `known`, by their ids, to have ended badly."""
 
     run: str
     steps: tuple[str, ...] = ()
     partly: tuple[str, ...] = ()
+    known: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -465,7 +466,7 @@ def from_json(kind: str, data: dict[str, JsonValue]) -> Event:
 
 _STORED = frozenset({"items", "output", "value", "variables", "outputs", "arguments", "question"})
 _TUPLES = frozenset(
-    {"tags", "slot_names", "denied", "artifacts", "tasks", "changed_files", "secrets", "steps", "partly", "ahead", "conflicts"}
+    {"tags", "slot_names", "denied", "artifacts", "tasks", "changed_files", "secrets", "steps", "partly", "known", "ahead", "conflicts"}
 )
 _CONVERTED = {kind: tuple(name for name, _ in names if name in _STORED | _TUPLES) for kind, names in _FIELDS.items()}
 

@@ -87,6 +87,8 @@ def _rule(event: events.Event, subject: Subject) -> str | None:
             return _closed(event, step)
         case events.ResultsTaken() if step.frame.owner is None and step.plan.name in event.steps:
             return f"all of this was done by run {event.run}, and is taken over"
+        case events.ResultsTaken() if step.id in event.known:
+            return f"all of this was done by run {event.run}: how it ended is taken over, for what comes after it was to know of it"
         case events.ResultsTaken() if step.frame.owner is None and step.plan.name in event.partly:
             return f"all of this was done by run {event.run}: what has succeeded is taken over"
         case events.RunStopping() if event.frame in {frame.id for frame in accounts(step.frame)}:

@@ -6,11 +6,19 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from cpool_flow import events
-from cpool_flow.errors import FlowError
+from cpool_flow.errors import FlowError, InvalidInput
 from cpool_flow.journal import Journal
 from cpool_flow.other_runs import run_around
 
-DEEPEST = 100
+# Deeper than this nobody means it: a run starts itself, and again.
+DEEPEST = 20
+
+
+def check_depth(environment: Mapping[str, str]) -> None:
+    """Raises InvalidInput where a run that we start would be inside of too many others."""
+    if sum(1 for _ in around(environment)) >= DEEPEST:
+        help = "does a step start its own workflow again?"
+        raise InvalidInput(f"this run would be inside of {DEEPEST} others, and no more are allowed", help=help)
 
 
 def parent_directory(environment: Mapping[str, str]) -> str:
@@ -29,15 +37,7 @@ def around(environment: Mapping[str, str]) -> Iterator[Path]:
 
 def ancestors(created: events.RunCreated) -> Iterator[Path]:
     """The folders of the parent, its parent, and so on, as far as they are there."""
-    for _ in range(DEEPEST):
-        if not created.parent:
-            return
-        folder = Path(created.parent)
-        yield folder
-        found = _created(folder)
-        if found is None:
-            return
-        created = found
+    return (folder for folder, _ in _above(created))
 
 
 def outermost(folder: Path) -> tuple[Path, events.RunCreated] | None:
@@ -46,12 +46,21 @@ def outermost(folder: Path) -> tuple[Path, events.RunCreated] | None:
     if created is None:
         return None
     found = (folder, created)
-    for path in ancestors(created):
-        above = _created(path)
-        if above is None:
-            break
-        found = (path, above)
+    for path, above in _above(created):
+        if above is not None:
+            found = (path, above)
     return found
+
+
+def _above(created: events.RunCreated) -> Iterator[tuple[Path, events.RunCreated | None]]:
+    """The runs around one, the nearest first, with what they were created with; None for one that cannot be read, and is the last."""
+    found: events.RunCreated | None = created
+    for _ in range(DEEPEST):
+        if found is None or not found.parent:
+            return
+        folder = Path(found.parent)
+        found = _created(folder)
+        yield folder, found
 
 
 def _created(folder: Path) -> events.RunCreated | None:

@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cpool_flow import agents, document, model, nodes, plan, schema, settings, skill_files
+from cpool_flow import agents, model, nodes, plan, schema, settings, skill_files
 from cpool_flow.agents.protocol import Adapter
 from cpool_flow.dataclass import dataclass
 from cpool_flow.errors import InvalidInput, InvalidValue, Location, OperationFailed
@@ -77,6 +77,8 @@ class WorkflowCopy:
 
     @cached_property
     def _document(self) -> nodes.Document:
+        from cpool_flow import document
+
         return document.load(self.source.encode(), self.file)
 
     def skill_config(self, step: model.Step) -> model.AgentConfig | None:

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 from pydantic import BaseModel
 
 from cpool_flow import model, own_agent, pool_file
-from cpool_flow.errors import nearest
+from cpool_flow.errors import nearest, shown_name
 from cpool_flow.findings import Findings
 from cpool_flow.nodes import Path
 
@@ -140,12 +140,6 @@ def refuse_key(path: Path, findings: Findings) -> None:
     hint = f"did you mean `{near}`?" if near else None
     where = f"in profile `{path[1]}`" if path[0] == "profiles" else _IN[place]
     findings.error(path, f"unknown key {shown_name(key)} {where}", key=True, hint=hint, help=elsewhere or (None if hint else _known(place)))
-
-
-def shown_name(value: object) -> str:
-    """A name as the file gives it, in backticks, cut to a length that fits a message."""
-    text = str(value)
-    return f"`{text if len(text) <= 60 else text[:59] + '…'}`"
 
 
 def _elsewhere(key: str, place: type[BaseModel], root: type[BaseModel]) -> str | None:

@@ -136,10 +136,15 @@ def read_bytes(path: Path, *, shown: str | None = None, limit: int = MAX_FILE_BY
 
 def read_text(path: Path, *, shown: str | None = None, limit: int = MAX_FILE_BYTES) -> str:
     """The text of a regular file in UTF-8. Raises InvalidInput."""
+    return text_of(read_bytes(path, shown=shown, limit=limit), shown or str(path))
+
+
+def text_of(content: bytes, shown: str) -> str:
+    """What was read, as text. Raises InvalidInput where it is not UTF-8."""
     try:
-        return read_bytes(path, shown=shown, limit=limit).decode("utf-8-sig")
+        return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise InvalidInput(f"cannot read `{printable((shown or str(path))[:300])}`: byte {error.start + 1} is not UTF-8 text") from None
+        raise InvalidInput(f"cannot read `{printable(shown[:300])}`: byte {error.start + 1} is not UTF-8 text") from None
 
 
 def inside(folder: Path, name: str, *roots: Path) -> Path:
@@ -158,7 +163,7 @@ def shown_path(path: Path) -> str:
     try:
         return str(path.resolve().relative_to(Path.cwd()))
     except ValueError:
-        return str(path)
+        return str(path.resolve() if ".." in path.parts else path)
 
 
 def find_project(start: Path, home: Path | None) -> Path:

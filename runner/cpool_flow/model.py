@@ -35,6 +35,7 @@ DEFAULT_AGENT_RETRIES = 2
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 KINDS = ("run", "prompt", "skill", "workflow", "steps", "approve", "end")
+_KINDS = frozenset(KINDS)
 AGENTS = ("claude", "codex", "gemini", "opencode", "command", "scripted", "replay")
 
 # What `format.md` names and this version does not do yet. Refused by name, never ignored.
@@ -376,14 +377,17 @@ class Step(Model):
 
     @model_validator(mode="after")
     def _one_kind(self) -> Step:
-        if len([kind for kind in KINDS if getattr(self, kind) is not None]) != 1:
+        if len(_KINDS & self.model_fields_set) != 1:
             raise PydanticCustomError("step_kind", f"a step has exactly one of {', '.join(f'`{kind}`' for kind in KINDS)}")
         return self
 
     @property
     def kind(self) -> str:
         """The key that says what it does."""
-        return next(kind for kind in KINDS if getattr(self, kind) is not None)
+        for kind in KINDS:
+            if getattr(self, kind) is not None:
+                return kind
+        raise AssertionError("BUG: a step without a kind")
 
     @property
     def result_kind(self) -> str:

@@ -127,5 +127,8 @@ class Notifier:
 
 
 def _told_by(log: Path) -> str:
-    last = tail(log, 300)
-    return f": {last}" if last else ""
+    """The last line of what a program printed, and where the others are."""
+    lines = [line for line in tail(log, 300).split("\n") if line.strip()]
+    if not lines:
+        return ""
+    return f": {lines[-1].strip()}{f' (more in {log})' if len(lines) > 1 else ''}"

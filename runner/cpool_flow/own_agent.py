@@ -38,7 +38,9 @@ class Found(Model, defer_build=True):
 
     event: Maybe[NonEmpty] = Field(None, description="Only in lines of this event.")
     path: NonEmpty = Field(description="Dot path into the line: `a.b[0].c`.")
-    all: bool = Field(False, description="Join the texts of all that are found (default false: the last one holds).")
+    all: bool = Field(
+        False, description="Join the texts, or add up the numbers, of all that are found (default false: the last one holds)."
+    )
 
 
 class OwnAgent(Model, defer_build=True):

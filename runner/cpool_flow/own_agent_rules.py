@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 
-from cpool_flow.errors import did_you_mean, listed
+from cpool_flow.errors import did_you_mean, listed, shown_name
 from cpool_flow.findings import Findings
-from cpool_flow.keys import shown_name
 from cpool_flow.model import AGENTS, AgentConfig
 from cpool_flow.nodes import Path
 from cpool_flow.outputs import path_keys

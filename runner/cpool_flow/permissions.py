@@ -41,7 +41,9 @@ def may_write(
     `skill`: the settings of the step's skill, where it is known. `instead`: the agent that stands in for every other.
     """
     agents = agents_of(step, workflow, skill, None if instead == _REPLAY else instead, pool)
-    possible = settings.possible(step, "", workflow, pool, skill) if agents else []
+    if not agents:
+        return False
+    possible = settings.possible(step, "", workflow, pool, skill)
     modal = [agent for agent in agents if _has_modes(agent, pool, possible)]
     if len(modal) < len(agents) and step.effects != "none":
         return True

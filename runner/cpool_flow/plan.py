@@ -32,9 +32,10 @@ AGENT_RETRIED = frozenset({"overloaded", "lost"})
 
 @dataclass(frozen=True, slots=True)
 class PlannedStep:
-    """A step with its place in the graph. Times are seconds. `source`: the file that it stands in, `path`: where in it. `inner`: the steps that it
-    holds, of a group or a sub-workflow; a loop over a single step holds that step. `literal`: none of its texts is a template. `slots`: the names of those that it may take, None
-    where any will do."""
+    """A step with its place in the graph. Times are seconds. `source`: the file that it stands in, `path`: where in it. `inner`: the
+    steps that it holds, of a group or a sub-workflow; a loop over a single step holds that step. `executes`: its tasks have attempts, a
+    process does the work. `isolated`: each of them works in a place of its own. `literal`: none of its texts is a template. `slots`: the
+    names of those that it may take, None where any will do."""
 
     name: str
     position: int
@@ -59,6 +60,9 @@ class PlannedStep:
     max_budget_usd: float | None
     max_parallel: int | None
     max_items: int
+    fans_out: bool
+    executes: bool
+    isolated: bool
     literal: bool = False
 
     def renamed(self, name: str, prompt: str) -> PlannedStep:
@@ -66,23 +70,9 @@ class PlannedStep:
         return replace(self, name=name, step=self.step.model_copy(update={"name": name, "prompt": prompt}))
 
     @property
-    def fans_out(self) -> bool:
-        return self.step.fans_out
-
-    @property
-    def isolated(self) -> bool:
-        """Whether each of its tasks works in a place of its own."""
-        return self.step.isolated
-
-    @property
-    def executes(self) -> bool:
-        """Whether its tasks have attempts: a process does the work."""
-        return self.inner is None and self.step.executes
-
-    @property
     def is_plain(self) -> bool:
         """Whether its one task can be made without asking for any value."""
-        return not self.step.fans_out and self.step.when is None
+        return not self.fans_out and self.step.when is None
 
     def everything(self) -> Iterator[PlannedStep]:
         """The step, and all inside of it."""
@@ -242,15 +232,16 @@ class StepBuilder:
     ) -> PlannedStep:
         phase = phase or ("finally" if path[0] == "finally" and len(path) == 2 else "main")
         name = step_name(step, position)
-        skill = self.skills(source).get(step.skill or "")
+        skill = self.skills(source).get(step.skill) if step.skill is not None else None
         agent, *fallback = agents_of(step, workflow, skill, self.agent, self.pool) or (None,)
+        inner = self._inner(source, workflow, step, name, path)
         return PlannedStep(
             name=name,
             position=position,
             path=path,
             step=step,
             source=source,
-            inner=self._inner(source, workflow, step, name, path),
+            inner=inner,
             phase=phase,
             needs=_needs(step, before),
             join=join_of(step, phase),
@@ -267,6 +258,9 @@ class StepBuilder:
             slots=self.pool.names_for(step),
             max_parallel=step.max_parallel,
             max_items=DEFAULT_MAX_ITEMS if step.max_items is None else step.max_items,
+            fans_out=step.fans_out,
+            executes=inner is None and step.executes,
+            isolated=step.isolated,
         )
 
 

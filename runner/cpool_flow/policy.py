@@ -189,8 +189,10 @@ def _not_begun(step: StepState, reason: str, done: Container[str] = ()) -> Itera
 def _closings(state: State, now: float) -> Iterator[Action]:
     """Within what is being stopped, close every step in which nothing runs any more."""
     for step in halting(state):
-        reason = halted(state, step) if step.running == 0 and not _still_merges(state, step) else None
-        if reason is not None:
+        reason = halted(state, step) if step.running == 0 else None
+        if reason is not None and _still_merges(state, step):
+            yield from _not_begun(step, reason, state.merging)
+        elif reason is not None:
             ended = workflow_frame(step.frame).stopping
             on_purpose = reason in (NOT_NEEDED, PART_NOT_NEEDED) or (ended is not None and ended.cause == "end")
             if on_purpose and step.opened:

@@ -285,8 +285,7 @@ class Processes:
         self._looking: asyncio.TimerHandle | None = None
 
     def __enter__(self) -> Processes:
-        if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGCHLD) == signal.SIG_IGN:
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # inherited ignored, every exit would look like success
+        heed_children()
         self._null = os.open(os.devnull, os.O_RDWR)
         _orphans.open()
         return self
@@ -355,6 +354,12 @@ class Processes:
         self._guardian.also(sessions)
         pause = max(_LOOK_SECONDS, 50 * (time.monotonic() - began))
         self._looking = loop.call_later(pause, self._look, loop) if self._live or sessions else None
+
+
+def heed_children() -> None:
+    """Where it was inherited that the ends of children are ignored, every exit would look like success. Only the main thread can mend that."""
+    if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGCHLD) == signal.SIG_IGN:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
 
 
 def run_to_end(command: Command, *, timeout_seconds: float | None = None) -> Completed:

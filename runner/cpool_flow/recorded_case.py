@@ -120,6 +120,8 @@ def _answers(run: Run, step: StepState, task: Task, changes: Changes, read: Read
 def _agent_answer(run: Run, finished: AttemptFinished) -> JsonObject:
     if finished.error_kind in _ERRORS:
         return {"error": finished.error_kind, "message": finished.reason}
+    if finished.error_kind in _FAILED and not finished.reason.startswith(_CHECKS):
+        return {"error": "failed", "message": finished.reason}
     if finished.value is not None:
         return {"answer": json.loads(run.folder.load(finished.value))}
     return {"answer": run.folder.load(finished.output) if finished.output else "done"}
@@ -127,6 +129,9 @@ def _agent_answer(run: Run, finished: AttemptFinished) -> JsonObject:
 
 # Failures that an answer cannot bring about; others follow again from the answer itself.
 _ERRORS = frozenset({"overloaded", "rate_limited", "auth", "max_turns", "budget", "permission_denied", "invalid", "lost"})
+# The agent's own failure, which no answer brings about either; unless it is one of the step's checks, which are made again.
+_FAILED = frozenset({"failed", "timeout", "errored"})
+_CHECKS = ("verify `", "expected ")
 
 
 def _printed(run: Run, finished: AttemptFinished) -> JsonObject:

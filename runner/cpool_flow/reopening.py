@@ -9,8 +9,9 @@ from cpool_flow.bookkeeping import Bookkeeping
 from cpool_flow.tasks import NOT_CHOSEN, Frame, StepState
 
 
-def reopen(books: Bookkeeping, frame: Frame, at: float) -> None:
-    """Put back, in a frame, what failed or was cancelled, what was skipped for it, and all of `finally`. `at`: seconds since the epoch."""
+def reopen(books: Bookkeeping, frame: Frame, at: float, known: frozenset[str] = frozenset()) -> None:
+    """Put back, in a frame, what failed or was cancelled, what was skipped for it, and all of `finally`. `at`: seconds since the epoch;
+    `known`: ids of steps that stay as they ended."""
     frame.stopping = None
     frame.started_at = at
     if frame.owner is not None:
@@ -19,16 +20,17 @@ def reopen(books: Bookkeeping, frame: Frame, at: float) -> None:
         books.timed_frames[frame.id] = frame
     again = {name for name, step in frame.steps.items() if step.plan.phase == "finally" or not step.ended or step.went_wrong}
     skipped = {name for name, step in frame.steps.items() if step.status == "skipped" and step.reason != NOT_CHOSEN}
+    again -= {name for name, step in frame.steps.items() if step.id in known}
     again |= frame.plan.downstream(again) & skipped
     for name in again:
-        reopen_step(books, frame.steps[name], at)
+        reopen_step(books, frame.steps[name], at, known)
 
 
-def reopen_step(books: Bookkeeping, step: StepState, at: float) -> None:
-    """Put one step back. What holds steps keeps those in it that have ended well."""
+def reopen_step(books: Bookkeeping, step: StepState, at: float, known: frozenset[str] = frozenset()) -> None:
+    """Put one step back. What holds steps keeps those in it that have ended well, and those that are `known`, by their ids."""
     step.reason, step.error, step.ended_at = "", "", None
     if step.plan.inner is not None and step.opened and step.plan.phase != "finally":
-        _go_on_inside(books, step, at)
+        _go_on_inside(books, step, at, known)
     else:
         _begin_anew(books, step)
 
@@ -46,7 +48,7 @@ def _begin_anew(books: Bookkeeping, step: StepState) -> None:
                 task.place.done = False
 
 
-def _go_on_inside(books: Bookkeeping, step: StepState, at: float) -> None:
+def _go_on_inside(books: Bookkeeping, step: StepState, at: float, known: frozenset[str]) -> None:
     """What holds steps goes on inside; a loop that came to its end in vain begins anew."""
     step.status = "running"
     for task in step.tasks:
@@ -63,7 +65,7 @@ def _go_on_inside(books: Bookkeeping, step: StepState, at: float) -> None:
             task.seen.clear()
         else:
             task.status = "running"
-            reopen(books, frame, at)
+            reopen(books, frame, at, known)
 
 
 def _abandon(books: Bookkeeping, frame: Frame | None) -> None:

@@ -15,6 +15,7 @@ from cpool_flow import events, faults, history, inputs, run_folder, takeover
 from cpool_flow.dataclass import dataclass
 from cpool_flow.disclosed import Disclosed
 from cpool_flow.errors import InvalidInput, OperationFailed, Problem
+from cpool_flow.family import check_depth
 from cpool_flow.git import Git
 from cpool_flow.journal import is_alive
 from cpool_flow.new_run import begin_journal, created, new_id
@@ -51,7 +52,8 @@ def prepare(
     """Everything that the new run needs, read and checked. `step`: begin with this one; `failed`: with those that failed; `budget_usd`:
     another budget than the old run was started with. Nothing is written. Raises InvalidInput."""
     check_has_file(old)
-    new = run_id or new_id()
+    check_depth(environment)
+    new = new_id() if run_id is None else run_id
     run_folder.check_run_id(project, new)
     declared = present_secrets(old.inputs.secrets, environment)
     Disclosed(inputs.hidden_values(old.inputs, declared, environment)).check_run_id(new)
@@ -92,7 +94,7 @@ def create(repeated: Repeated, project: Path, environment: Mapping[str, str]) ->
     first = created(folder, repeated.inputs, before.tags, environment, rerun_of=old.folder.run_id, only=before.only, group=before.group)
     facts: list[events.Event | takeover.Fact] = [replace(first, trusted=before.trusted), repeated.place]
     if found.facts:
-        facts += [*found.facts, events.ResultsTaken(old.folder.run_id, found.steps, found.partly)]
+        facts += [*found.facts, events.ResultsTaken(old.folder.run_id, found.steps, found.partly, found.known)]
     begin_journal(folder, facts, environment)
     faults.point("after-create")
     return folder

@@ -105,7 +105,7 @@ class Result:
             **self._output(alone),
             "items": self._item_documents(step),
             "attempts": [self._attempt(attempt) for attempt in alone.attempts] if alone else [],
-            **_cost(attempt for task in step.tasks for attempt in task.all_attempts()),
+            **_cost(alone.all_attempts() if alone else (attempt for task in step.tasks for attempt in task.all_attempts())),
             "branch": self._state.branch_at(alone.id if alone and plan.isolated else step.frame.place),
             "commit": alone.commit if alone else None,
         }
@@ -117,10 +117,12 @@ class Result:
         return self._completed(document, step, alone)
 
     def _items(self, step: StepState) -> list[Any]:
-        return json.loads(self._load(step.items)) if step.plan.fans_out and step.items else []
+        return json.loads(self._load(step.items)) if step.items else []
 
     def _item_documents(self, step: StepState) -> list[JsonObject]:
-        kind_of_all = step.plan.step.result_kind if step.plan.fans_out else ""
+        if not step.plan.fans_out:
+            return []
+        kind_of_all = step.plan.step.result_kind
         return [self._item(step, task, item, kind_of_all) for task, item in zip(step.tasks, self._items(step), strict=False)]
 
     def _item(self, step: StepState, task: Task, item: Any, kind: str) -> JsonObject:
@@ -133,7 +135,7 @@ class Result:
             **self._output(task),
             "items": [],
             "attempts": [self._attempt(attempt) for attempt in task.attempts],
-            **_cost(task.all_attempts() if task.rounds else task.attempts),
+            **_cost(task.all_attempts()),
             "branch": self._state.branch_at(self._state.place_of(task)),
             "commit": task.commit,
         }

@@ -13,10 +13,10 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from cpool_flow import model
-from cpool_flow.errors import did_you_mean
+from cpool_flow.errors import did_you_mean, shown_name
 from cpool_flow.findings import MOST, Findings
 from cpool_flow.json_value import shown
-from cpool_flow.keys import known_keys, meant, place_of, refuse_key, shown_name
+from cpool_flow.keys import known_keys, meant, place_of, refuse_key
 from cpool_flow.nodes import Path
 from cpool_flow.readable import to_leave_out, without
 

@@ -11,6 +11,7 @@ import fcntl
 import os
 from collections.abc import Mapping
 from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 
 from cpool_flow.dataclass import dataclass
@@ -79,7 +80,7 @@ class SharedSlots:
 
     def _free(self, task: str, preferred: int) -> Held | None:
         first = min(preferred, self._count)
-        numbers = (first, *(number for number in range(1, self._count + 1) if number != first))
+        numbers = chain((first,), (number for number in range(1, self._count + 1) if number != first))  # mostly only the first is asked
         return next((held for number in numbers if (held := self._taken_by(task, number, f"{self._folder}/{number}"))), None)
 
     def _taken_by(self, task: str, number: int, path: str) -> Held | None:

@@ -18,11 +18,11 @@ from cpool_flow.arguments import read_arguments
 from cpool_flow.dataclass import dataclass
 from cpool_flow.disclosed import Disclosed
 from cpool_flow.document import load
-from cpool_flow.errors import InvalidInput, Problem, did_you_mean, listed
+from cpool_flow.errors import InvalidInput, Problem, did_you_mean, listed, printable, shown_name
 from cpool_flow.executor.context import NoHost, NoValue, concurrency_group, declared_values
+from cpool_flow.family import check_depth
 from cpool_flow.inputs import Inputs, WorkflowCopy
 from cpool_flow.json_value import BadJson, JsonValue, read_json
-from cpool_flow.keys import shown_name
 from cpool_flow.lookup import Lookup, Searched, check_file
 from cpool_flow.new_run import begin_journal, created, new_id
 from cpool_flow.owned import Owned
@@ -135,6 +135,8 @@ def _prepare(
     *,
     starting: bool,
 ) -> Prepared:
+    if starting:
+        check_depth(environment)
     runs = options.home or project
     if trusted is not None:
         project = trusted.project(project, Path.cwd(), named=options.project_named)
@@ -149,7 +151,7 @@ def _prepare(
     declared = tuple(dict.fromkeys(name for copy in owned.copies.values() for name in copy.workflow.secrets))
     secret_values = present_secrets(declared, environment)
     values = _arguments(flow, options, secret_values)
-    run_id = options.run_id or new_id()
+    run_id = new_id() if options.run_id is None else options.run_id
     run_folder.check_run_id(runs, run_id)
     given = Inputs(
         copies=owned.copies,
@@ -298,18 +300,27 @@ def _arguments(flow: model.Workflow, options: Options, secret_values: Mapping[st
     if options.args_file is not None:
         from_file = _arguments_file(_read_input(options.args_file), options.args_file)
     try:
-        return read_arguments(flow.args, options.arguments, from_file, lambda name: library.read_text(Path(name), shown=name))
+        return read_arguments(flow.args, options.arguments, from_file, lambda name: library.text_of(_read_input(name), name))
     except InvalidInput as error:
         raise Disclosed(secret_values).problems(error) from None
 
 
 def _read_input(name: str) -> bytes:
-    """A file, or for `-` what stands on stdin. Raises InvalidInput, also for one that never ends."""
-    if name != "-":
+    """A file, or for `-` what stands on stdin; of a pipe, which a shell makes for `<(…)`, what is written into it. Raises InvalidInput, also
+    for one that never ends."""
+    if name == "-":
+        source = sys.stdin.buffer.read(library.MAX_FILE_BYTES + 1)
+    elif Path(name).is_fifo():
+        try:
+            with open(name, "rb") as pipe:
+                source = pipe.read(library.MAX_FILE_BYTES + 1)
+        except OSError as error:
+            raise InvalidInput(f"cannot read `{printable(name)}`: {(error.strerror or 'it cannot be opened').lower()}") from None
+    else:
         return library.read_bytes(Path(name), shown=name)
-    source = sys.stdin.buffer.read(library.MAX_FILE_BYTES + 1)
     if len(source) > library.MAX_FILE_BYTES:
-        raise InvalidInput(f"stdin holds more than {library.MAX_FILE_BYTES} bytes of arguments")
+        where = "stdin" if name == "-" else f"`{printable(name)}`"
+        raise InvalidInput(f"{where} holds more than {library.MAX_FILE_BYTES} bytes of arguments")
     return source
 
 

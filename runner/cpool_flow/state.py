@@ -42,10 +42,11 @@ SAYS_NOTHING = frozenset({"rate_limited", "overloaded", "lost", "cancelled", "ti
 @dataclass(slots=True)
 class Limit:
     """A usage limit of an agent that has not been seen to be over. `since`: its first sign (seconds since the epoch); `unnamed`: how
-    many times in a row the agent did not say when it ends."""
+    many times in a row the agent did not say when it ends; `times`: how many times it was met."""
 
     since: float
     unnamed: int = 0
+    times: int = 0
 
 
 class State(Bookkeeping):
@@ -318,6 +319,7 @@ class State(Bookkeeping):
     def _agent_parked(self, event: events.AgentParked, at: float) -> None:
         limit = self.limits.setdefault(event.agent, Limit(at))
         limit.unnamed = 0 if event.named else limit.unnamed + 1
+        limit.times += event.agent not in self.parked
         self.parked[event.agent] = max(event.until, self.parked.get(event.agent, 0.0))
 
     def _task_closed(self, event: events.TaskClosed, at: float) -> None:
@@ -423,7 +425,7 @@ class State(Bookkeeping):
             if step.status == "success" and not step.reason:
                 step.reason = f"taken over from run {event.run}"
         for name in event.partly:
-            reopen_step(self, self.root.steps[name], at)
+            reopen_step(self, self.root.steps[name], at, frozenset(event.known))
         self.failed = {name: None for name in self.failed if self.steps[name].status == "failed"}
         self._recount()
 

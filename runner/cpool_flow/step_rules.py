@@ -12,10 +12,9 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from cpool_flow import model, template
-from cpool_flow.errors import did_you_mean
+from cpool_flow.errors import did_you_mean, shown_name
 from cpool_flow.fan_out import EXTRA, MOST_COMBINATIONS
 from cpool_flow.findings import Findings
-from cpool_flow.keys import shown_name
 from cpool_flow.kind_rules import check_keys
 from cpool_flow.nodes import Path
 from cpool_flow.order import Order, Placed

@@ -22,6 +22,8 @@ MARKS = {"success": "✅", "failed": "❌", "cancelled": "🚫", "skipped": "⏭
 # GitHub draws no larger graph.
 MOST_DRAWN_CHARACTERS = 45_000
 MOST_DRAWN_EDGES = 480
+FEWEST_CHARACTERS_OF_A_STEP = 10
+TOO_LARGE = "The graph of the steps is too large to be drawn here: `cpool-flow plan FILE --format dot` has it."
 MOST_CELL_CHARACTERS = 300
 MOST_TEXT_CHARACTERS = 20_000
 # What could be markup, or at its place a link, a mention or a reference; and what could begin a list, a heading or a rule.
@@ -44,7 +46,7 @@ def heading(run: Document) -> str:
     parts = [f"{MARKS.get(run['status'], '')} **{run['status']}**", f"run `{run['run_id']}`"]
     if run["duration_seconds"] is not None:
         parts.append(_took(run["duration_seconds"]))
-    parts.append(_cost(run["cost_usd"], run["steps"]) or "no cost")
+    parts.append(_cost(run["cost_usd"], (attempt for step in run["steps"] for attempt in _attempts(step))) or "no cost")
     parts += [f"branch `{run['branch']}`"] if run["branch"] else []
     error = f"\n\n{plain(run['error'])}" if run["error"] else ""
     return f"## {plain(run['workflow'] or 'workflow')}\n\n{' · '.join(part for part in parts if part)}{error}"
@@ -64,11 +66,16 @@ def step_rows(steps: Iterable[Document], around: str = "") -> Iterator[str]:
                 yield from step_rows(item.get("steps", ()), f"{item['name']}/")
 
 
+def may_be_drawn(run: Document) -> bool:
+    """Whether `graph` need be asked: not of so many steps that their names alone are too much."""
+    return len(run["steps"]) * FEWEST_CHARACTERS_OF_A_STEP <= MOST_DRAWN_CHARACTERS
+
+
 def graph(plan: Document, run: Document) -> str:
     """The steps as GitHub draws them, with what became of them."""
     drawn = mermaid(plan, {step["name"]: step["status"] for step in run["steps"]})
     if len(drawn) > MOST_DRAWN_CHARACTERS or drawn.count("->") > MOST_DRAWN_EDGES:
-        return "The graph of the steps is too large to be drawn here: `cpool-flow plan FILE --format dot` has it."
+        return TOO_LARGE
     return f"```mermaid\n{drawn}```"
 
 
@@ -134,7 +141,7 @@ def _folded(title: str, text: str) -> str:
 def _row(step: Document, name: str, status: str) -> str:
     attempts = list(_attempts(step))
     # `name` holds names of steps and numbers only.
-    cells = [f"`{name}`", status, str(len(attempts) or ""), _time(attempts), _cost(step["cost_usd"], [step]), _reason(step)]
+    cells = [f"`{name}`", status, str(len(attempts) or ""), _time(attempts), _cost(step["cost_usd"], attempts), _reason(step)]
     return f"| {' | '.join(cells)} |"
 
 
@@ -144,7 +151,7 @@ def _status(step: Document) -> str:
 
 
 def _reason(step: Document) -> str:
-    return plain(_one_line(step["reason"] or ""))
+    return plain(_one_line(step["reason"])) if step["reason"] else ""
 
 
 def _one_line(text: str) -> str:
@@ -171,9 +178,9 @@ def _took(seconds: float) -> str:
     return f"{seconds:.1f}s" if seconds < 59.95 else duration_text(seconds)
 
 
-def _cost(cost_usd: float | None, steps: Iterable[Document]) -> str:
+def _cost(cost_usd: float | None, attempts: Iterable[Document]) -> str:
     """Empty where no agent was at work."""
-    if not any(attempt["agent"] for step in steps for attempt in _attempts(step)):
+    if not any(attempt["agent"] for attempt in attempts):
         return ""
     return "cost unknown" if cost_usd is None else f"${cost_usd:.2f}"
 

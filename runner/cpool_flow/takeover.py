@@ -26,11 +26,12 @@ _LOST = "the run that is taken over ended while it ran"
 @dataclass(frozen=True)
 class Takeover:
     """`facts`: events with their times, for the new journal. `steps`: those whose results are taken over, `partly`: those of which only
-    what succeeded is. The new run begins with the files of `tree`, on top of `commit`; None: those of the commit, the run's base."""
+    what succeeded is, and what is `known`, by the ids of steps, to have ended badly. The new run begins with the files of `tree`, on top of `commit`; None: those of the commit, the run's base."""
 
     facts: tuple[Fact, ...] = ()
     steps: tuple[str, ...] = ()
     partly: tuple[str, ...] = ()
+    known: tuple[str, ...] = ()
     commit: str | None = None
     tree: str | None = None
 
@@ -58,7 +59,7 @@ def up_to(plan: Plan, journal: Journal, name: str, run_id: str) -> Takeover:
     partly = [root] if name != root and _holds_results(state.root.steps[root]) else []
     began = journal[cut][0]
     tree = began.tree if isinstance(began, events.AttemptStarted) else None
-    return _taken(plan, before, taken, partly, _commit(before), tree, run_id)
+    return _taken(plan, before, taken, partly, _commit(before), tree, run_id, known=tuple(_known(state, name)) if partly else ())
 
 
 def without_failed(plan: Plan, journal: Journal, run_id: str) -> Takeover:
@@ -75,15 +76,22 @@ def without_failed(plan: Plan, journal: Journal, run_id: str) -> Takeover:
 
 
 def _taken(
-    plan: Plan, journal: Journal, steps: Sequence[str], partly: Sequence[str], commit: str | None, tree: str | None, run_id: str
+    plan: Plan,
+    journal: Journal,
+    steps: Sequence[str],
+    partly: Sequence[str],
+    commit: str | None,
+    tree: str | None,
+    run_id: str,
+    known: tuple[str, ...] = (),
 ) -> Takeover:
     """The facts of these steps. What ran in those of which a part is taken over is lost. Raises InvalidInput."""
     unmerged = _unmerged(_folded(plan, journal), partly) if partly else ()
-    facts = [(event, at) for event, at in _facts(journal, [*steps, *partly]) if not _is_within(_subject(event), unmerged)]
+    facts = [(event, at) for event, at in _facts(journal, [*steps, *partly]) if not _is_undone(event, unmerged)]
     state = _folded(plan, [journal[0], *facts]) if partly else None
     if state is not None:
         facts += _lost(state, journal[-1][1])
-    return _checked(plan, Takeover(tuple(facts), tuple(steps), tuple(partly), commit, tree), run_id, state)
+    return _checked(plan, Takeover(tuple(facts), tuple(steps), tuple(partly), known, commit, tree), run_id, state)
 
 
 # ---- which steps --------------------------------------------------------------------------------------------
@@ -105,6 +113,16 @@ def _counts(step: StepState, upstream: set[str]) -> bool:
 
 def _upstream(plan: Plan, name: str) -> set[str]:
     return {step.name for step in plan if name in plan.downstream([step.name])}
+
+
+def _known(state: State, name: str) -> Iterator[str]:
+    """The steps within that ended badly before `name`, and that it was to know of, or what it stands in."""
+    task = state.tasks.get(name)
+    step = state.steps[task.step] if task is not None and name not in state.steps else state.steps[name]
+    while step.frame.owner is not None:
+        upstream = _upstream(step.frame.plan, step.plan.name)
+        yield from (each.id for each in step.frame.steps.values() if each.plan.name in upstream and each.went_wrong)
+        step = state.steps[step.frame.owner.step]
 
 
 def _enders(state: State) -> list[str]:
@@ -195,11 +213,28 @@ def _facts(journal: Journal, steps: Iterable[str]) -> Iterator[Fact]:
 def _unmerged(state: State, partly: Sequence[str]) -> tuple[str, ...]:
     """The items whose work is on a branch of the old run alone: nothing of it can be taken over."""
     places = [(task, task.place) for task in state.tasks.values() if task.place is not None and _root(task.id) in partly]
-    return tuple(task.id for task, place in places if place.merged is None and (place.done or task.status != "success"))
+    lost = [task for task, place in places if place.merged is None and (place.done or task.status != "success")]
+    return tuple(task.id for task in lost if not any(around.settled for around in _around(task)))
 
 
-def _is_within(subject: str, tasks: Sequence[str]) -> bool:
-    return any(subject == task or subject.startswith((f"{task}/", f"{task}#")) for task in tasks)
+def _around(task: Task) -> Iterator[Task]:
+    """The tasks that a task is a part of, the innermost first."""
+    while task.within.owner is not None:
+        task = task.within.owner
+        yield task
+
+
+def _is_undone(event: events.Event, tasks: Sequence[str]) -> bool:
+    """Whether it is a fact of one of these tasks, or says that one around them has ended: it has not, without them."""
+    subject = _subject(event)
+    if isinstance(event, events.RoundFinished | events.TaskClosed | events.StepClosed) and any(_is_in(task, subject) for task in tasks):
+        return True
+    return any(_is_in(subject, task) for task in tasks)
+
+
+def _is_in(identity: str, task: str) -> bool:
+    """Whether a task or step is another one, or a part of it."""
+    return identity == task or identity.startswith((f"{task}/", f"{task}[", f"{task}#"))
 
 
 def _subject(event: events.Event) -> str:

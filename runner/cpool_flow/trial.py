@@ -17,7 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from cpool_flow import coordinator, history, start
+from cpool_flow import coordinator, history, mixed_answers, start
 from cpool_flow.cases import Case
 from cpool_flow.dataclass import dataclass
 from cpool_flow.errors import InvalidInput, OperationFailed, Problem, did_you_mean
@@ -147,14 +147,13 @@ def _with_answers(prepared: start.Prepared, case: Case, answers: Path) -> start.
         raise InvalidInput(
             Problem(f"case `{case.name}` answers for step `{unknown[0]}`, which executes nothing or does not exist", hint=near)
         )
-    commands = [name for name, step in meant.items() if step is not None and step.step.run is not None]
-    mended = {name for name in commands if (step := meant[name]) is not None and step.recoveries}
-    agents = {name: answer for name, answer in case.answers.items() if name not in commands}
-    agents |= {name: list(calls) for name in mended if (calls := case.mending(name))}
-    script = json.dumps({"steps": agents}).encode()
-    printed = {name: [each.model_dump() for each in case.printed(name, is_mended=name in mended)] for name in commands}
+    run_steps = {name for name, step in meant.items() if step is not None and step.step.run is not None}
+    agents = {name: mixed_answers.of_agent(answer) if name in run_steps else answer for name, answer in case.answers.items()}
+    script = json.dumps({"steps": {name: answer for name, answer in agents.items() if answer != []}}).encode()
+    answered = {name: mixed_answers.of_command(case.answers[name]) for name in run_steps}
+    printed = {name: [each.model_dump() for each in case.printed(name, answer)] for name, answer in answered.items() if answer}
     answers.write_text(json.dumps(printed), encoding="utf-8")
-    stand_ins = {step.name for name, step in meant.items() if step is not None and name in commands}
+    stand_ins = {step.name for name, step in meant.items() if step is not None and name in printed}
     copies = {key: _answered(copy, stand_ins, answers) for key, copy in prepared.inputs.copies.items()}
     pool = replace(prepared.inputs.pool, data=_without_agents(prepared.inputs.pool.data))
     return replace(prepared, inputs=replace(prepared.inputs, copies=copies, pool=pool), copies={**prepared.copies, _SCRIPT: script})

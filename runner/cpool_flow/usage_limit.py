@@ -12,6 +12,8 @@ from cpool_flow.tasks import Task
 
 # A usage limit without a reset time is probed at these intervals (seconds), the last one for ever.
 PROBES = (60.0, 120.0, 300.0, 600.0, 1800.0)
+# Who names an end that is none, again and again, is asked no more often than this (seconds): by how often that was.
+FALSE_ENDS = (0.0, 0.0, 0.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0)
 USAGE_LIMIT = "usage limit"
 
 
@@ -25,10 +27,14 @@ def met(state: State, task: Task, now: float, parked: dict[str, float]) -> Itera
     if known is None and parked.get(agent, now) > now:
         return
     limit = state.limits.get(agent)
-    until = known or now + PROBES[min(limit.unnamed if limit else 0, len(PROBES) - 1)]
+    until = max(known, now + _at(FALSE_ENDS, limit.times if limit else 0)) if known else now + _at(PROBES, limit.unnamed if limit else 0)
     if until > parked.get(agent, 0.0):
         parked[agent] = until
         yield events.AgentParked(agent, until, named=known is not None)
+
+
+def _at(steps: tuple[float, ...], count: int) -> float:
+    return steps[min(count, len(steps) - 1)]
 
 
 def waited_out(plan: PlannedStep, task: Task, kind: events.AttemptKind, now: float, parked: Mapping[str, float]) -> events.Event:

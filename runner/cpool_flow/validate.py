@@ -15,10 +15,9 @@ from cpool_flow.arguments import Complaint, declaration_problems, mismatches, mi
 from cpool_flow.capabilities import Capabilities
 from cpool_flow.dataclass import dataclass
 from cpool_flow.document import load
-from cpool_flow.errors import InvalidInput, Problem
+from cpool_flow.errors import InvalidInput, Problem, shown_name
 from cpool_flow.findings import MOST, Enough, Findings
 from cpool_flow.json_value import BadJson, JsonValue, read_json
-from cpool_flow.keys import shown_name
 from cpool_flow.lints import warn
 from cpool_flow.nodes import Document, Path
 from cpool_flow.order import Order, read_order

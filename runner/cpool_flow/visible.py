@@ -9,8 +9,7 @@ from collections.abc import Iterable, Mapping
 
 from cpool_flow import model
 from cpool_flow.dataclass import dataclass
-from cpool_flow.errors import did_you_mean, listed
-from cpool_flow.keys import shown_name
+from cpool_flow.errors import did_you_mean, listed, shown_name
 from cpool_flow.order import Order, Placed
 
 STEP_FIELDS = (

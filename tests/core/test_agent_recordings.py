@@ -338,3 +338,29 @@ def test_a_known_event_with_values_of_any_kind_breaks_no_reader(name: str, kind:
         }
         lines = [json.dumps(each).encode() for each in (event, nested)]
         fed(READERS[name](), *lines)
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "kind"),
+    [
+        ("exceeded retry limit, last status: 429 Too Many Requests", 1, "rate_limited"),
+        ("unexpected status 401 Unauthorized: x", 1, "auth"),
+        ("Reconnecting... 1/5 (stream disconnected before completion)", 1, "overloaded"),
+        ("something odd", 1, "lost"),
+        ("exceeded retry limit, last status: 429 Too Many Requests", 0, "lost"),
+    ],
+)
+def test_a_codex_that_ends_after_an_error_without_a_result_is_judged_by_that_error(words: str, code: int, kind: str):
+    reader = CodexReader()
+    reader.feed(json.dumps({"type": "error", "message": words}).encode())
+    found = reader.finish(Ending(exit_code=code, now=NOW))
+    assert found.kind == kind
+    assert words in found.error
+
+
+def test_a_failure_that_is_a_text_and_a_status_that_is_a_text_are_read():
+    codex, opencode = CodexReader(), OpencodeReader()
+    codex.feed(json.dumps({"type": "turn.failed", "error": "unexpected status 503 Service"}).encode())
+    assert codex.finish(Ending(exit_code=1, now=NOW)).kind == "overloaded"
+    opencode.feed(json.dumps({"type": "error", "error": {"name": "APIError", "data": {"message": "x", "statusCode": "429"}}}).encode())
+    assert opencode.finish(Ending(exit_code=1, now=NOW)).kind == "rate_limited"

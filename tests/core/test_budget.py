@@ -183,6 +183,48 @@ def test_an_attempt_that_was_cut_short_counts_with_what_is_known_of_it(kind):
     assert (spending.held_usd, spending.spent_usd, spending.complete) == (0.0, 0.25, False)
 
 
+def cut_short(spending: Spending, kind: str = "lost", **seen: object) -> float:
+    """What an attempt adds that was cut short and did not tell its cost."""
+    before = spending.spent_usd
+    spending.apply(events.AttemptStarted("a", 1, agent="claude", budget_usd=2.0), 0.0)
+    spending.apply(finished("a", 1, kind, **seen), 1.0)
+    return spending.spent_usd - before
+
+
+@pytest.mark.parametrize("kind", ["lost", "timeout", "cancelled"])
+def test_an_attempt_that_was_cut_short_and_has_no_price_counts_with_its_tokens(kind):
+    spending = Spending(5.0)
+    assert cut_short(spending, kind) == 0
+    assert cut_short(spending, kind, input_tokens=100_000, output_tokens=10_000) == pytest.approx(0.45)
+    assert cut_short(spending, kind, input_tokens=100_000, cached_tokens=100_000, output_tokens=0) == pytest.approx(0.03)
+    assert cut_short(spending, kind, input_tokens=10**9, output_tokens=0) == 2.0
+    assert (spending.known_usd, spending.complete) == (0, False)
+
+
+def test_what_a_token_costs_is_told_by_the_attempts_that_told_their_cost():
+    spending = Spending(5.0)
+    spending.apply(events.AttemptStarted("b", 1, agent="claude"), 0.0)
+    spending.apply(finished("b", 1, cost_usd=0.5, input_tokens=100_000, output_tokens=0), 1.0)
+    spending.apply(events.AttemptStarted("c", 1, agent="codex"), 0.0)
+    spending.apply(finished("c", 1, cost_usd=1.0, input_tokens=1, output_tokens=0), 1.0)
+    assert cut_short(spending, input_tokens=20_000, output_tokens=0) == pytest.approx(0.1)
+
+
+def test_where_the_price_is_known_or_may_be_unknown_nothing_is_guessed():
+    assert cut_short(Spending(5.0), input_tokens=100_000, output_tokens=0, cost_at_least_usd=0.0) == 0
+    assert cut_short(Spending(5.0, allow_unpriced=True), input_tokens=100_000, output_tokens=0) == 0
+
+
+def test_agents_that_die_again_and_again_use_up_a_budget_though_they_never_tell_their_cost():
+    def outcome(started):
+        return 1.0, finished(started.task, started.number, "lost", input_tokens=200_000, output_tokens=0)
+
+    steps = [{"name": f"s{n}", "prompt": "x", "retries": 2, "join": "done"} for n in range(9)]
+    run = Simulation(workflow(*steps), outcome, budget_usd=2.0).run()
+    assert sum(len(task.attempts) for task in run.state.tasks.values()) == 4
+    assert stops(run) == ["the run's budget of $2.00 is used up: $2.00 spent, $2.00 of it for agents that did not say what they cost"]
+
+
 def test_an_unknown_cost_counts_as_nothing_only_where_that_was_allowed():
     spending = Spending()
     spending.apply(events.RunCreated("r", "n", "w", "f", "/", "m", 1, "none", budget_usd=5.0, allow_unpriced=True), 0.0)

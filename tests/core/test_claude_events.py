@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from cases import CASES, case_path, cases
 from cpool_flow.agents.claude_reader import ClaudeReader
-from cpool_flow.agents.protocol import AgentResult, Ending
+from cpool_flow.agents.protocol import MAX_LINE_BYTES, AgentResult, Ending
 
 NOW = 1_795_446_000.0
 # The verdict of these needs what only the sender of a signal knows; the second turn of a warm process is in `TURNS`.
@@ -84,11 +84,26 @@ def test_an_answer_after_retries_is_an_answer() -> None:
     assert reader.finish(ending(1)).kind == "lost"
 
 
-def test_an_overloaded_server_may_be_asked_again() -> None:
+@pytest.mark.parametrize(("status", "word"), [(529, "overloaded"), (500, "server_error"), (None, "overloaded")])
+def test_an_overloaded_server_may_be_asked_ten_times_again(status: int | None, word: str) -> None:
     reader = ClaudeReader()
-    for number in range(1, 9):
-        reader.feed(retry(number, 529, "overloaded"))
+    for number in range(1, 11):
+        reader.feed(retry(number, status, word))
+        assert not reader.futile
+    reader.feed(retry(11, status, word))
+    assert (reader.futile, reader.finish(ending(None, signal=2)).kind) == (True, "overloaded")
+
+
+@pytest.mark.parametrize(
+    "fields", [{"error_status": 429}, {"error_status": "429", "attempt": "third"}, {"error": "rate_limit", "attempt": 0}]
+)
+def test_retries_are_counted_here_where_their_event_does_not_count_them(fields: dict[str, Any]) -> None:
+    reader = ClaudeReader()
+    for _ in range(2):
+        reader.feed(event(type="system", subtype="api_retry", **fields))
     assert not reader.futile
+    reader.feed(event(type="system", subtype="api_retry", **fields))
+    assert (reader.futile, reader.finish(ending(None, signal=2)).kind) == (True, "rate_limited")
 
 
 # ---- recorded runs ----
@@ -231,6 +246,55 @@ def test_our_count_of_turns_is_not_above_that_of_the_cli(case: dict[str, Any]) -
 )
 def test_an_error_without_fields_is_judged_by_its_text(text: str, kind: str) -> None:
     assert read([result(text, is_error=True)], ending(1)).kind == kind
+
+
+def test_an_error_in_the_middle_of_the_work_is_judged_by_its_text_too() -> None:
+    for text, kind in (
+        ("You've hit your session limit", "rate_limited"),
+        ("API Error: 529 Overloaded", "overloaded"),
+        ("No such file", "failed"),
+    ):
+        assert read([INIT, result(text, subtype="error_during_execution", is_error=True)], ending(1)).kind == kind
+
+
+def test_a_status_that_stands_as_text_is_a_status() -> None:
+    assert read([result("boom", is_error=True, api_error_status="429")], ending(1)).kind == "rate_limited"
+
+
+@pytest.mark.parametrize(
+    ("stderr", "kind"),
+    [
+        ("Claude AI usage limit reached|1762952400\n", "rate_limited"),
+        ("warning: x\nYou've hit your session limit · resets 11pm (UTC)", "rate_limited"),
+        ("Invalid API key · Please run /login", "auth"),
+        ("Segmentation fault", "lost"),
+    ],
+)
+def test_an_agent_that_does_nothing_says_on_stderr_why(stderr: str, kind: str) -> None:
+    assert read([], ending(1, stderr=stderr)).kind == kind
+    assert read([INIT], ending(1, stderr=stderr)).kind == "lost"  # a tool of the agent may have printed it
+
+
+def test_an_account_that_was_rejected_is_limited_also_where_no_result_followed() -> None:
+    rejected = event(type="rate_limit_event", rate_limit_info={"status": "rejected", "resetsAt": 1795454308})
+    found = read([INIT, rejected], ending(1))
+    assert (found.kind, found.resets_at) == ("rate_limited", 1795454308)
+    assert read([INIT, rejected, tool_use("a")], ending(1)).kind == "lost"
+    assert read([INIT, rejected, result()]).kind is None
+
+
+def test_a_refusal_of_the_model_is_no_success() -> None:
+    found = read([result("I cannot help with that.", stop_reason="refusal")])
+    assert (found.kind, found.error) == ("failed", "the model refused to answer: I cannot help with that.")
+
+
+def test_a_lost_result_says_that_a_line_was_too_long() -> None:
+    assert "after a line longer than 16 MB" in read([INIT, b"x" * (MAX_LINE_BYTES + 1)]).error
+
+
+@pytest.mark.parametrize("denials", ["Bash", {"tool_name": "Bash"}, [None]])
+def test_denials_in_another_form_are_denials(denials: Any) -> None:
+    assert read([result(permission_denials=denials)]).kind == "permission_denied"
 
 
 def test_a_limit_quoted_in_a_good_answer_is_no_limit() -> None:

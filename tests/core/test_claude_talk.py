@@ -120,3 +120,11 @@ def test_a_prompt_is_one_line_of_json_and_never_a_command() -> None:
         assert message.count(b"\n") == 1
         said = json.loads(message)["message"]["content"]
         assert said == (f"\n{prompt}" if prompt.startswith("/") else prompt)
+
+
+def test_a_server_that_refuses_again_and_again_is_given_up_in_a_warm_process_too() -> None:
+    _, reader = Talk(capped=False).ask(request())
+    for attempt in range(1, 4):
+        assert not reader.futile
+        reader.feed(json.dumps({"type": "system", "subtype": "api_retry", "attempt": attempt, "error_status": 429}).encode())
+    assert reader.futile

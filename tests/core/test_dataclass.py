@@ -134,6 +134,65 @@ def test_ordered_ones_are_in_the_order_of_their_fields(make: Any) -> None:
     assert sorted([Version(2), Version(1, 5), Version(1)]) == [Version(1), Version(1, 5), Version(2)]
 
 
+@BOTH
+def test_it_is_made_by_position_by_name_and_with_what_is_left_out(make: Any) -> None:
+    @make(slots=True)
+    class Given:
+        first: int
+        second: str = "two"
+        more: list[int] = field(default_factory=list)
+        _shown: bool = field(kw_only=True, default=False)
+
+    one, other = Given(1), Given(second="b", first=2, _shown=True)
+    one.more.append(1)
+    assert (one.first, one.second, one.more, one._shown) == (1, "two", [1], False)
+    assert (other.first, other.second, other.more, other._shown) == (2, "b", [], True)
+    assert Given(3, "c", [4]).more == [4]
+
+
+@BOTH
+@pytest.mark.parametrize("arguments", [{}, {"first": 1, "other": 2}])
+def test_what_it_does_not_know_or_misses_is_an_error_that_names_it(make: Any, arguments: dict[str, int]) -> None:
+    @make(frozen=True, slots=True)
+    class Given:
+        first: int
+
+    for _ in range(2):
+        with pytest.raises(TypeError, match=r"Given\.__init__\(\) .*'(first|other)'"):
+            Given(**arguments)
+
+
+@BOTH
+def test_what_comes_after_it_is_made_is_done_for_each(make: Any) -> None:
+    @make
+    class Doubled:
+        value: int
+
+        def __post_init__(self) -> None:
+            self.value *= 2
+
+    @make
+    class Child(Doubled):
+        other: int = 1
+
+    class Plain(Doubled):
+        pass
+
+    assert [Plain(3).value, Child(4, 5).value, Doubled(6).value, Plain(7).value] == [6, 8, 12, 14]
+
+
+@BOTH
+def test_a_class_that_writes_its_own_init_keeps_it(make: Any) -> None:
+    @make
+    class Own:
+        value: int
+
+        def __init__(self) -> None:
+            self.value = 7
+
+    assert Own().value == 7
+
+
 @pytest.mark.parametrize("again", [copy.copy, copy.deepcopy, lambda kept: pickle.loads(pickle.dumps(kept)), dataclasses.replace])
 def test_it_can_be_copied(again: Callable[[Kept], Kept]) -> None:
     kept = Kept(("a", "b"), more="c")

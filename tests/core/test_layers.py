@@ -29,7 +29,7 @@ LAYERS = {
         family turn slot_wishes shared_slots agents github_event trusted""",
     "run": """run_place places cleaning approval run_values executor engine setup rooms item_merges waiting_room lost notify traces coordinator
         new_run preconditions start trusted_start worst_case plan_rest plan_document explained_values explain stand_in
-        trial rerun recorded_changes recorded_case attempt_logs reported""",
+        mixed_answers trial rerun recorded_changes recorded_case attempt_logs reported""",
     "faces": "pool live cli __main__",
 }
 ONLY_IN = {

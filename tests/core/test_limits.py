@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 
 import pytest
@@ -64,6 +65,18 @@ def test_without_a_named_end_the_agent_is_asked_again_at_growing_intervals():
         1801.0,
         1801.0,
     ]
+
+
+def test_an_agent_that_names_an_end_that_is_none_again_and_again_is_asked_less_and_less_often():
+    def outcome(started: events.AttemptStarted) -> tuple[float, events.AttemptFinished]:
+        if started.number > 10:
+            return 1.0, finished(started.task, started.number)
+        return 1.0, finished(started.task, started.number, "rate_limited", resets_at=run.now + 1.5)
+
+    run = Simulation(workflow(A), outcome)
+    run.run()
+    begun = began(run, "a")
+    assert [later - earlier for earlier, later in itertools.pairwise(begun)] == [1.5, 1.5, 1.5, 3, 5, 9, 17, 33, 61, 61]
 
 
 def test_several_attempts_that_meet_an_unnamed_limit_at_once_are_one_step_of_the_back_off():

@@ -34,7 +34,7 @@ def rerun(old: Simulation, found: Takeover, **options: Any) -> Simulation:
         new.now = at
         new.note(event)
         new.state.check()
-    new.note(events.ResultsTaken("old", found.steps, found.partly))
+    new.note(events.ResultsTaken("old", found.steps, found.partly, found.known))
     new.state.check()
     return new
 
@@ -188,6 +188,29 @@ def test_what_ran_beside_the_item_is_made_anew_as_if_it_had_not_begun():
     new = rerun(old, found).run()
     assert started(new) == ["each[0]/three", "each[1]/three"]
     assert [len(task.attempts) for task in new.state.tasks.values() if task.attempts] == [1, 1, 1, 1, 1, 1]
+
+
+def test_within_a_group_too_a_failure_is_taken_over_where_the_step_was_to_know_of_it_and_else_done_again():
+    inside = [
+        {"name": "watched", "run": "x", "needs": []},
+        {"name": "alone", "run": "x", "needs": []},
+        {"name": "between", "run": "x", "needs": ["watched"]},
+        {"name": "told", "run": "x", "needs": ["between"], "join": "done"},
+    ]
+    flow = workflow({"name": "each", "foreach": [1], "steps": inside}, {"name": "z", "run": "x", "join": "done"})
+    old = ended(flow, "each[0]/watched", "each[1]/watched", "each[1]/alone", items={"each": 2}, slots=1)
+    new = rerun(old, from_step(old, "each[1]/told")).run()
+    assert started(new) == ["each[0]/watched", "each[1]/alone", "each[0]/between", "each[1]/told", "z"]
+    assert new.state.steps["each[1]/watched"].status == "failed"
+    assert new.state.steps["each[1]/between"].reason == "upstream failed"
+    assert new.state.status == "failed"
+
+
+def test_a_failure_before_the_group_within_which_a_step_stands_is_known_to_it_as_well():
+    inner = {"name": "inner", "steps": CHAIN_OF_GROUP, "join": "done"}
+    flow = workflow({"name": "outer", "steps": [{"name": "before", "run": "x"}, inner]})
+    old = ended(flow, "outer/before")
+    assert started(rerun(old, from_step(old, "outer/inner/two")).run()) == ["outer/inner/two", "outer/inner/three"]
 
 
 def test_a_session_of_a_group_is_not_gone_on_with_in_another_run_either():

@@ -123,6 +123,12 @@ def test_what_is_configured_wins_over_ours_and_the_step_over_both(prepare: Any) 
     assert prepare(config={"env": {name: "2"}}, step_environment={name: "1"}).environment[name] == "1"
 
 
+def test_it_asks_often_enough_to_fall_back_on_another_model(prepare: Any) -> None:
+    name = "CLAUDE_CODE_MAX_RETRIES"
+    assert prepare(config={"fallback_model": "haiku"}).environment[name] == "2"
+    assert prepare(config={"fallback_model": "haiku", "env": {name: "5"}}).environment[name] == "5"
+
+
 @pytest.mark.parametrize(("prompt", "sent"), [("/cost", b"\n/cost"), ("-x", b"-x"), (" /cost", b" /cost"), ("ü\ud800", b"\xc3\xbc?")])
 def test_a_prompt_is_text_and_no_command_of_the_cli(prepare: Any, prompt: str, sent: bytes) -> None:
     assert prepare(prompt).stdin == sent

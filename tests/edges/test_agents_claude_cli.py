@@ -58,6 +58,16 @@ def test_an_answer_comes_with_its_cost_turns_and_session(desk: Desk) -> None:
     assert "- team: payments" in json.dumps(server.requests[0]["system"])
 
 
+def test_a_model_that_is_overloaded_is_replaced_by_the_other_one(desk: Desk) -> None:
+    def answer(body: dict[str, Any]) -> Reply:
+        return Reply("from the other one") if "haiku" in body["model"] else Reply(status=529, message="Overloaded")
+
+    with ModelServer(answer=answer) as server:
+        found = desk.run(server, config={"model": "sonnet", "fallback_model": "haiku"})
+    assert (found.kind, found.answer, "haiku" in (found.model or "")) == (None, "from the other one", True), found.error
+    assert len(server.requests) == 4
+
+
 def test_a_tool_may_write_where_edits_are_accepted(desk: Desk) -> None:
     target = desk.place / "out.txt"
     with ModelServer([Reply(tool=("Write", {"file_path": str(target), "content": "data\n"})), Reply("written")]) as server:

@@ -58,6 +58,17 @@ def ends(text: str, zone: str = "UTC") -> str | None:
         ("You have exhausted your capacity on this model. Your quota will reset after 44m.", "2026-11-24 17:44:00"),
         ("You have exhausted your capacity on this model. Your quota will reset after 7s.", "2026-11-24 17:00:07"),
         ("Resource exhausted. Please try again later.", None),
+        ("Rate limit reached for gpt-5 in organization org-x. Please try again in 250ms.", None),
+        ("Rate limit reached for gpt-5 in organization org-x. Please try again in 6m0s.", "2026-11-24 17:06:00"),
+        ("Usage limit reached, resets at 19:30 (Europe/Berlin)", "2026-11-24 18:30:00"),
+        ("Usage limit reached, resets at 3:30 UTC", "2026-11-25 03:30:00"),
+        ("Usage limit reached, resets 6pm UTC", "2026-11-24 18:00:00"),
+        ("Usage limit reached, resets on December 1, 3pm", "2026-12-01 15:00:00"),
+        ("Usage limit reached, resets Dec 1, 2027, 3pm", "2027-12-01 15:00:00"),
+        ("Usage limit reached, try again after 2026-12-01T15:00:00+01:00", "2026-12-01 14:00:00"),
+        ("Usage limit reached, resets at 2026-12-01T15:00Z", "2026-12-01 15:00:00"),
+        ("Usage limit reached, retry after 120 seconds", "2026-11-24 17:02:00"),
+        ("Usage limit reached, try again in about 2 hours", "2026-11-24 19:00:00"),
         ("Resource has been exhausted (e.g. check quota).", None),
         ('{"error": {"code": 429, "status": "RESOURCE_EXHAUSTED"}}', None),
     ],
@@ -76,6 +87,7 @@ def test_a_limit_is_known_by_its_text_and_names_its_end(text: str, moment: str |
         "API Error: Repeated 529 Overloaded errors",
         "Invalid API key · Please run /login",
         "the array index is over its limit",
+        "write error: Disk quota exceeded",
     ],
 )
 def test_other_errors_are_no_limits(text: str) -> None:
@@ -98,11 +110,36 @@ def test_a_limit_that_has_just_ended_does_not_come_back_a_day_or_a_year_later() 
     assert reset_time("resets 5pm (UTC)", late) == NOW
     assert reset_time("resets Nov 24, 5pm (UTC)", late) == NOW
     assert reset_time("resets 5pm (UTC)", NOW + 600) == NOW + 86_400
+    assert reset_time("resets Nov 24, 5pm (UTC)", NOW + 3600) == NOW
 
 
-@pytest.mark.parametrize("text", ["resets Feb 31, 1pm", "resets 25pm", "resets 0am", "resets Abc 3, 1pm", "resets 3pm (Not/AZone)"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "resets Feb 31, 1pm",
+        "resets 25pm",
+        "resets 0am",
+        "resets Abc 3, 1pm",
+        "resets 3pm (Not/AZone)",
+        "resets 3pm (../../x)",
+        "resets 25:00",
+        "resets 3",
+        "resets Marmalade 3, 1pm",
+    ],
+)
 def test_a_time_that_does_not_exist_is_no_time(text: str) -> None:
     assert ends(text) is None
+
+
+def test_a_zone_that_is_named_without_brackets_goes_before_that_of_the_process() -> None:
+    assert ends("resets 6pm UTC", "Asia/Tokyo") == "2026-11-24 18:00:00"
+
+
+def test_a_time_that_the_change_of_clocks_leaves_out_or_repeats_is_a_time() -> None:
+    spring = datetime(2027, 3, 27, 22, tzinfo=UTC).timestamp()
+    autumn = datetime(2027, 10, 30, 22, tzinfo=UTC).timestamp()
+    assert reset_time("resets 2:30am (Europe/Berlin)", spring) == datetime(2027, 3, 28, 1, 30, tzinfo=UTC).timestamp()
+    assert reset_time("resets 2:30am (Europe/Berlin)", autumn) == datetime(2027, 10, 31, 0, 30, tzinfo=UTC).timestamp()
 
 
 def test_a_leap_day_is_the_next_one() -> None:

@@ -201,6 +201,16 @@ def test_the_last_line_holds_where_they_are_not_joined(tmp_path: Path) -> None:
     assert run(tmp_path, lines({"text": "one"}, {"text": "two"}, {"other": 1}), form=form).answer == "two"
 
 
+def test_what_is_told_message_by_message_is_added_up(tmp_path: Path) -> None:
+    places = {"cost_usd": "usd", "input_tokens": "in", "output_tokens": "out"}
+    form = {"output": "json_lines", "answer": "text", **{name: {"path": path, "all": True} for name, path in places.items()}}
+    lines = """echo '{"usd": 0.25, "in": 10, "out": 1}'; echo '{"text": "hi"}'; echo '{"usd": 0.5, "in": 20, "out": 2}'"""
+    found = run(tmp_path, lines, form=form)
+    assert (found.kind, found.cost_usd, found.input_tokens, found.output_tokens) == (None, 0.75, 30, 3)
+    broken = run(tmp_path, f"""{lines}; echo '{{"usd": -1}}'; echo '{{"usd": 1}}'""", form=form)
+    assert (broken.kind, broken.cost_usd) == (None, None)
+
+
 def test_an_error_among_the_lines_is_a_failure(tmp_path: Path) -> None:
     found = run(tmp_path, lines({"kind": "say", "text": "x"}, {"kind": "broken", "why": "no"}), form=LINES)
     assert (found.kind, found.error) == ("failed", "no")

@@ -76,6 +76,16 @@ def test_a_step_without_an_answer_fails_with_its_name(stage: Stage) -> None:
     assert "`answers.yaml` has no answer for step `fix`" in found.error
 
 
+def test_errors_name_the_file_that_people_know_and_the_place_of_the_call(stage: Stage) -> None:
+    script = "steps:\n  fix:\n    - {item: 1, delete: [..]}\n    - {item: 2, run: ['false']}\n"
+    assert stage.play(script, item=1, script_name="sub/a.yaml").error == f"`..` is not a file inside {stage.place} (sub/a.yaml:3:7)"
+    assert stage.play(script, item=2, script_name="sub/a.yaml").error == "`false` ended with exit code 1 (sub/a.yaml:4:7)"
+    missing = stage.play(script, item=3, script_name="sub/a.yaml")
+    assert missing.error == "the script `sub/a.yaml` has no call of step `fix` that fits (sub/a.yaml:2:3)"
+    single = stage.play("steps:\n  fix: {delete: [..]}\n")
+    assert single.error == f"`..` is not a file inside {stage.place} (answers.yaml:2:8)"
+
+
 def test_echo_answers_the_prompt(stage: Stage) -> None:
     assert stage.play("default: {echo: true}", prompt="/cost or\n-x").answer == "/cost or\n-x"
 

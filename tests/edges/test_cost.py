@@ -10,7 +10,7 @@ import pytest
 
 from cpool_flow.agents.protocol import AgentResult
 from cpool_flow.executor import Tokens
-from cpool_flow.executor.cost import cost_in_log, priced
+from cpool_flow.executor.cost import priced, seen_in_log
 from cpool_flow.pool_file import PoolFile
 
 PRICES = PoolFile.model_validate(
@@ -69,6 +69,12 @@ def line(**event: Any) -> str:
     return json.dumps(event) + "\n"
 
 
+def seen(log: Path, agent: str, prices: PoolFile) -> float | None:
+    found = seen_in_log(log, agent, None, prices)
+    assert found is not None
+    return found.cost_usd
+
+
 INIT = line(type="system", subtype="init", session_id="s", model="m")
 MESSAGE = line(type="assistant", message={"id": "1", "model": "m", "content": [], "usage": {"input_tokens": MILLION, "output_tokens": 0}})
 
@@ -76,18 +82,21 @@ MESSAGE = line(type="assistant", message={"id": "1", "model": "m", "content": []
 def test_the_log_of_a_lost_attempt_tells_what_was_seen_of_its_cost(tmp_path: Path):
     log = tmp_path / "ask.1.log"
     log.write_text(INIT + MESSAGE + '{"type":"assist')
-    assert cost_in_log(log, "claude", None, PRICES) == 3
-    assert cost_in_log(log, "claude", None, PoolFile()) is None
+    assert seen(log, "claude", PRICES) == 3
+    assert seen(log, "claude", PoolFile()) is None
+    unpriced = seen_in_log(log, "claude", None, PoolFile())
+    assert unpriced is not None
+    assert (unpriced.input_tokens, unpriced.output_tokens, unpriced.cached_tokens) == (MILLION, 0, 0)
     log.write_text(INIT + line(type="result", subtype="success", total_cost_usd=0.25, num_turns=1, result="x") + INIT + MESSAGE)
-    assert cost_in_log(log, "claude", None, PRICES) == 0.25
+    assert seen(log, "claude", PRICES) == 0.25
 
 
 def test_a_log_that_is_not_there_tells_nothing(tmp_path: Path):
-    assert cost_in_log(tmp_path / "none.log", "claude", None, PRICES) is None
+    assert seen_in_log(tmp_path / "none.log", "claude", None, PRICES) is None
 
 
 @pytest.mark.parametrize("agent", ["codex", "gemini", "opencode", "command", "scripted"])
 def test_a_log_of_any_agent_can_be_looked_into(tmp_path: Path, agent: str):
     log = tmp_path / "ask.1.log"
     log.write_bytes(b"\xff\x00 no event\n{}\n[1]\nnull\n")
-    assert cost_in_log(log, agent, None, PRICES) in (None, 0.0)
+    assert seen(log, agent, PRICES) in (None, 0.0)

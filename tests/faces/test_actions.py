@@ -107,6 +107,12 @@ def test_of_all_that_a_run_prints_the_runner_obeys_only_what_we_say(job: Session
     assert len(set(re.findall(r"^::stop-commands::(.*)$", ended.out, re.MULTILINE))) == 6
 
 
+def test_where_there_is_nothing_of_others_to_show_no_command_is_stopped(job: Session) -> None:
+    job.file("flow.yaml", "steps: [{name: a, run: exit 1}]\n")
+    ended = job.flow("run", "flow.yaml", "--quiet")
+    assert (ended.code, "stop-commands" in ended.out) == (1, False)
+
+
 def test_no_hostile_answer_of_an_agent_is_obeyed_in_log_outputs_or_summary(job: Session) -> None:
     texts = {case["id"]: case["text"] for case in cases("hostile/agent_answers.json")["cases"] if case["text"].strip()}
     job.file("args.json", json.dumps({"texts": list(texts.values())}))

@@ -164,6 +164,21 @@ ARGUMENT_FILES: dict[str, tuple[bytes, str]] = {
 }
 
 
+def test_arguments_may_come_from_a_pipe_of_the_shell_and_from_stdin(session: Session) -> None:
+    session.file("flow.yaml", 'version: 1\nargs: {v: {type: integer}}\nsteps:\n  - run: "true"\noutputs: {v: "{{ args.v }}"}\n')
+    flow = " ".join(session.command("run", "flow.yaml", "--quiet"))
+    for arguments, given in (
+        ("--args-file <(echo v: 1)", "1"),
+        ("-a v=@<(echo 2)", "2"),
+        ("-a v=@- <<< 3", "3"),
+        ("-a v=@/dev/stdin < <(echo 4)", "4"),
+    ):
+        ended = session.program("bash", "-c", f"{flow} {arguments}")
+        assert (ended.code, ended.out) == (0, f"v = {given}\n"), ended.err
+    endless = session.program("bash", "-c", f"{flow} -a v=@<(yes)")
+    assert (endless.code, "holds more than 16777216 bytes of arguments" in endless.err) == (2, True), endless.err
+
+
 @pytest.mark.parametrize("name", ARGUMENT_FILES)
 def test_a_file_of_arguments_that_is_none_gets_one_error(session: Session, name: str) -> None:
     session.file("flow.yaml", "version: 1\nargs: {v: {type: string}}\nsteps:\n  - run: echo {{ args.v }}\n")

@@ -270,6 +270,14 @@ def test_into_names_another_branch_and_an_unknown_one_the_nearest(project: Sessi
     assert "made.txt" not in project.git("ls-tree", "--name-only", "main")
 
 
+@pytest.mark.parametrize("into", ["", "main~0", "main^{commit}", "@"])
+def test_into_takes_the_name_of_a_branch_and_nothing_else_that_git_would(project: Session, into: str) -> None:
+    run(project)
+    ended = project.flow("merge", "r1", "--into", into)
+    assert (ended.code, ended.err.partition(", did")[0].partition("\n")[0]) == (2, f"error: there is no branch `{into}`")
+    assert "made.txt" not in project.git("ls-tree", "--name-only", "main")
+
+
 def test_a_run_that_came_from_no_branch_goes_into_the_one_that_is_checked_out_by_then(project: Session) -> None:
     project.git("switch", "-q", "--detach")
     run(project)

@@ -92,10 +92,10 @@ class Story:
         self.command("merge", self.some_run(), fault=self.fault(POINTS_OF_BRANCH))
 
     def clean(self) -> None:
-        self.command("clean")
+        self.clean_as_it_was_said()
 
     def clean_all(self) -> None:
-        self.command("clean", "--older", "1ms")
+        self.clean_as_it_was_said("--older", "1ms")
 
     def clean_one(self) -> None:
         self.command("clean", self.some_run())
@@ -169,6 +169,12 @@ class Story:
     def some_run(self) -> str:
         runs = self.runs()
         return runs[self.chance(len(runs))] if runs else "last"
+
+    def clean_as_it_was_said(self, *options: str) -> None:
+        """What `--dry-run` says is what is done."""
+        said, done = (self.session.flow("clean", "--json", *options, *more) for more in (["--dry-run"], []))
+        outcomes = [[(run["run_id"], run["deleted"], run["reason"]) for run in ended.json()["runs"]] for ended in (said, done)]
+        assert outcomes[0] == outcomes[1]
 
     def command(self, *arguments: str, fault: str = "") -> None:
         """A command that may be refused, or killed, but never breaks."""

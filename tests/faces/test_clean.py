@@ -135,6 +135,29 @@ def test_runs_without_work_go_when_they_have_succeeded(project: Session) -> None
     assert clean(project, "--older", "1ms") == {"failed": (True, "it has no branch")}
 
 
+def test_of_two_runs_at_the_same_commit_one_is_kept_and_that_is_said_before(project: Session) -> None:
+    first = run(project, "r1")
+    project.git("branch", "held", first)
+    second = run(project, "r2")
+    project.git("update-ref", f"refs/heads/{second}", first)
+    project.git("branch", "-D", "held")
+    assert project.git("rev-parse", first) == project.git("rev-parse", second)
+    expected = {"r1": (True, f"merged into {second}"), "r2": (False, f"the branch {second} is not merged (1 commit)")}
+    assert clean(project, "--dry-run") == expected
+    assert clean(project) == expected
+    assert_kept(project, project.flow("clean", "r2"), "r2")
+
+
+def test_a_run_whose_name_begins_as_that_of_another_is_none_of_its_items(project: Session) -> None:
+    run(project, "r1")
+    others = [run(project, name, FLOW.replace("echo made", f"echo {name}")) for name in ("r1.2", "r1-kept-1", "r1.2.3")]
+    assert project.flow("merge", "r1").code == 0
+    assert clean(project, "r1", "--dry-run") == {"r1": (True, "merged into main")}
+    assert project.flow("clean", "r1.2", "--force").code == 0
+    assert project.flow("clean", "r1", "--force").code == 0
+    assert project.git("for-each-ref", "--format=%(refname:short)", "refs/heads/cpool").split() == sorted(others[1:])
+
+
 def test_older_chooses_by_age(project: Session) -> None:
     run(project)
     project.flow("merge", "r1")

@@ -69,7 +69,8 @@ def test_a_second_run_of_the_group_waits_its_turn(project: Session) -> None:
     until_said(project, "waits for its turn in group `1`: run a is at work", second)
     status = project.status("b")
     assert (status["status"], status["error"]) == ("waiting", "waits for its turn in group `1`: run a is at work")
-    assert project.flow("status", "b", "--exit-status").code == 4
+    shown = project.flow("status", "b", "--exit-status")
+    assert (shown.code, shown.out.splitlines()[-1]) == (4, "follow it: cpool-flow status b --watch · stop it: cpool-flow cancel b")
     end(project, "a")
     until(project, "begun-b", second)
     end(project, "b")

@@ -42,13 +42,23 @@ def test_an_agent_that_is_older_than_any_that_was_tried_is_told_of_here_and_wher
     refuses = "cat > /dev/null; echo \"error: unknown option '--setting-sources=user'\" >&2; exit 1"
     stage.program("claude", f'#!/bin/sh\n[ "$1" = --version ] && echo "1.0.30 (Claude Code)" && exit\n{refuses}\n')
     shown = stage.session.flow("doctor", ANTHROPIC_API_KEY="k").out
-    assert f"1.0.30 (Claude Code) ({stage.programs}/claude), signed in, older than any that was tried (2.1)\n" in shown
+    told = f"1.0.30 (Claude Code) ({stage.programs}/claude), signed in, older than any that was tried (2.1)\n"
+    assert f"{told}        help: get a newer one: npm install -g @anthropic-ai/claude-code\n" in shown
     stage.workflow([{"name": "ask", "prompt": "x"}])
     (attempt,) = stage.run("--json").json()["steps"][0]["attempts"]
     told = (
         "the agent refused to start (is it too old? `cpool-flow doctor` names its version): error: unknown option '--setting-sources=user'"
     )
     assert (attempt["error_kind"], attempt["error"]) == ("invalid", f"ask, attempt 1: {told}")
+
+
+@pytest.mark.parametrize(("body", "how"), [("exit 3", "exit code 3"), ("kill -9 $$", "signal 9")])
+def test_an_agent_that_does_not_start_is_not_ready_though_there_is_a_key(stage: Stage, body: str, how: str) -> None:
+    stage.program("codex", f"#!/bin/sh\n{body}\n")
+    ended = stage.session.flow("doctor", PATH=f"{stage.programs}:/usr/bin:/bin", CODEX_API_KEY="k")
+    assert f"no      agent codex        no version: `--version` ended with {how} ({stage.programs}/codex), signed in\n" in ended.out
+    assert "        help: it does not start: install it anew: npm install -g @openai/codex\n" in ended.out
+    assert "but no agent is ready" in ended.err
 
 
 def test_where_no_agent_is_ready_it_says_what_runs_all_the_same(stage: Stage) -> None:

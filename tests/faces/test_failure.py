@@ -450,3 +450,5 @@ def test_a_run_cannot_be_called_last(session: Session) -> None:
     session.file("flow.yaml", "steps: [{run: echo hi}]")
     ended = session.flow("run", "flow.yaml", "--run-id", "last")
     assert (ended.code, ended.err) == (2, "error: `last` cannot be a run id: it means the latest run\n")
+    nameless = session.flow("run", "flow.yaml", "--run-id", "")
+    assert (nameless.code, nameless.err.splitlines()[0]) == (2, "error: `` cannot be a run id")

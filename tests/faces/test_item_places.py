@@ -395,6 +395,21 @@ def test_who_mends_a_merge_decides_by_a_change_or_tells_git_that_it_stays(projec
     assert decided is None or show(project, result["branch"]) == f"\0{decided}"
 
 
+def test_a_mending_that_was_cut_off_has_decided_nothing(project: Session) -> None:
+    project.file("answers.yaml", 'steps: {fix: [{}, {run: [bash, -c, "touch $HOME/begun; sleep 60"]}, {answer: I did nothing}]}\n')
+    project.file("flow.yaml", SILENT.replace("MAKE", SILENT_CONFLICTS["link"]))
+    started = project.start("run", "flow.yaml", "--run-id", "r")
+    while not (project.home / "begun").exists():
+        time.sleep(0.01)
+    started.send_signal(signal.SIGINT)
+    assert started.wait(30) == 130
+    assert worktrees(project) == []
+    ended = project.flow("resume", "r", "--json")
+    assert items(ended.json())[1]["reason"] == "nobody has decided on the conflict in `list.txt`"
+    assert [each["kind"] for each in items(ended.json())[1]["attempts"]] == ["normal", "merge", "merge", "merge"]
+    assert project.git("log", "-1", "--format=%b", "cpool/flow/r.fix.1").strip() == 'Undecided: "list.txt"'
+
+
 def test_a_conflict_of_files_that_are_named_by_a_secret_has_to_be_decided_too(project: Session) -> None:
     project.file("answers.yaml", "steps: {fix: {answer: I did nothing}}\n")
     text = """
@@ -954,7 +969,7 @@ def test_what_was_decided_by_hand_in_a_place_that_was_kept_is_merged_by_a_resume
     project.file("answers.yaml", "steps: {fix: {answer: I could not do it}}\n")
     text = f"keep: worktree\n{MENDED}    recovery_prompt: Solve it\n"
     result = run(project, text, code=1)
-    place = next((project.home / "state" / "cpool-flow" / "worktrees").glob("*/*.fix.1"))
+    place = next((project.home / "state" / "cpool-flow" / "worktrees").glob("*/[!.]*.fix.1"))
     (place / "list.txt").write_text("first\nboth\n")
     assert f"{items(result)[1]['branch']} · fix[1], not merged · {place}" in project.flow("status", "last").out
     assert project.flow("resume", "last").code == 0

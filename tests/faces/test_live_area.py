@@ -32,6 +32,24 @@ class Glass:
     def size(self, columns: int, lines: int) -> None:
         fcntl.ioctl(self.ours, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
 
+    def height(self, lines: int, *, brings_back: bool = True) -> None:
+        """Make the terminal lower or higher, as one does that pushes lines up only where it must, and `brings_back` what it can."""
+        self.look()
+        screen = self.screen
+        rows = [screen.buffer[number] for number in range(screen.lines)]
+        above, cursor = screen.history.top, screen.cursor
+        del rows[max(cursor.y + 1, lines) :]
+        while len(rows) > lines:
+            above.append(rows.pop(0))
+            cursor.y -= 1
+        while len(rows) < lines and above and brings_back:
+            rows.insert(0, above.pop())
+            cursor.y += 1
+        screen.buffer.clear()
+        screen.buffer.update(enumerate(rows))
+        screen.lines = lines
+        self.size(20, lines)
+
     def draw(self, *lines: str) -> None:
         self.area.draw([Text(line) for line in lines])
 
@@ -81,6 +99,32 @@ def test_a_long_line_above_is_wrapped_and_a_long_line_of_the_area_is_not(glass: 
     glass.area.above("a note of thirty characters, ok")
     glass.draw("y" * 30, "totals")
     assert glass.look() == ["a note of thirty cha", "racters, ok", "y" * 20, "totals"]
+
+
+@pytest.mark.parametrize("brings_back", [True, False])
+def test_a_terminal_that_gets_lower_and_higher_again_keeps_no_line_of_before_in_sight(glass: Glass, brings_back: bool) -> None:
+    glass.stream.write("$ a command\n")
+    glass.draw("1", "2", "3", "4", "totals")
+    for lines in (3, 2):
+        glass.height(lines)
+        glass.draw("totals")
+    glass.draw("now")
+    assert glass.look() == ["$ a command", "1", "2", "now"]
+    glass.height(6, brings_back=brings_back)
+    glass.draw("1 now", "totals now")
+    glass.look()
+    seen = "\n".join(line.rstrip() for line in glass.screen.display).rstrip().split("\n")
+    assert seen == (["$ a command", "1 now", "totals now"] if brings_back else ["1 now", "totals now"])
+
+
+def test_what_stands_above_is_not_taken_for_lines_that_were_pushed_up(glass: Glass) -> None:
+    glass.draw("1", "2", "3", "4", "totals")
+    glass.height(3)
+    glass.area.above("a note")
+    glass.draw("1", "totals")
+    glass.height(6)
+    glass.draw("1", "totals")
+    assert glass.look() == ["1", "2", "a note", "1", "totals"]
 
 
 def test_what_is_cleared_leaves_what_stands_above_and_nothing_else(glass: Glass) -> None:

@@ -106,6 +106,15 @@ def test_a_command_that_fails_is_noted_and_the_run_is_what_it_was(session: Sessi
     assert "\n* note: " in session.flow("report").out
 
 
+def test_of_all_that_a_failed_command_printed_the_note_has_the_last_line_and_where_the_rest_is(session: Session) -> None:
+    session.file("cpool.yaml", "notify: [{on: [success], command: [sh, -c, 'seq 500; echo ::error::last; echo; exit 3']}]\n")
+    session.file("flow.yaml", "steps:\n  - run: echo hi\n")
+    ended = session.flow("run", "flow.yaml", "--run-id", "r1")
+    (note,) = (line for line in ended.err.splitlines() if "notify" in line)
+    assert note.endswith(f" ended with exit code 3: ::error::last (more in {session.last_run()}/logs/_notify.1.log)")
+    assert len(ended.err.splitlines()) == 5
+
+
 def test_a_command_that_does_not_read_is_none_that_fails(session: Session) -> None:
     session.file("cpool.yaml", "notify: [{on: success, command: ['true']}]\n")
     session.file("flow.yaml", "steps:\n  - run: head -c 60000 /dev/zero | tr '\\0' x\n  - run: head -c 60000 /dev/zero | tr '\\0' y\n")

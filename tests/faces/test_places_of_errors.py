@@ -49,3 +49,15 @@ def test_what_goes_wrong_in_a_sub_workflow_has_its_place_there(session: Session)
     ended = session.flow("run", "flow.yaml", "--json")
     assert ended.code == 1
     assert f"({session.path}/child.yaml:3:29)" in ended.out
+
+
+def test_files_that_are_named_are_shown_as_they_are_reached_from_here(session: Session) -> None:
+    session.file("answers.yaml", "steps: {a: {itme: 3}}\n")
+    session.file("flow.yaml", "config: {agent: scripted, script: answers.yaml}\nisolation: none\nsteps: [{name: a, prompt: hi}]\n")
+    assert "  --> answers.yaml:1:13\n" in session.flow("run", "flow.yaml").err
+    session.file("answers.yaml", "default: hi\n")
+    deep = session.path / "sub" / "deep"
+    deep.mkdir(parents=True)
+    ended = session.program(*session.command("run", "../../flow.yaml"), cwd=deep)
+    assert ended.code == 0
+    assert f"  --> {session.path}/flow.yaml:" in ended.err

@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pools import ROOT, Agent, echo, ended, pool_in
@@ -56,7 +57,15 @@ def test_f1_slots_are_a_number_or_a_list_and_may_be_none(here: Path) -> None:
     ("settings", "message"),
     [
         ({"slots": -1}, "from 0 to 100 slots"),
-        ({"slots": True}, "from 0 to 100 slots"),
+        ({"slots": True}, "`slots` is a number or a list of mappings, not True"),
+        ({"slots": "3"}, "`slots` is a number or a list of mappings, not '3'"),
+        ({"slots": [3]}, "`slots` is a number or a list of mappings"),
+        ({"agent": 3}, "`agent` is a name or an async function, not 3"),
+        ({"tags": "night", "context": "x"}, "`tags` is a list of texts, not 'night'; `context` is a mapping"),
+        ({"secrets": "PATH"}, "`secrets` is a list of names"),
+        ({"config": "x"}, "`config` is a mapping"),
+        ({"store": True}, "`store` is a path, not True"),
+        ({"budget_usd": float("nan"), "store": ".", "resume": "x"}, "`budget_usd` is a number above zero, not nan"),
         ({"slots": []}, "from 1 to 100 of them"),
         ({"slots": [{"name": "a"}, {"name": "a"}]}, "two slots are called `a`"),
         ({"slots": [{"nmae": "a"}]}, "nmae"),
@@ -470,6 +479,77 @@ def test_an_agent_function_that_is_wrong_fails_its_task_alone(here: Path) -> Non
             number, kind = await pool.fan_out(["number", "kind"])
         assert number.reason == "the agent's function returned int, and not a text or an `Answer`"
         assert kind.reason == "the agent's function returned the error kind `strange`, which there is not"
+
+    ended(test())
+
+
+@pytest.mark.parametrize("cost", [float("nan"), float("inf"), -5, "1", True])
+def test_a_cost_that_is_no_amount_of_money_is_unknown_and_moves_no_budget(here: Path, cost: Any) -> None:
+    async def test() -> None:
+        async with pool_in(here, Agent(Answer("x", cost_usd=cost)), budget_usd=10, allow_unpriced=True) as pool:
+            result = await pool.run("x")
+            assert (result.ok, result.cost_usd, pool.status().spent_usd) == (True, None, 0.0)
+
+    ended(test())
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"text": None}, "`text` that is no text"),
+        ({"error_kind": "failed", "error": 3}, "`error` that is no text"),
+        ({"model": 3}, "`model` that is no text"),
+        ({"turns": "3"}, "`turns` that is no whole number"),
+        ({"turns": -1}, "`turns` that is no whole number"),
+        ({"denied_tools": "Bash"}, "`denied_tools` that is no list of texts"),
+        ({"denied_tools": (1,)}, "`denied_tools` that is no list of texts"),
+        ({"error_kind": 3}, "the error kind `3`, which there is not"),
+        ({"error_kind": "rate_limited", "resets_at": "soon"}, "`resets_at` soon, which is no time in seconds since the epoch"),
+    ],
+)
+def test_an_answer_with_a_wrong_field_fails_its_task_alone(here: Path, fields: dict[str, Any], reason: str) -> None:
+    async def test() -> None:
+        async with pool_in(here, Agent(Answer(**fields))) as pool:
+            result = await pool.run("x")
+            assert (result.error_kind, result.reason) == ("invalid", f"the agent's function returned {reason}")
+            assert pool.status().accepting
+
+    ended(test())
+
+
+def test_an_agent_that_is_no_coroutine_function_fails_its_task_alone(here: Path) -> None:
+    async def test() -> None:
+        def plain(call: Call) -> str:
+            return {"a": "x"}[call.prompt]
+
+        async with pool_in(here, plain) as pool:
+            returned, raised = await pool.fan_out(["a", "b"])
+            assert "it returned str and nothing to await: write `async def`" in returned.reason
+            assert raised.reason == "the agent's function raised KeyError: 'b'"
+
+    ended(test())
+
+
+def test_a_function_that_answers_or_raises_when_it_is_cancelled_is_cancelled_and_its_cost_counts(here: Path) -> None:
+    async def test() -> None:
+        begun = asyncio.Semaphore(0)
+
+        async def agent(call: Call) -> Answer:
+            begun.release()
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                if call.prompt == "raise":
+                    raise RuntimeError("in the middle of it") from None
+            return Answer("half", cost_usd=0.25)
+
+        async with pool_in(here, agent) as pool:
+            for prompt, cost in (("answer", 0.25), ("raise", None)):
+                task = pool.submit(prompt)
+                await begun.acquire()
+                task.cancel()
+                result = await task
+                assert (result.status, result.cost_usd) == ("cancelled", cost)
 
     ended(test())
 

@@ -301,6 +301,7 @@ def test_setup_prepares_the_place_of_a_rerun(project: Session) -> None:
         (("odl",), "error: there is no run `odl`, did you mean `old`?\n"),
         (("old", "--run-id", "old"), "error: there is already a run with the id `old`\n"),
         (("old", "--run-id", "a/b"), "error: `a/b` cannot be a run id\n"),
+        (("old", "--run-id", ""), "error: `` cannot be a run id\n"),
     ],
 )
 def test_what_cannot_be_rerun_is_refused_before_anything_exists(project: Session, arguments: tuple[str, ...], error: str) -> None:

@@ -29,8 +29,10 @@ def test_all_runs_of_a_day_spend_from_the_budget_of_the_day(project: Session) ->
     assert result["error_kind"] == "budget"
     assert "the day's budget of $1.00 for all runs of the project (`budgets` in cpool.yaml)" in result["error"]
     assert result["cost_usd"] == pytest.approx(0.2)
+    again = project.flow("run", "one.yaml", "--budget", "5", "--run-id", "again")
+    assert again.err.splitlines()[-1] == "look: cpool-flow logs again · go on: cpool-flow resume again"  # more for the run does not help
     project.file("cpool.yaml", "budgets: {day: 5}")
-    assert project.flow("resume", "last").code == 0
+    assert project.flow("resume", "again").code == 0
 
 
 def test_runs_at_once_do_not_spend_the_same_money(project: Session) -> None:

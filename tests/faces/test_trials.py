@@ -291,3 +291,95 @@ def test_no_agent_of_the_pool_of_a_profile_or_of_a_slot_answers_in_the_place_of_
     ended = session.flow("test", "flow.yaml")
     assert ended.code == 0, ended.err + ended.out
     assert not (session.path.parent / "elsewhere").exists()
+
+
+MENDED = """
+    steps:
+      - name: build
+        run: make
+        recovery_prompt: Mend it.
+        recoveries: 2
+        foreach: [a, b]
+      - name: after
+        run: cat a.txt
+    outputs: {built: "{{ steps.build.json }}", text: "{{ steps.after.output }}"}
+"""
+MENDING = """
+    cases:
+      - name: mended
+        answers:
+          build:
+            - {item: a, exit_code: 1, stderr: broken}
+            - {item: a, edits: {a.txt: "A\\n"}, answer: mended}
+            - {item: a, stdout: built a}
+            - {item: b, stdout: built b}
+        expect: {outputs: {built: [built a, built b], text: A}}
+"""
+
+
+def test_a_case_says_what_a_command_prints_and_what_the_agent_does_that_mends_it(session: Session) -> None:
+    session.repository()
+    session.file("flow.yaml", MENDED)
+    session.file("flow.test.yaml", MENDING)
+    tried = session.flow("test", "flow.yaml")
+    assert (tried.code, tried.out) == (0, "ok     flow.yaml: mended\n"), tried.err
+
+
+def test_the_first_case_of_a_run_in_which_a_command_was_mended_passes(session: Session) -> None:
+    session.repository()
+    session.file("answers.yaml", "default: {edits: {good: yes}, answer: mended}\n")
+    session.file(
+        "flow.yaml",
+        """
+        isolation: worktree
+        config: {agent: scripted, script: answers.yaml}
+        steps:
+          - {name: build, run: test -e good, recovery_prompt: Mend it.}
+          - {name: after, run: cat good}
+        outputs: {good: "{{ steps.after.output }}"}
+        """,
+    )
+    session.git("add", "-A")
+    session.git("commit", "-qm", "flow")
+    assert session.flow("run", "flow.yaml", "--run-id", "first").code == 0
+    assert session.flow("test", "--init", "first").code == 0
+    tried = session.flow("test", "flow.yaml")
+    assert (tried.code, tried.err) == (0, "1 passed, 0 failed\n")
+
+
+def test_a_command_that_runs_may_have_an_agent_that_mends_it_in_the_case(session: Session) -> None:
+    session.repository()
+    session.file("flow.yaml", 'steps:\n  - {name: build, run: test -e good, recovery_prompt: "Mend {{ error }}"}\n')
+    session.file("flow.test.yaml", "cases:\n  - {name: mended, answers: {build: {edits: {good: yes}, answer: mended}}}\n")
+    tried = session.flow("test", "flow.yaml")
+    assert (tried.code, tried.err) == (0, "1 passed, 0 failed\n")
+
+
+def test_the_first_case_of_a_run_in_which_an_agent_failed_by_itself_passes(session: Session) -> None:
+    session.repository()
+    session.file(
+        "answers.yaml",
+        """
+        steps:
+          ask: [{error: failed, message: boom}, {answer: well}]
+          each: [{item: 1, answer: one}, {item: 2, error: failed, message: no}]
+          empty: {answer: ""}
+        """,
+    )
+    session.file(
+        "flow.yaml",
+        """
+        isolation: worktree
+        config: {agent: scripted, script: answers.yaml}
+        steps:
+          - {name: ask, prompt: x, retries: 1, retry: {delay: 0s}, verify: "true"}
+          - {name: each, foreach: [1, 2], prompt: x, on_failure: continue}
+          - {name: empty, prompt: x, on_failure: continue}
+        """,
+    )
+    session.git("add", "-A")
+    session.git("commit", "-qm", "flow")
+    assert session.flow("run", "flow.yaml", "--run-id", "first").code == 0
+    assert session.flow("test", "--init", "first").code == 0
+    tried = session.flow("test", "flow.yaml")
+    assert (tried.code, tried.err) == (0, "1 passed, 0 failed\n"), tried.out

@@ -73,7 +73,17 @@ def test_a_fallback_takes_over_and_the_attempt_says_so(session: Session) -> None
     assert "usage limit, `command` takes over" in ended.err
 
 
-@pytest.mark.parametrize("wait", ["0s", "soon", "-1m"])
+@pytest.mark.parametrize("wait", ["0", "0s"])
+def test_nobody_waits_at_all_for_a_limit_or_a_person_with_a_wait_of_zero(session: Session, wait: str) -> None:
+    limited(session, 3600, more="default: done")
+    assert session.flow("run", "flow.yaml", "--wait-max", wait, "--slots", "1").code == 4
+    session.file("asks.yaml", "version: 1\nsteps: [{name: ok, approve: Go on?}]\n")
+    assert session.flow("run", "asks.yaml", "--run-id", "asks", "--detach", "--wait-max", wait).code == 0
+    ended = session.flow("status", "asks", "--watch", "--exit-status")
+    assert (ended.code, "waits for the approval of `ok`" in ended.out) == (4, True)
+
+
+@pytest.mark.parametrize("wait", ["soon", "-1m", "1", "00"])
 def test_a_wait_that_is_none_is_refused(session: Session, wait: str) -> None:
     limited(session, 1)
     assert session.flow("run", "flow.yaml", "--wait-max", wait).code == 2

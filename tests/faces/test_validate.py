@@ -167,3 +167,12 @@ def test_the_pool_file_of_a_project_is_validated_as_well(session: Session) -> No
     assert session.flow("validate", "a.yaml", "b.yaml", "cpool.yaml").err.endswith("\n2 errors\n")
     session.file("cpool.yaml", "config: {model: sonnet}\n")
     assert session.flow("validate", "cpool.yaml").code == 0
+
+
+def test_a_plugin_of_pydantic_that_is_installed_beside_us_is_not_told_of_a_workflow(project: Session) -> None:
+    project.file("beside/nosy-1.dist-info/METADATA", "Metadata-Version: 2.1\nName: nosy\nVersion: 1\n")
+    project.file("beside/nosy-1.dist-info/entry_points.txt", "[pydantic]\nnosy = nosy\n")
+    project.file("beside/nosy.py", "raise SystemExit('I was asked')\n")
+    beside = f"{project.environment['PYTHONPATH']}:{project.path / 'beside'}"
+    ended = project.flow("validate", "good.yaml", PYTHONPATH=beside)
+    assert (ended.code, ended.out, ended.err) == (0, "", "1 file valid\n")

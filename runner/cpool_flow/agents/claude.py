@@ -41,13 +41,16 @@ _CLOUDS = {
     ),
     "CLAUDE_CODE_USE_FOUNDRY": ("CLAUDE_CODE_USE_FOUNDRY", "CLAUDE_CODE_SKIP_FOUNDRY_AUTH", "ANTHROPIC_FOUNDRY_*", "AZURE_*"),
 }  # fmt: skip
+_RETRIES = "CLAUDE_CODE_MAX_RETRIES"
+# The other model is taken when the first was overloaded three times; with fewer requests it never is.
+_RETRIES_BEFORE_FALLBACK = "2"
 _FIXED = {
     "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
     "DISABLE_TELEMETRY": "1",
     "DISABLE_AUTOUPDATER": "1",
     "DISABLE_ERROR_REPORTING": "1",
     # Retries are the runner's: the CLI's own ten last three silent minutes and hold the slot.
-    "CLAUDE_CODE_MAX_RETRIES": "0",
+    _RETRIES: "0",
     # A prompt is text: `@/some/file` in it (perhaps from an issue's text) must not send that file along.
     "CLAUDE_CODE_DISABLE_FILE_MENTIONS": "1",
 }
@@ -93,7 +96,8 @@ def process_environment(request: AgentRequest) -> dict[str, str]:
     """The whole environment of the process. It never says that we run inside another Claude Code ourselves."""
     switches = {**request.environment, **(request.config.env or {}), **request.step_environment}
     clouds = [name for switch, names in _CLOUDS.items() if switches.get(switch) for name in names]
-    return agent_environment(request, (*_NEEDS, *clouds), _FIXED)
+    asked_thrice = {} if request.config.fallback_model is None else {_RETRIES: _RETRIES_BEFORE_FALLBACK}
+    return agent_environment(request, (*_NEEDS, *clouds), {**_FIXED, **asked_thrice})
 
 
 def process_arguments(request: AgentRequest) -> tuple[list[str], tuple[PrivateFile, ...]]:

@@ -10,19 +10,24 @@ from collections.abc import Mapping
 from dataclasses import field
 from typing import Any
 
-from cpool_flow.agents.json_lines import count, dollars, event, first_line, listed, mapping, number, text
+from cpool_flow.agents.json_lines import count, dollars, event, first_line, http_status, listed, mapping, number, text
+from cpool_flow.agents.protocol import MAX_LINE_BYTES
 from cpool_flow.dataclass import dataclass
 from cpool_flow.model import ErrorKind
 
 _ENDED_TASKS = frozenset({"completed", "failed", "killed", "stopped"})
-# So many times the CLI may ask a server again that refuses it; more is waiting in vain, which holds the slot.
-_MOST_RETRIES = 2
+# So many times the CLI may ask a server again that refuses it; more is waiting in vain, which holds the slot. It gives up an
+# overloaded one by itself, after ten times.
+_MOST_RETRIES: Mapping[ErrorKind, int] = {"auth": 2, "rate_limited": 2, "overloaded": 10}
 _REFUSALS: Mapping[object, ErrorKind] = {
     **dict.fromkeys((401, 403, "authentication_failed"), "auth"),
     **dict.fromkeys((429, "rate_limit"), "rate_limited"),
+    **dict.fromkeys((*range(500, 600), "overloaded", "server_error"), "overloaded"),
 }
 _INPUT_TOKENS = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
 _LAST_MOMENT = 1e11
+
+Tokens = tuple[int, int, int]  # input, output, and what of the input came from a cache
 
 
 @dataclass(slots=True)
@@ -50,15 +55,19 @@ class Transcript:
     in_turn: bool = True
     # Why the server refuses, while the CLI asks it again and again: the kind of failure, and what to say of it.
     refused: tuple[ErrorKind, str] | None = None
+    limited: bool = False  # the account was rejected, and nothing was answered since
+    overlong: bool = False  # a line was too long to be read whole
     init: Mapping[str, Any] | None = None  # the last one
     used_tools: set[str] = field(default_factory=set)  # by name, those of subagents too
     marked: bool = False  # a background task began, or the model was changed: a process keeps that beyond the turn
     _message_id: str = ""
-    _message_tokens: tuple[int, int] = (0, 0)
+    _message_tokens: Tokens = (0, 0, 0)
     _word: str = ""
+    _retries: int = 0
 
     def feed(self, line: bytes) -> str | None:
         """Take one line; what the agent says or does, for who looks on. A line that is no JSON object is skipped."""
+        self.overlong = self.overlong or len(line) > MAX_LINE_BYTES
         found = event(line)
         if found is None:
             return None
@@ -67,9 +76,9 @@ class Transcript:
         return take(self, found) if take else None
 
     @property
-    def tokens(self) -> tuple[int, int]:
-        """Input and output so far, those of a turn included that has no result yet."""
-        return _added((self.input_tokens, self.output_tokens), self._message_tokens)
+    def tokens(self) -> Tokens:
+        """Input, output, and what of the input came from a cache, so far: those of a turn included that has no result yet."""
+        return _added((self.input_tokens, self.output_tokens, self.cached_tokens), self._message_tokens)
 
     def _system(self, event: Mapping[str, Any]) -> str | None:
         match event.get("subtype"):
@@ -89,15 +98,17 @@ class Transcript:
                 return f"the API asks to wait: {text(event.get('error')) or 'unknown'}"
             case "model_fallback":
                 self.marked = True
+                self.model = text(event.get("fallback_model")) or self.model
                 return f"falls back to {text(event.get('fallback_model')) or 'another model'}"
             case "permission_denied":
                 return f"refused: {text(event.get('tool_name'))}"
         return None
 
     def _retry(self, event: Mapping[str, Any]) -> None:
-        status, word = event.get("error_status"), text(event.get("error"))
-        kind = (_REFUSALS.get(status) if isinstance(status, int) else None) or _REFUSALS.get(word)
-        if kind is not None and count(event.get("attempt")) > _MOST_RETRIES:
+        status, word = http_status(event.get("error_status")), text(event.get("error"))
+        kind = _REFUSALS.get(status) or _REFUSALS.get(word)
+        self._retries = max(self._retries + 1, count(event.get("attempt")))
+        if kind is not None and self._retries > _MOST_RETRIES[kind]:
             named = ", ".join(str(part) for part in (status, word) if part)
             self.refused = kind, f"the API refuses again and again ({named})"
 
@@ -115,7 +126,7 @@ class Transcript:
 
     def _assistant(self, event: Mapping[str, Any]) -> str | None:
         message = mapping(event.get("message"))
-        self.refused = None
+        self._answered()
         self._word = text(event.get("error"))
         identity = text(message.get("id"))
         # One message comes as an event a block. What the CLI made up itself, and what a subagent says, is no turn.
@@ -144,12 +155,18 @@ class Transcript:
         info = mapping(event.get("rate_limit_info"))
         if info.get("status") == "rejected":
             self.resets_at = number(info.get("resetsAt"), _LAST_MOMENT) or self.resets_at
+            self.limited = True
         return None
+
+    def _answered(self) -> None:
+        self.refused = None
+        self.limited = False
+        self._retries = 0
 
     def _result(self, event: Mapping[str, Any]) -> str | None:
         self.cost_usd = _plus(self.cost_usd, self._dollars(event))
         self.result = event
-        self.refused = None
+        self._answered()
         self.error_word, self._word = self._word, ""
         self.in_turn = False
         self.open_tools.clear()
@@ -158,10 +175,12 @@ class Transcript:
         # After a broken stream 2.1.197 reports no tokens for an answer that it has; its messages know them.
         spent = _tokens(event.get("usage"))
         spent = spent if any(spent) else self._message_tokens
-        self.input_tokens, self.output_tokens = _added((self.input_tokens, self.output_tokens), spent)
-        self.cached_tokens += count(mapping(event.get("usage")).get("cache_read_input_tokens"))
-        self._message_tokens = (0, 0)
-        for index, denial in enumerate(map(mapping, listed(event.get("permission_denials")))):
+        self.input_tokens, self.output_tokens, self.cached_tokens = _added(
+            (self.input_tokens, self.output_tokens, self.cached_tokens), spent
+        )
+        self._message_tokens = (0, 0, 0)
+        denied = event.get("permission_denials")
+        for index, denial in enumerate(map(mapping, listed(denied) or ([denied] if denied else []))):
             self.denials[text(denial.get("tool_use_id")) or str(index)] = text(denial.get("tool_name")) or "a tool"
         return None
 
@@ -186,13 +205,14 @@ _EVENTS = {
 }
 
 
-def _tokens(usage: object) -> tuple[int, int]:
+def _tokens(usage: object) -> Tokens:
     counts = mapping(usage)
-    return sum(count(counts.get(name)) for name in _INPUT_TOKENS), count(counts.get("output_tokens"))
+    output, cached = count(counts.get("output_tokens")), count(counts.get("cache_read_input_tokens"))
+    return sum(count(counts.get(name)) for name in _INPUT_TOKENS), output, cached
 
 
-def _added(left: tuple[int, int], right: tuple[int, int]) -> tuple[int, int]:
-    return left[0] + right[0], left[1] + right[1]
+def _added(left: Tokens, right: Tokens) -> Tokens:
+    return left[0] + right[0], left[1] + right[1], left[2] + right[2]
 
 
 def _plus(left: float | None, right: float | None) -> float | None:

@@ -73,7 +73,7 @@ class ClaudeReader:
         if refused is not None and kind in ("lost", "cancelled") and not self._stopped:
             kind, error = refused  # it was ended for that
         limited = kind == "rate_limited"
-        input_tokens, output_tokens = seen.tokens
+        input_tokens, output_tokens, cached_tokens = seen.tokens
         return AgentResult(
             kind=kind,
             error=error,
@@ -83,7 +83,7 @@ class ClaudeReader:
             turns=outcome.turns if seen.result is not None else None,
             input_tokens=input_tokens,
             output_tokens=output_tokens,
-            cached_tokens=seen.cached_tokens,
+            cached_tokens=cached_tokens,
             session_id=seen.session_id,
             model=seen.model,
             denials=tuple(seen.denials.values()),
@@ -100,6 +100,8 @@ class ClaudeReader:
             ending=ending,
             stopped=self._stopped,
             events=seen.events,
+            limited=seen.limited,
+            overlong=seen.overlong,
             result=seen.result,
             error_word=seen.error_word,
             answer=self._answer(),

@@ -9,8 +9,9 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from cpool_flow.agents.json_lines import http_status
 from cpool_flow.agents.limits import names_limit
-from cpool_flow.agents.protocol import Ending, StopReason
+from cpool_flow.agents.protocol import MAX_LINE_BYTES, Ending, StopReason
 from cpool_flow.agents.verdict import refused_to_start
 from cpool_flow.dataclass import dataclass
 from cpool_flow.model import ErrorKind
@@ -18,11 +19,14 @@ from cpool_flow.model import ErrorKind
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """All that the rules ask. `stopped`: we stopped it before its last result was read."""
+    """All that the rules ask. `stopped`: we stopped it before its last result was read. `limited`: the account was rejected, and nothing
+    followed. `overlong`: a line was too long to be read."""
 
     ending: Ending
     stopped: StopReason | None
     events: int
+    limited: bool
+    overlong: bool
     result: Mapping[str, Any] | None
     error_word: str
     answer: str
@@ -47,8 +51,8 @@ class Outcome:
     @property
     def status(self) -> int | None:
         """The HTTP status of an API error; where the field is missing, the one that its text names."""
-        given = (self.result or {}).get("api_error_status")
-        if isinstance(given, int):
+        given = http_status((self.result or {}).get("api_error_status"))
+        if given is not None:
             return given
         named = _STATUS.search(self.complaint)
         return int(named[named.lastindex or 0]) if named else None
@@ -63,6 +67,7 @@ def verdict(outcome: Outcome) -> Verdict | None:
 
 
 _STATUS = re.compile(r"(?:API Error:? \(?|Request rejected \(|Repeated )([45]\d\d)\b|^([45]\d\d) \w+_error\b")
+_NOT_SIGNED_IN = "Please run /login"
 _NO_START = re.compile(
     r"unknown option|is invalid|already in use|Invalid session ID|requires --verbose|not valid JSON|not a valid JSON Schema"
     r"|Input must be provided|Input contained only whitespace|cannot be used with root"
@@ -84,10 +89,23 @@ def _never_began(outcome: Outcome) -> Verdict | None:
     return refused_to_start(outcome.ending.stderr.strip()) if refused else None
 
 
+def _only_words(outcome: Outcome) -> Verdict | None:
+    """Older versions, and wrappers around it, say on stderr why they do nothing."""
+    words = outcome.ending.stderr.strip()
+    if outcome.events or not outcome.ending.exit_code:
+        return None
+    if names_limit(words):
+        return "rate_limited", words
+    return ("auth", words) if _NOT_SIGNED_IN in words else None
+
+
 def _no_result(outcome: Outcome) -> Verdict | None:
     if outcome.result is not None:
         return None
-    return "lost", f"the agent ended ({outcome.ending.how}) without a result{outcome.ending.last_words}"
+    if outcome.limited:
+        return "rate_limited", f"the account is at its usage limit, and the agent ended ({outcome.ending.how}) without a result"
+    left_out = f", after a line longer than {MAX_LINE_BYTES // 2**20} MB" if outcome.overlong else ""
+    return "lost", f"the agent ended ({outcome.ending.how}) without a result{left_out}{outcome.ending.last_words}"
 
 
 def _limit_of_ours(outcome: Outcome) -> Verdict | None:
@@ -106,7 +124,7 @@ def _broken_off(outcome: Outcome) -> Verdict | None:
 
 def _api_error(outcome: Outcome) -> Verdict | None:
     result = outcome.result or {}
-    if not result.get("is_error") or outcome.subtype != "success":
+    if not result.get("is_error") or outcome.subtype not in ("success", "error_during_execution"):
         return None
     for kind, holds in _API_ERRORS:
         if holds(outcome, outcome.status, outcome.error_word, outcome.complaint):
@@ -120,7 +138,7 @@ _API_ERRORS: tuple[tuple[ErrorKind, Callable[[Outcome, int | None, str, str], ob
     ("rate_limited", lambda outcome, status, word, text: (outcome.result or {}).get("api_error") == "usage_limit_reached"),
     ("overloaded", lambda outcome, status, word, text: status is not None and status >= 500),
     ("overloaded", lambda outcome, status, word, text: status is None and word == "server_error"),
-    ("auth", lambda outcome, status, word, text: status is None and (word == "authentication_failed" or "Please run /login" in text)),
+    ("auth", lambda outcome, status, word, text: status is None and (word == "authentication_failed" or _NOT_SIGNED_IN in text)),
     ("auth", lambda outcome, status, word, text: word == "billing_error" or text.startswith("Credit balance is too low")),
     ("invalid", lambda outcome, status, word, text: word == "model_not_found"),
 )
@@ -131,6 +149,13 @@ def _any_error(outcome: Outcome) -> Verdict | None:
         return None
     what = f"`{outcome.subtype}`" if isinstance(outcome.subtype, str) and outcome.subtype != "success" else "an error"
     return "failed", outcome.complaint or f"the agent reported {what} without a word"
+
+
+def _declined(outcome: Outcome) -> Verdict | None:
+    """The model refused to answer; not all versions call that an error."""
+    if (outcome.result or {}).get("stop_reason") != "refusal":
+        return None
+    return "failed", f"the model refused to answer: {outcome.complaint}" if outcome.complaint else "the model refused to answer"
 
 
 def _too_many_turns(outcome: Outcome) -> Verdict | None:
@@ -163,11 +188,13 @@ def _bad_exit(outcome: Outcome) -> Verdict | None:
 _RULES: tuple[Callable[[Outcome], Verdict | None], ...] = (
     _stopped,
     _never_began,
+    _only_words,
     _no_result,
     _limit_of_ours,
     _broken_off,
     _api_error,
     _any_error,
+    _declined,
     _too_many_turns,
     _refused_tools,
     _nothing_spent,

@@ -126,8 +126,6 @@ class Talk:
 class TurnReader:
     """Reads the turn of one task. In another session than the one that was cleared for it, nothing that it says counts."""
 
-    futile = False
-
     def __init__(self, reader: ClaudeReader, session: str) -> None:
         self._reader = reader
         self._session = session
@@ -139,6 +137,10 @@ class TurnReader:
     @property
     def turn_over(self) -> bool:
         return self._reader.turn_over
+
+    @property
+    def futile(self) -> bool:
+        return self._reader.futile
 
     def feed(self, line: bytes) -> str | None:
         return self._reader.feed(line)

@@ -75,7 +75,7 @@ class CodexReader:
                 self._usage = mapping(found.get("usage"))
                 self._open.clear()
             case "turn.failed":
-                self._failure = text(mapping(found.get("error")).get("message"))
+                self._failure = text(mapping(found.get("error")).get("message")) or text(found.get("error"))
                 self._open.clear()
             case "error":
                 self._complaint = text(found.get("message"))
@@ -126,12 +126,20 @@ class CodexReader:
         if self._failure is not None:
             return _failed(self._failure or self._complaint)
         if self._usage is None:
-            return "lost", f"the agent ended ({ending.how}) without a result{ending.last_words}"
+            return self._without_result(ending)
         if self._resumed is not None and self._thread != self._resumed:
             return "invalid", f"the agent knows no session `{self._resumed}`: it began another"
         spent = count(self._usage.get("input_tokens")) + count(self._usage.get("output_tokens"))
         denials = () if self._allow_denials else self._denials.values()
         return refused(denials) or empty(self._answer, spent, self._schema_asked) or bad_end(ending, self._left_over)
+
+    def _without_result(self, ending: Ending) -> Verdict:
+        """It may have said why before it ended; a text that says nothing of the server is a crash like any other."""
+        kind, told = _failed(self._complaint) if self._complaint and ending.exit_code else ("failed", "")
+        if kind != "failed":
+            return kind, told
+        complaint = f", after the error: {self._complaint}" if self._complaint else ""
+        return "lost", f"the agent ended ({ending.how}) without a result{complaint}{ending.last_words}"
 
 
 def _failed(words: str) -> Verdict:

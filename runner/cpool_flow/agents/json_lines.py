@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -46,6 +47,12 @@ def number(value: object, most: float) -> float | None:
 def dollars(value: object) -> float | None:
     """An amount of money."""
     return number(value, _MAX_DOLLARS)
+
+
+def http_status(value: object) -> int | None:
+    """An HTTP status, also where it stands as text."""
+    found = int(value) if isinstance(value, str) and re.fullmatch(r"[1-5][0-9]{2}", value) else value
+    return found if isinstance(found, int) and not isinstance(found, bool) else None
 
 
 def notice(line: bytes) -> str:

@@ -7,7 +7,7 @@ of error results belong here; an answer may quote such a text and is no limit.
 from __future__ import annotations
 
 import re
-from calendar import isleap
+from calendar import isleap, month_name
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta, tzinfo
 from zoneinfo import ZoneInfo
@@ -18,20 +18,24 @@ _LIMITS = tuple(
         r"usage limit reached|you['’]ve (?:hit|reached) your (?:[\w.'-]+ ){0,4}limit",
         r"(?:\d+-hour|session|weekly|daily|monthly|opus|sonnet|fable)(?: \w+)? limit reached",
         r"you['’]re out of (?:extra usage|usage credits)",
-        r"rate limit exceeded|exceeded retry limit, last status: 429|quota exceeded",
+        r"rate limit (?:exceeded|reached)|exceeded retry limit, last status: 429|(?<!disk )quota exceeded",
         r"exhausted your (?:capacity|daily quota) on this model|RESOURCE_EXHAUSTED|resource (?:has been )?exhausted",
     )
 )
 
 _EPOCH = re.compile(r"limit reached\|(?P<epoch>\d{9,11})\b")
+_ISO = re.compile(
+    r"\b(?:resets?|again|after)(?: at| on)? (?P<iso>\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|[+-]\d\d:?\d\d)?)", re.IGNORECASE
+)
 _AT = re.compile(
-    r"\b(?:resets?(?: at)?|try again at) (?:(?P<month>[A-Z][a-z]{2}) (?P<day>\d{1,2})(?:st|nd|rd|th)?,? (?:(?P<year>\d{4}) )?(?:at )?)?"
-    r"(?P<hour>\d{1,2})(?::(?P<minute>\d{2}))? ?(?P<half>[ap])m\b(?: \((?P<zone>[\w+/-]+)\))?",
+    r"\b(?:resets?(?: at| on)?|try again (?:at|on)) "
+    r"(?:(?P<month>[A-Z][a-z]{2,8}) (?P<day>\d{1,2})(?:st|nd|rd|th)?,? (?:(?P<year>\d{4}),? )?(?:at )?)?"
+    r"(?P<hour>\d{1,2})(?::(?P<minute>\d{2}))?(?: ?(?P<half>[ap])m)?\b(?: \((?P<zone>[\w+/.-]+)\)| (?P<utc>UTC|GMT)\b)?",
     re.IGNORECASE,
 )
 _UNITS = {"days": "d(?:ays?)?", "hours": "h(?:ours?)?", "minutes": "m(?:in(?:ute)?s?)?", "seconds": "s(?:ec(?:ond)?s?)?"}
 _IN = re.compile(
-    r"\b(?:try again in|resets? in|reset after)"
+    r"\b(?:try again in|resets? in|(?:reset|retry|again) after)(?: about)?"
     + "".join(rf"(?: ?(?P<{unit}>\d{{1,9}}(?:\.\d+)?) ?{letters}(?![a-z]))?" for unit, letters in _UNITS.items()),
     re.IGNORECASE,
 )
@@ -39,6 +43,7 @@ _IN = re.compile(
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 # A limit that ended while its text was on the way has ended; it does not come back a day or a year later.
 _JUST_NOW = timedelta(minutes=1)
+_OF_TODAY = timedelta(days=1)
 
 
 def names_limit(text: str) -> bool:
@@ -75,20 +80,33 @@ def _span(groups: Groups, now: float, zone: tzinfo) -> float | None:
     return now + timedelta(**span).total_seconds() if span else None
 
 
+def _iso(groups: Groups, now: float, zone: tzinfo) -> float | None:
+    moment = datetime.fromisoformat(groups["iso"] or "")
+    return (moment if moment.tzinfo else moment.replace(tzinfo=zone)).timestamp()
+
+
 def _moment(groups: Groups, now: float, zone: tzinfo) -> float | None:
-    hour, minute = int(groups["hour"] or 0), int(groups["minute"] or 0)
-    if not 1 <= hour <= 12:
+    hour, minute = _hour(groups), int(groups["minute"] or 0)
+    if hour is None:
         return None
-    here = datetime.fromtimestamp(now, ZoneInfo(groups["zone"]) if groups["zone"] else zone)
-    afternoon = 12 if groups["half"] in ("p", "P") else 0
-    return _dated(groups, here.replace(hour=hour % 12 + afternoon, minute=minute, second=0, microsecond=0, fold=0), here).timestamp()
+    zone = ZoneInfo(groups["zone"]) if groups["zone"] else UTC if groups["utc"] else zone
+    here = datetime.fromtimestamp(now, zone)
+    return _dated(groups, here.replace(hour=hour, minute=minute, second=0, microsecond=0, fold=0), here).timestamp()
+
+
+def _hour(groups: Groups) -> int | None:
+    """Of the day. A bare number is no time: "resets 3 days after"."""
+    hour, half = int(groups["hour"] or 0), groups["half"]
+    if half is None:
+        return hour if groups["minute"] is not None else None
+    return hour % 12 + (12 if half in ("p", "P") else 0) if 1 <= hour <= 12 else None
 
 
 def _dated(groups: Groups, clock: datetime, here: datetime) -> datetime:
-    earliest = here - _JUST_NOW
     if groups["month"] is None:
-        return clock if clock >= earliest else clock + timedelta(days=1)
-    month, day = _MONTHS.index(groups["month"].lower()) + 1, int(groups["day"] or 0)
+        return clock if clock >= here - _JUST_NOW else clock + timedelta(days=1)
+    earliest = here - _OF_TODAY
+    month, day = _month(groups["month"].lower()), int(groups["day"] or 0)
     if groups["year"] is not None:
         return clock.replace(year=int(groups["year"]), month=month, day=day)
     years = range(here.year, here.year + 9)  # a 29 February is four years away, or eight around 2100
@@ -96,8 +114,16 @@ def _dated(groups: Groups, clock: datetime, here: datetime) -> datetime:
     return next(moment for moment in possible if moment >= earliest)
 
 
+def _month(word: str) -> int:
+    number = _MONTHS.index(word[:3]) + 1
+    if len(word) > 3 and word not in ("sept", month_name[number].lower()):
+        raise ValueError
+    return number
+
+
 _READERS: tuple[tuple[re.Pattern[str], Callable[[Groups, float, tzinfo], float | None]], ...] = (
     (_EPOCH, _epoch),
+    (_ISO, _iso),
     (_AT, _moment),
     (_IN, _span),
 )

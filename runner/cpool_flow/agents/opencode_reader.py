@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from cpool_flow.agents.json_lines import Joined, count, dollars, event, first_line, mapping, notice, plain, text
+from cpool_flow.agents.json_lines import Joined, count, dollars, event, first_line, http_status, mapping, notice, plain, text
 from cpool_flow.agents.limits import names_limit, reset_time
 from cpool_flow.agents.protocol import AgentResult, Ending, StopReason
 from cpool_flow.agents.verdict import Verdict, bad_end, empty, refused, refused_to_start, stopped, too_long
@@ -190,13 +190,13 @@ class OpencodeReader:
 
 def _failed(error: Mapping[str, Any], unknown_model: bool) -> Verdict:
     data = mapping(error.get("data"))
-    name, words, status = text(error.get("name")), text(data.get("message")), data.get("statusCode")
+    name, words, status = text(error.get("name")), text(data.get("message")), http_status(data.get("statusCode"))
     told = words or name or "the agent reported an error without a word"
     if unknown_model:
         return "invalid", "opencode knows no such model, or has no account with its provider"
     if names_limit(words):
         return "rate_limited", told
-    if isinstance(status, int) and (status in _STATUSES or status >= 500):
+    if status is not None and (status in _STATUSES or status >= 500):
         return _STATUSES.get(status, "overloaded"), told
     if name == "ProviderAuthError":
         return "auth", told

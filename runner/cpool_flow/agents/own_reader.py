@@ -6,6 +6,7 @@ Knows paths and events by their names in the description. An answer that is ther
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping
 from datetime import UTC, tzinfo
 from typing import Any
 
@@ -17,6 +18,8 @@ from cpool_flow.outputs import Keys, path_keys
 from cpool_flow.own_agent import Found, OwnAgent
 
 _NOTHING = object()
+# Of these `all` is the sum of what is found. A number that is none makes all of it unknown.
+_SUMS: Mapping[str, Callable[[object], float | None]] = {"cost_usd": dollars, "input_tokens": count, "output_tokens": count}
 
 
 class OwnReader:
@@ -83,7 +86,10 @@ class OwnReader:
             found = place.find(value, self._form.event_key)
             if found is _NOTHING or found is None:
                 continue
-            if place.all:
+            if place.all and name in _SUMS:
+                before, number = self._values.get(name, 0), _SUMS[name](found)
+                self._values[name] = None if before is None or number is None else before + number
+            elif place.all:
                 joined = self._values.setdefault(name, Joined())
                 joined.add(_words(found))
                 self._too_long = self._too_long or joined.too_long

@@ -23,6 +23,7 @@ class Presence:
     can: Capabilities
     help: str | None = None
     tried: tuple[int, int] = (0, 0)
+    install: str = ""  # the command that gets it, or a newer one
 
     @property
     def version_command(self) -> tuple[str, ...] | None:
@@ -77,7 +78,7 @@ def _presence(name: str, account: _Account, environment: Mapping[str, str]) -> P
     program = shutil.which(module.PROGRAM, path=environment.get("PATH", os.defpath))
     signed_in = _signed_in(account, environment)
     help = None if program and signed_in else f"sign in: {account.how}" if program else f"install it: {module.INSTALL}"
-    return Presence(name, program, signed_in, adapter.capabilities, help, account.tried)
+    return Presence(name, program, signed_in, adapter.capabilities, help, account.tried, module.INSTALL)
 
 
 def _signed_in(account: _Account, environment: Mapping[str, str]) -> bool:

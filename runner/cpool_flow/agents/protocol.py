@@ -50,7 +50,8 @@ class AgentRequest:
     `environment` is the caller's, to pick from; `step_environment` (declared `env`, secrets that the step names,
     `CPOOL_*`) is handed on whole. `files` is a private folder of the attempt for files that go when it ends.
     `schema` is the bundled output schema. `session_id` is a fresh UUID for each attempt, unless it goes on in the session `resume`;
-    with another id than that it goes on in a copy. `price`: what its tokens cost, by `cpool.yaml`.
+    with another id than that it goes on in a copy. `price`: what its tokens cost, by `cpool.yaml`. `script_name`: the file of answers as
+    the workflow names it.
     """
 
     prompt: str
@@ -71,6 +72,7 @@ class AgentRequest:
     round_number: int = 1
     resume: str | None = None
     price: Price | None = None
+    script_name: str = ""
 
     @property
     def cap_usd(self) -> float | None:

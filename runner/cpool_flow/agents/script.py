@@ -16,7 +16,7 @@ Answers are data: nothing in this file is a template.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -24,7 +24,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, ValidationError
 
 from cpool_flow import document
+from cpool_flow.dataclass import dataclass
 from cpool_flow.errors import InvalidInput, Problem, did_you_mean
+from cpool_flow.library import shown_path
 from cpool_flow.model import NOT_BLANK, ListOf, Model, NonEmpty, Text
 
 ScriptedError = Literal[
@@ -73,30 +75,61 @@ class Script(Model):
     steps: dict[NonEmpty, Calls] = Field({})
     default: Calls = Field(())
 
-    def call(self, names: Iterable[str], attempt: int, item: object, prompt: str, round_number: int = 1) -> Call | None:
+
+@dataclass(frozen=True)
+class Found:
+    """The answer of a call. `place`: where it stands in the file, `3:7`; empty in a file of one line, which programs write."""
+
+    call: Call
+    place: str
+
+
+@dataclass(frozen=True)
+class Answers:
+    """A file of answers that was read."""
+
+    script: Script
+    source: document.Document
+
+    def find(self, names: Sequence[str], attempt: int, item: object, prompt: str, round_number: int = 1) -> Found | None:
         """The answer of this attempt (counted from 1): of those that fit, the one with its number, later the last one. `names`: what the
         step may be called here, the most exact first."""
-        for calls in (*(self.steps.get(name, ()) for name in names), self.default):
-            fitting = [call for call in calls if call.fits(item, round_number, prompt)]
+        for path, calls in self._calls(names):
+            fitting = [number for number, call in enumerate(calls) if call.fits(item, round_number, prompt)]
             if fitting:
-                return fitting[min(attempt, len(fitting)) - 1]
+                number = fitting[min(attempt, len(fitting)) - 1]
+                return Found(calls[number], self._place((*path, number)))
         return None
 
+    def place_of_step(self, names: Sequence[str]) -> str:
+        """Where the calls of a step stand; empty where it has none."""
+        return next((self._place(path, key=True) for path, calls in self._calls(names) if calls and path != ("default",)), "")
 
-def load_script(path: str) -> Script:
+    def _calls(self, names: Sequence[str]) -> Iterator[tuple[tuple[str, ...], tuple[Call, ...]]]:
+        yield from ((("steps", name), self.script.steps.get(name, ())) for name in names)
+        yield ("default",), self.script.default
+
+    def _place(self, path: tuple[str | int, ...], *, key: bool = False) -> str:
+        if "\n" not in self.source.text.strip():
+            return ""
+        location = self.source.location(_as_written(self.source.data, path), key=key)
+        return f"{location.line}:{location.column}"
+
+
+def load_script(path: str) -> Answers:
     """Read a file of answers. Raises InvalidInput with every problem and its place."""
     try:
         state = Path(path).stat()
         return _load(path, state.st_mtime_ns, state.st_size)
     except OSError as error:
-        raise InvalidInput(f"the script `{path}` cannot be read: {error.strerror}") from None
+        raise InvalidInput(f"the script `{shown_path(Path(path))}` cannot be read: {error.strerror}") from None
 
 
 @lru_cache(maxsize=64)
-def _load(path: str, changed: int, size: int) -> Script:
-    source = document.load(Path(path).read_bytes(), path)
+def _load(path: str, changed: int, size: int) -> Answers:
+    source = document.load(Path(path).read_bytes(), shown_path(Path(path)))
     try:
-        return Script.model_validate(source.data)
+        return Answers(Script.model_validate(source.data), source)
     except ValidationError as error:
         raise InvalidInput(_problem(source, found) for found in error.errors(include_url=False)) from None
 

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from cpool_flow.agents.claude_reader import ClaudeReader
 from cpool_flow.agents.environment import agent_environment, fits, prompt_bytes
 from cpool_flow.agents.protocol import AgentRequest, Capabilities, Invocation, Ladder
-from cpool_flow.agents.script import Call, load_script
+from cpool_flow.agents.script import Call, Found, load_script
 from cpool_flow.capabilities import ALL_KEYS
 from cpool_flow.errors import InvalidInput
 from cpool_flow.model import AgentConfig
@@ -36,12 +36,14 @@ class Scripted:
 
     def prepare(self, request: AgentRequest) -> Invocation:
         prompt_bytes(request.prompt)  # refuses an empty one, as every agent does
+        found = _found(request)
         task = {
             "prompt": request.prompt,
             "session_id": request.session_id,
             "model": request.config.model or "scripted",
             "budget_usd": request.cap_usd,
-            "call": _call(request).model_dump(mode="json", exclude_unset=True, exclude={"item", "round", "when"}),
+            "call": found.call.model_dump(mode="json", exclude_unset=True, exclude={"item", "round", "when"}),
+            "place": f"{_named(request)}:{found.place}" if found.place else "",
         }
         # Isolated and without site packages: it starts in a third of the time.
         argv = (sys.executable, "-I", "-S", _CHILD)
@@ -53,14 +55,20 @@ class Scripted:
         )
 
 
-def _call(request: AgentRequest) -> Call:
-    path = _script(request.config)
-    call = load_script(path).call(
-        task_names(request.task, request.step), request.attempt, request.item, request.prompt, request.round_number
-    )
-    if call is not None:
-        return call
-    return Call(error="failed", message=f"the script `{os.path.basename(path)}` has no answer for step `{request.step}`")
+def _found(request: AgentRequest) -> Found:
+    names = task_names(request.task, request.step)
+    answers = load_script(_script(request.config))
+    found = answers.find(names, request.attempt, request.item, request.prompt, request.round_number)
+    if found is not None:
+        return found
+    place = answers.place_of_step(names)
+    missing = f"no call of step `{request.step}` that fits ({_named(request)}:{place})" if place else f"no answer for step `{request.step}`"
+    return Found(Call(error="failed", message=f"the script `{_named(request)}` has {missing}"), "")
+
+
+def _named(request: AgentRequest) -> str:
+    """The file as people know it: the run reads its own copy."""
+    return request.script_name or os.path.basename(_script(request.config))
 
 
 def _script(config: AgentConfig) -> str:

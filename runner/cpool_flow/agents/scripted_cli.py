@@ -45,7 +45,8 @@ def main() -> int:
     try:
         act(call, task)
     except (Refused, OSError) as error:
-        call = {"error": "failed", "message": str(error)}
+        place = f" ({task['place']})" if task.get("place") else ""
+        call = {"error": "failed", "message": f"{error}{place}"}
     if call.get("hang"):
         while True:
             signal.pause()

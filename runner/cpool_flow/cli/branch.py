@@ -124,9 +124,9 @@ async def _merge(run: history.Run, into: str | None, as_json: bool) -> int:
     async with _remains(run, commits=True) as left:
         if not left.changed or left.tip is None:
             return _told(f"nothing to merge: run {run_id} has changed nothing", as_json, run_id, "nothing", None, None)
-        target = into or left.record.target or branch_of(left.record)
+        target = into if into is not None else left.record.target or branch_of(left.record)
         name = left.branch.name if left.branch else left.tip
-        if not target:
+        if target is None:
             raise InvalidInput(f"run `{run_id}` came from no branch, and none is checked out", help="name one with --into BRANCH")
         if target == left.record.branch:
             raise InvalidInput(f"`{target}` is the run's own branch", help="name another with --into BRANCH")

@@ -59,11 +59,12 @@ def clean_command(
     from cpool_flow import run_folder
 
     directory = open_project(project)
-    outcomes = [
-        outcome
-        for folder in run_folder.all_runs(directory)
-        if (outcome := asyncio.run(_clean(folder, older, force, dry_run, named=False))) is not None
-    ]
+    outcomes: list[Outcome] = []
+    for folder in run_folder.all_runs(directory):
+        # A branch that holds the work of another run saves that one only as long as it is not deleted itself.
+        gone = frozenset().union(*(outcome.candidate.references for outcome in outcomes if outcome.deleted))
+        outcome = asyncio.run(_clean(folder, older, force, dry_run, gone, named=False))
+        outcomes += [outcome] if outcome is not None else []
     _finish(directory, outcomes, dry_run, as_json)
     return 0
 
@@ -75,7 +76,7 @@ def _clean_one(project: str | None, run: str, older: float | None, force: bool, 
         raise InvalidInput("`--older` chooses among all runs, and one is named", help="leave one of the two out")
     folder = find_run(project, run)
     refuse_from_inside(folder, "clean", "it is still at work", allowed=from_inside)
-    outcome = asyncio.run(_clean(folder, None, force, dry_run, named=True))
+    outcome = asyncio.run(_clean(folder, None, force, dry_run, frozenset(), named=True))
     if outcome is None:
         raise InvalidInput(f"run `{folder.run_id}` is gone: somebody else has deleted it")
     if not outcome.deleted and not dry_run:
@@ -97,11 +98,14 @@ def _way_out(candidate: Any) -> str:
     return f"{merge}delete it for good: cpool-flow clean {run_id} --force"
 
 
-async def _clean(folder: run_folder.RunFolder, older: float | None, force: bool, dry_run: bool, *, named: bool) -> Outcome | None:
-    """Delete a run where that is meant. None where it is not even looked at: too young, or gone by now."""
+async def _clean(
+    folder: run_folder.RunFolder, older: float | None, force: bool, dry_run: bool, gone: frozenset[str], *, named: bool
+) -> Outcome | None:
+    """Delete a run where that is meant. None where it is not even looked at: too young, or gone by now. `gone`: the references of those
+    that went before it."""
     from cpool_flow import cleaning
 
-    candidate = await cleaning.consider(folder, os.environ)
+    candidate = await cleaning.consider(folder, os.environ, gone)
     if candidate is None:
         return None
     if older is not None and time.time() - candidate.ended_at < older:

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from cpool_flow.agents.presence import Presence
     from cpool_flow.capabilities import Capabilities
 
+# A CLI that does not say its version within this time (seconds) does not work. Of what it says so much is shown.
+VERSION_SECONDS = 20
+MOST_SHOWN = 100
+
 
 @click.command("doctor", short_help="Say what is installed, what is missing, and how to get it.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
@@ -38,7 +42,7 @@ def doctor_command(project: str | None, as_json: bool) -> int:
     else:
         for each in checks:
             print(f"{'ok     ' if each['ok'] else 'missing' if each['needed'] else 'no     '} {each['name']:<18} {each['found']}")
-            if each["help"] and not each["ok"]:
+            if each["help"] and (not each["ok"] or "can" in each):
                 print(f"        help: {each['help']}")
             if "can" in each and each["found"] != "not found":
                 print(f"        can:  {_shown(each['can'])}")
@@ -90,19 +94,22 @@ def _shell() -> dict[str, Any]:
 def _agents() -> list[Check]:
     from cpool_flow.agents.presence import agents_present
 
-    return [
-        {
-            **check(
-                f"agent {agent.agent}",
-                agent.program is not None and agent.signed_in is not False,
-                _version(agent),
-                agent.help or "",
-                needed=False,
-            ),
-            "can": _abilities(agent.can),
-        }
-        for agent in agents_present(os.environ)
-    ]
+    return [{**_agent(agent), "can": _abilities(agent.can)} for agent in agents_present(os.environ)]
+
+
+def _agent(agent: Presence) -> Check:
+    name = f"agent {agent.agent}"
+    if agent.program is None:
+        return check(name, False, "not found", agent.help or "", needed=False)
+    version, works = _version(agent)
+    found = f"{version} ({agent.program}){_account(agent)}"
+    if not works:
+        return check(name, False, found, f"it does not start: install it anew: {agent.install}", needed=False)
+    signed_in = agent.signed_in is not False
+    if not _is_old(version, agent.tried):
+        return check(name, signed_in, found, agent.help or "", needed=False)
+    told = f"{found}, older than any that was tried ({agent.tried[0]}.{agent.tried[1]})"
+    return check(name, signed_in, told, "; ".join(filter(None, (agent.help, f"get a newer one: {agent.install}"))), needed=False)
 
 
 def _own_agents(project: str | None) -> list[dict[str, Any]]:
@@ -122,7 +129,7 @@ def _own_agents(project: str | None) -> list[dict[str, Any]]:
                 f"agent {name}",
                 found[name] is not None,
                 f"{found[name]}, from cpool.yaml" if found[name] else "not found",
-                agent.install or f"`agents.{name}.command` of cpool.yaml names `{agent.command[0]}`",
+                "" if found[name] else agent.install or f"`agents.{name}.command` of cpool.yaml names `{agent.command[0]}`",
                 needed=False,
             ),
             "can": _abilities(agent.capabilities),
@@ -131,25 +138,29 @@ def _own_agents(project: str | None) -> list[dict[str, Any]]:
     ]
 
 
-def _version(agent: Presence) -> str:
+def _version(agent: Presence) -> tuple[str, bool]:
+    """What it says of its version, and whether it can be started at all."""
     from cpool_flow.errors import FlowError, printable
     from cpool_flow.process import Command, run_to_end
 
-    if agent.version_command is None:
-        return "not found"
+    assert agent.version_command is not None
     try:
-        ended = run_to_end(Command(agent.version_command, "/", dict(os.environ)), timeout_seconds=60)
+        ended = run_to_end(Command(agent.version_command, "/", dict(os.environ)), timeout_seconds=VERSION_SECONDS)
     except FlowError as error:
-        return str(error)
-    signed_in = "" if agent.signed_in is None else ", signed in" if agent.signed_in else ", not signed in"
+        return str(error), False
+    if ended.code != 0:
+        return f"no version: `--version` ended with {f'signal {-ended.code}' if ended.code < 0 else f'exit code {ended.code}'}", False
     lines = ended.stdout.decode("utf-8", "replace").strip().splitlines() or ["no version"]
-    return f"{printable(lines[-1])} ({agent.program}){signed_in}{_age(lines[-1], agent.tried)}"
+    return printable(lines[-1][:MOST_SHOWN]), True
 
 
-def _age(version: str, tried: tuple[int, int]) -> str:
+def _account(agent: Presence) -> str:
+    return "" if agent.signed_in is None else ", signed in" if agent.signed_in else ", not signed in"
+
+
+def _is_old(version: str, tried: tuple[int, int]) -> bool:
     found = re.search(r"(\d+)\.(\d+)", version)
-    old = found is not None and (int(found[1]), int(found[2])) < tried
-    return f", older than any that was tried ({tried[0]}.{tried[1]})" if old else ""
+    return found is not None and (int(found[1]), int(found[2])) < tried
 
 
 def _abilities(can: Capabilities) -> dict[str, Any]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from io import FileIO
 from itertools import chain
 
 from cpool_flow import events, history
@@ -17,6 +17,8 @@ from cpool_flow.state import State
 from cpool_flow.tasks import Attempt
 
 CHUNK = 65536
+# What begins to print.
+_PRINTS = (events.AttemptStarted, events.SetupFinished, events.PlaceMerged)
 # On a terminal a longer line is shown in parts.
 LONGEST_LINE = 1024 * 1024
 
@@ -54,12 +56,15 @@ class Logs:
 
     def print_new(self, recorded: Sequence[Recorded], *, last: bool) -> None:
         """Print what has come, now that this was recorded. `last`: nobody asks again."""
-        self._open += [log for entry in recorded for log in self._begun(entry.event)]
+        self._take_in(recorded)
         logs, self._open = self._open, []
         for log in logs:
             if not self._is_done(log, last):
                 self._open.append(log)
         sys.stdout.flush()
+
+    def _take_in(self, recorded: Sequence[Recorded]) -> None:
+        self._open += [log for entry in recorded if isinstance(entry.event, _PRINTS) for log in self._begun(entry.event)]
 
     def _begun(self, event: events.Event) -> Iterator[_Log]:
         if isinstance(event, events.AttemptStarted) and self._is_meant(event.task):
@@ -84,11 +89,14 @@ class Logs:
         runs = attempt is not None and attempt.finished is None
         path = spools(log.path, attempt.started.slot)[0] if attempt is not None and runs else log.path
         try:
-            with open(path, "rb", buffering=0) as file:
+            file = os.open(path, os.O_RDONLY)  # a file object takes as long again to open as the file, and there may be ten thousand
+            try:
                 if runs and not self._runs_still(attempt):
                     return False  # what was opened may be the next one's: a slot's attempts use one file in turn
-                file.seek(log.shown)
-                log.shown += self._page.print(log.title, _chunks(file), goes_on=log.shown > 0, whole=last or not runs)
+                chunks = _chunks(file, log.shown)
+                log.shown += self._page.print(log.title, chunks, goes_on=log.shown > 0, whole=last or not runs)
+            finally:
+                os.close(file)
         except FileNotFoundError:
             pass
         if not runs:
@@ -98,7 +106,7 @@ class Logs:
 
     def _runs_still(self, attempt: Attempt | None) -> bool:
         if self._run.has_more:
-            self._open += [log for entry in self._run.read_on() for log in self._begun(entry.event)]
+            self._take_in(self._run.read_on())
         return attempt is not None and attempt.finished is None
 
     def _verify_logs(self, log: _Log) -> Iterator[_Log]:
@@ -113,8 +121,11 @@ class Logs:
 
     def _print_whole(self, log: _Log) -> None:
         try:
-            with open(log.path, "rb", buffering=0) as file:
-                self._page.print(log.title, _chunks(file), goes_on=False, whole=True)
+            file = os.open(log.path, os.O_RDONLY)
+            try:
+                self._page.print(log.title, _chunks(file, 0), goes_on=False, whole=True)
+            finally:
+                os.close(file)
         except FileNotFoundError:
             pass
 
@@ -161,6 +172,11 @@ class Page:
         self._at_line_start = data.endswith(b"\n")
 
 
-def _chunks(file: FileIO) -> Iterator[bytes]:
-    while chunk := file.read(CHUNK):
+def _chunks(file: int, start: int) -> Iterator[bytes]:
+    """What stands in a file from byte `start` on."""
+    if start:
+        os.lseek(file, start, os.SEEK_SET)
+    while chunk := os.read(file, CHUNK):
         yield chunk
+        if len(chunk) < CHUNK:  # that was all when it was read
+            return

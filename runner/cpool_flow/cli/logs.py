@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 import click
 
 from cpool_flow.cli import completing
@@ -27,6 +29,7 @@ def logs_command(project: str | None, run: str, step: str | None, follow: bool) 
     from cpool_flow.history import Watched
     from cpool_flow.journal import is_alive
 
+    gc.disable()  # all that is made of what was recorded so far is needed to the end
     watched = Watched(find_run(project, run))
     try:
         logs = Logs(watched, step)
@@ -34,6 +37,8 @@ def logs_command(project: str | None, run: str, step: str | None, follow: bool) 
         recorded = watched.read_on()
         check_step(watched.state, step)
         logs.print_new(recorded, last=not alive)
+        gc.freeze()
+        gc.enable()
         while alive:
             pause(PAUSE_SECONDS)
             alive = is_alive(watched.folder.path)

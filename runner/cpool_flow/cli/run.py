@@ -46,6 +46,18 @@ class Duration(click.ParamType[float]):
         return seconds
 
 
+class Wait(Duration):
+    """How long to wait: as long as that, or not at all."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        from cpool_flow.model import parse_duration
+
+        try:
+            return 0.0 if value == "0" else parse_duration(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
 class Dollars(click.ParamType[float]):
     name = "US dollars"
 
@@ -143,7 +155,10 @@ def output_options(command: Any) -> Any:
         click.option("--json", "as_json", is_flag=True, help="The result as one JSON document on stdout."),
         click.option("--detach", is_flag=True, help="Start, print the run's id, and leave it running."),
         click.option(
-            "--wait-max", type=Duration(), metavar="T", help="How long to stay when only a person, or the end of a usage limit, can go on."
+            "--wait-max",
+            type=Wait(),
+            metavar="T",
+            help="How long to stay when only a person, or the end of a usage limit, can go on; 0 for not at all.",
         ),
         click.option("--auto-approve", is_flag=True, help="Say yes to every step that asks for approval."),
         click.option("--stay", is_flag=True, hidden=True),
@@ -447,7 +462,8 @@ def _print_result(folder: RunFolder, run: Run, manner: Manner) -> None:
             from cpool_flow.cli.actions import quoted
             from cpool_flow.cli.runner_stream import put
 
-            put(sys.stdout, quoted([line for name, value in outputs.items() for line in output_lines(name, value)]))
+            lines = [line for name, value in outputs.items() for line in output_lines(name, value)]
+            put(sys.stdout, quoted(lines) if lines else [])
             return
         for name, value in outputs.items():
             print_output(name, value)

@@ -68,6 +68,7 @@ def status_command(project: str | None, run: str, as_json: bool, watch: bool, ex
 
 def _print_status(run: Run) -> None:
     from cpool_flow.cli.summary import summary_lines
+    from cpool_flow.journal import is_alive
     from cpool_flow.run_folder import short_name
 
     state = run.state
@@ -79,7 +80,7 @@ def _print_status(run: Run) -> None:
         if health.until > time.time() and living_status(run) == "running":
             until = time.strftime("%H:%M:%S", time.localtime(health.until))
             print(paint(_row("  ", slot, "quarantined", f"until {until}", printable(health.reason))))
-    for line in summary_lines(state, alive=living_status(run) == "running", answered=run.answered):
+    for line in summary_lines(state, alive=not state.finished and is_alive(run.folder.path), answered=run.answered):
         print(paint(printable(line)))
     if state.outputs:
         for name, value in json.loads(run.folder.load(state.outputs)).items():

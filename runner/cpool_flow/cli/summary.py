@@ -10,7 +10,7 @@ from datetime import datetime
 from shlex import quote
 
 from cpool_flow.model import duration_text
-from cpool_flow.spending import dollars
+from cpool_flow.spending import OWN_BUDGET, dollars
 from cpool_flow.state import State
 from cpool_flow.tasks import StepState, Task
 
@@ -157,7 +157,7 @@ def _item_branches(state: State) -> list[str]:
 def _more_money(state: State) -> str:
     """What a resume of a run that is out of its own budget needs."""
     limit = state.spending.limit_usd
-    ran_out = state.stopping is not None and state.stopping.cause == "budget"
+    ran_out = state.stopping is not None and state.stopping.cause == "budget" and OWN_BUDGET in state.stopping.reason
     return f" --budget USD (more than {dollars(max(limit, state.spending.spent_usd))})" if ran_out and limit is not None else ""
 
 

@@ -11,9 +11,8 @@ from collections.abc import Sequence
 import click
 from click.exceptions import BadOptionUsage, BadParameter, MissingParameter, NoSuchOption
 
-from cpool_flow.errors import Problem, did_you_mean, listed, nearest
+from cpool_flow.errors import Problem, did_you_mean, listed, nearest, shown_name
 
-_LONGEST = 60
 _NO_CHOICE = re.compile(r"'(?P<given>.*)' is not one of .*", re.DOTALL)
 _NO_NUMBER = re.compile(r"'(?P<given>.*)' is not a valid (?P<kind>integer|float)( range)?\.", re.DOTALL)
 _NOT_IN_RANGE = re.compile(r"(?P<given>\S+) is not in the range \S+\.")
@@ -34,7 +33,7 @@ def _message(error: click.ClickException, context: click.Context | None) -> tupl
     match error:
         case NoSuchOption():
             near = nearest(error.option_name.lstrip("-"), _long_options(context))
-            return f"no option `{_cut(error.option_name)}`", f"did you mean `--{near}`?" if near else None
+            return f"no option {shown_name(error.option_name)}", f"did you mean `--{near}`?" if near else None
         case BadOptionUsage() if "requires" in error.message:
             return f"`{error.option_name}` needs a value after it", None
         case BadOptionUsage() if "does not take" in error.message:
@@ -46,18 +45,18 @@ def _message(error: click.ClickException, context: click.Context | None) -> tupl
             return _bad_value(error, error.param)
         case _:
             extra = _EXTRA.fullmatch(error.format_message())
-            return (f"nothing can stand here: `{_cut(extra['given'])}`" if extra else error.format_message()), None
+            return (f"nothing can stand here: {shown_name(extra['given'])}" if extra else error.format_message()), None
 
 
 def _bad_value(error: BadParameter, parameter: click.Parameter) -> tuple[str, str | None]:
     name, choices = _name(parameter), _choices(parameter)
     if choices and (found := _NO_CHOICE.fullmatch(error.message)):
-        return f"{name} cannot be `{_cut(found['given'])}`: one of {listed(choices)}", did_you_mean(found["given"], choices)
+        return f"{name} cannot be {shown_name(found['given'])}: one of {listed(choices)}", did_you_mean(found["given"], choices)
     if found := _NO_NUMBER.fullmatch(error.message):
-        return f"{name} cannot be `{_cut(found['given'])}`: it is {_KINDS[found['kind']]}", None
+        return f"{name} cannot be {shown_name(found['given'])}: it is {_KINDS[found['kind']]}", None
     if isinstance(parameter.type, click.IntRange) and (found := _NOT_IN_RANGE.fullmatch(error.message)):
         least, most = parameter.type.min, parameter.type.max
-        return f"{name} cannot be `{_cut(found['given'])}`: " + (
+        return f"{name} cannot be {shown_name(found['given'])}: " + (
             f"from {least} to {most}" if most is not None else f"at least {least}"
         ), None
     return f"{name}: {error.message}", None
@@ -78,7 +77,3 @@ def _long_options(context: click.Context | None) -> list[str]:
     """Without their dashes, which would make any two of them look alike."""
     parameters = context.command.get_params(context) if context is not None else []
     return [name[2:] for each in parameters for name in (*each.opts, *each.secondary_opts) if name.startswith("--")]
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"

@@ -151,7 +151,7 @@ def read_answer(outcome: Outcome, answer: str, assignment: Assignment, context: 
 def request_of(assignment: Assignment, context: RunContext) -> AgentRequest:
     """What an attempt asks of its agent. Raises RenderError, InvalidInput."""
     step, scope = assignment.step.step, assignment.scope
-    config = _config(assignment, context)
+    config, script_name = _config(assignment, context)
     schema = context.copy(assignment).schema_of(step) if step.is_agent and assignment.kind != "merge" else None
     files = context.folder.handed
     shared = unwrap(scope["context"])
@@ -177,6 +177,7 @@ def request_of(assignment: Assignment, context: RunContext) -> AgentRequest:
         attempt=assignment.number,
         item=assignment.item,
         round_number=int(str(scope.get("iteration", 1))),
+        script_name=script_name,
     )
 
 
@@ -197,8 +198,9 @@ def _skill_folder(assignment: Assignment, context: RunContext) -> str | None:
     return None if name is None else str(own_file(context.folder, name))
 
 
-def _config(assignment: Assignment, context: RunContext) -> AgentConfig:
-    """The layers merged by the one rule, then their texts rendered. In `cpool.yaml` there is no template, so nothing of it changes."""
+def _config(assignment: Assignment, context: RunContext) -> tuple[AgentConfig, str]:
+    """The layers merged by the one rule, then their texts rendered; and what the file of answers is called there. In `cpool.yaml` there is
+    no template, so nothing of it changes."""
     merged = context.inputs.settings_of(assignment.step, context.asked_slot(assignment))
     agent = assignment.agent or assignment.step.agent or "claude"
     config = merged.config
@@ -207,6 +209,7 @@ def _config(assignment: Assignment, context: RunContext) -> AgentConfig:
     values = config.model_dump(exclude_none=True)
     if not assignment.step.literal:
         values = context.values(values, assignment.scope)
+    script_name = str(values.get("script", ""))
     for key in ("script", "recording"):
         copy = context.inputs.pool if key in merged.pooled else context.copy(assignment)
         if values.get(key) in copy.files:
@@ -216,4 +219,4 @@ def _config(assignment: Assignment, context: RunContext) -> AgentConfig:
     folder = _skill_folder(assignment, context)
     if folder is not None and context.inputs.adapter(agent).capabilities.reads_only_added:
         values["add_dirs"] = [*values.get("add_dirs", ()), folder]
-    return AgentConfig.model_validate({**values, "agent": agent})
+    return AgentConfig.model_validate({**values, "agent": agent}), script_name

@@ -33,8 +33,8 @@ def priced(result: AgentResult, agent: str, model: str | None, prices: PoolFile,
     return replace(result, cost_usd=cost, cost_at_least=result.cost_at_least or result.kind in CUT_SHORT)
 
 
-def cost_in_log(log: Path, agent: str, model: str | None, prices: PoolFile) -> float | None:
-    """What an attempt had spent that was lost with its coordinator, as far as its log tells; None where it does not."""
+def seen_in_log(log: Path, agent: str, model: str | None, prices: PoolFile) -> AgentResult | None:
+    """What an attempt had spent that was lost with its coordinator, as far as its log tells; None where there is none."""
     reader = agents.adapter_of(agent, prices.agents).reader(
         AgentRequest(prompt="", config=AgentConfig(), directory="", files="", session_id="", environment={})
     )
@@ -48,4 +48,4 @@ def cost_in_log(log: Path, agent: str, model: str | None, prices: PoolFile) -> f
                 reader.feed(line.rstrip(b"\n"))
     except OSError:
         return None
-    return priced(reader.finish(Ending(exit_code=None, signal=9, now=0.0)), agent, model, prices).cost_usd
+    return priced(reader.finish(Ending(exit_code=None, signal=9, now=0.0)), agent, model, prices)

@@ -3,6 +3,9 @@
 While it is shown, the terminal does not echo what is typed, so that it does not stand between the lines; whoever wants to read from the
 terminal clears the area first. In the background nothing is drawn: there the terminal belongs to somebody else. A terminal that
 takes nothing now (Ctrl-S) holds nobody up, and one that is gone is left alone.
+
+One that gets too low for what is shown pushes the upper lines of that up, where nothing can be drawn any more; when it gets higher, it may
+bring them back, or not. So they are remembered, and gone over where they can be among what is seen.
 """
 
 from __future__ import annotations
@@ -38,7 +41,8 @@ class Area:
         self._reflows = any(environment.get(name) for name in _REFLOW)
         self._drawn: list[int] = []  # the cells of each line that is shown now
         self._last: str = ""
-        self._width = 0
+        self._width, self._height = 0, 0
+        self._pushed = 0  # the lines of ours that a lower terminal has pushed up, right above what is shown
         self._above: list[str] = []
         self._kept: list[Any] | None = None  # how the terminal was
         self._stop_handler: Any = None
@@ -65,23 +69,25 @@ class Area:
         if not self._in_front() or not self._send(patient):
             return
         shown = self._encoded(lines)
-        width = self.size()[0]
-        if shown == self._last and width == self._width and not self._above:
+        size = self.size()
+        if shown == self._last and size == (self._width, self._height) and not self._above:
             return
         self._enter()
         kept = "".join([_CLEAR_BELOW, *(f"{line}\n" for line in self._above)]) if self._above else ""
         cells = [line.cell_len for line in lines]
         try:
-            self._write(f"{self._to_top(width)}{kept}{_NO_WRAP}{shown}{_CLEAR_BELOW}{_WRAP}", patient=patient)
+            self._write(f"{self._to_top(*size)}{kept}{_NO_WRAP}{shown}{_CLEAR_BELOW}{_WRAP}", patient=patient)
         finally:  # who is ended by a signal takes away what he has drawn
+            if self._above:
+                self._pushed = 0
             self._above.clear()
-            self._drawn, self._last, self._width = cells, shown, width
+            self._drawn, self._last, (self._width, self._height) = cells, shown, size
 
     def clear(self) -> None:
         """Take the lines away, give the terminal back as it was, and show what stands above. What was typed unseen is forgotten: it is no
         answer to what is asked next."""
         if self._drawn and self._in_front():
-            self._write(f"{self._to_top(self.size()[0])}{_CLEAR_BELOW}")
+            self._write(f"{self._to_top(*self.size())}{_CLEAR_BELOW}")
         if self._above:
             self._write("".join(f"{line}\n" for line in self._above))
             self._above.clear()
@@ -103,14 +109,25 @@ class Area:
                 self._console.print(line, end=_CLEAR_LINE if number == len(lines) - 1 else f"{_CLEAR_LINE}\n", soft_wrap=True)
         return capture.get()
 
-    def _to_top(self, width: int) -> str:
-        """To the first cell of what is shown. The cursor is in its last line."""
+    def _to_top(self, width: int, height: int) -> str:
+        """To the first cell of what is shown, or has been. The cursor is in its last line."""
         if not self._drawn:
             return "\r"
         up = len(self._drawn) - 1
         if self._reflows and width < self._width:
             up = sum(max(1, -(-cells // width)) for cells in self._drawn) - 1
+        up += self._come_back(width, height)
+        if up >= height - 1:
+            return "\x1b[H"  # there is nothing else to be seen
         return f"\r\x1b[{up}A" if up else "\r"
+
+    def _come_back(self, width: int, height: int) -> int:
+        """The lines of ours that a higher terminal may have brought back. Where it has not, they are above the first line of it, and to go
+        up to them leads no further than there. With another width it is not known how many they are."""
+        self._pushed = self._pushed + max(len(self._drawn) - height, 0) if width == self._width else 0
+        back = min(self._pushed, max(height - self._height, 0))
+        self._pushed -= back
+        return back
 
     def _write(self, text: str, *, patient: bool = True) -> None:
         self._unsent += text.encode(self._stream.encoding or "utf-8", "backslashreplace")
@@ -153,7 +170,7 @@ class Area:
             self._stop_handler = signal.signal(signal.SIGTSTP, self._stopped)
 
     def _leave(self, *, forget: bool = False) -> None:
-        self._drawn, self._last = [], ""
+        self._drawn, self._last, self._pushed = [], "", 0
         if self._kept is None:
             return
         with suppress(termios.error, OSError):

@@ -8,7 +8,7 @@ from cpool_flow.pool.function_agent import Answer, Call
 from cpool_flow.pool.pool import Pool
 from cpool_flow.pool.result import TaskFailed, TaskResult
 from cpool_flow.pool.status import DrainSummary, PoolStatus, SlotStatus
-from cpool_flow.pool.sync import SyncPool
+from cpool_flow.pool.sync import SyncPool, SyncTask
 from cpool_flow.pool.task import PoolEvent, Task, TaskGroup
 from cpool_flow.pool.task_progress import TaskProgress
 from cpool_flow.pool.workflow import Workflow
@@ -24,6 +24,7 @@ __all__ = [
     "PoolStatus",
     "SlotStatus",
     "SyncPool",
+    "SyncTask",
     "Task",
     "TaskFailed",
     "TaskGroup",

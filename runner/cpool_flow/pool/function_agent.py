@@ -6,11 +6,13 @@ It runs in the loop of the pool and gets the same rules as any agent: slots, tim
 from __future__ import annotations
 
 import asyncio
+import inspect
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import field
 from functools import partial
 from typing import Any, get_args
 
+from cpool_flow.agents.json_lines import count, dollars, number, plain
 from cpool_flow.agents.verdict import empty
 from cpool_flow.dataclass import dataclass
 from cpool_flow.executor import Assignment
@@ -20,9 +22,8 @@ from cpool_flow.executor.local import LocalSlots, Rooms
 from cpool_flow.executor.outcome import Outcome, seconds_text
 from cpool_flow.executor.work import Work
 from cpool_flow.model import ErrorKind
+from cpool_flow.pool.function_call import until_ended
 
-# A function that does not end when it is cancelled is left to itself after this long.
-GRACE_SECONDS = 5.0
 KINDS = frozenset(get_args(ErrorKind))
 
 
@@ -94,17 +95,11 @@ class FunctionSlots(LocalSlots):
             request.budget_usd,
             partial(self._say, assignment.task, assignment.number),
         )
-        calling = asyncio.ensure_future(self._function(call))
-
-        def halt(*, first: bool, at_once: bool) -> None:
-            calling.cancel()
-
-        with work.halted_by(halt):
-            await asyncio.wait([calling], timeout=max(0.0, work.remaining_seconds))
-            if not calling.done():
-                calling.cancel()
-                await asyncio.wait([calling], timeout=GRACE_SECONDS)
-                return Outcome("timeout", f"did not end within {seconds_text(assignment.timeout_seconds)}")
+        calling = asyncio.ensure_future(self._answer(call))
+        stopped = await until_ended(calling, work)
+        if stopped is not None:
+            reason = work.stopped or f"did not end within {seconds_text(assignment.timeout_seconds)}"
+            return Outcome(stopped, reason, cost_usd=_told_cost(calling))
         if calling.cancelled():
             return Outcome("cancelled", work.stopped or "the agent's function was cancelled")
         error = calling.exception()
@@ -112,6 +107,13 @@ class FunctionSlots(LocalSlots):
             return Outcome("failed", self._context.masker.mask(f"the agent's function raised {type(error).__name__}: {error}"))
         answer = calling.result()
         return self._judged(Answer(answer) if isinstance(answer, str) else answer, assignment)
+
+    async def _answer(self, call: Call) -> object:
+        """In a coroutine of ours, so that what is no coroutine function fails its task like one that raises."""
+        answer = self._function(call)
+        if not inspect.isawaitable(answer):
+            raise TypeError(f"it returned {type(answer).__name__} and nothing to await: write `async def`")
+        return await answer
 
     def _say(self, task: str, number: int, text: str) -> None:
         _check_text(text)
@@ -121,12 +123,13 @@ class FunctionSlots(LocalSlots):
     def _judged(self, answer: object, assignment: Assignment) -> Outcome:
         if not isinstance(answer, Answer):
             return Outcome("invalid", f"the agent's function returned {type(answer).__name__}, and not a text or an `Answer`")
-        if answer.error_kind is not None and answer.error_kind not in KINDS:
-            return Outcome("invalid", f"the agent's function returned the error kind `{answer.error_kind[:80]}`, which there is not")
+        flaw = _flaw(answer)
+        if flaw:
+            return Outcome("invalid", f"the agent's function returned {flaw}", cost_usd=dollars(answer.cost_usd))
         mask = self._context.masker.mask
-        text = mask(answer.text)
+        text = mask(plain(answer.text))
         outcome = Outcome(
-            cost_usd=answer.cost_usd,
+            cost_usd=dollars(answer.cost_usd),  # what is no amount of money is not known
             turns=answer.turns,
             session_id=assignment.session_id,
             model=answer.model,
@@ -143,3 +146,31 @@ class FunctionSlots(LocalSlots):
         denied = ", ".join(f"`{tool}`" for tool in outcome.denied)
         reason = mask(answer.error) or (f"the agent was refused a tool that it asked for: {denied}" if denied else kind)
         return outcome.failed(kind, reason)
+
+
+def _told_cost(calling: asyncio.Future[object]) -> float | None:
+    """What a function that was cancelled says that it has spent, if it says so."""
+    answered = calling.done() and not calling.cancelled() and calling.exception() is None
+    answer = calling.result() if answered else None
+    return dollars(answer.cost_usd) if isinstance(answer, Answer) else None
+
+
+def _flaw(answer: Answer) -> str:
+    """What is wrong with its fields: the function is somebody's, and nothing of it may reach the journal that is not what it should be."""
+    kind, reset = answer.error_kind, answer.resets_at
+    if kind is not None and kind not in KINDS:
+        return f"the error kind `{str(kind)[:80]}`, which there is not"
+    if reset is not None and number(reset, 1e11) is None:
+        return f"`resets_at` {str(reset)[:80]}, which is no time in seconds since the epoch"
+    texts = {"text": answer.text, "error": answer.error, "model": answer.model or ""}
+    wrong = next((name for name, value in texts.items() if not isinstance(value, str)), None)
+    if wrong is not None:
+        return f"`{wrong}` that is no text"
+    if answer.turns is not None and count(answer.turns) != answer.turns:
+        return "`turns` that is no whole number"
+    tools = answer.denied_tools
+    return (
+        ""
+        if isinstance(tools, (tuple, list)) and all(isinstance(tool, str) for tool in tools)
+        else "`denied_tools` that is no list of texts"
+    )

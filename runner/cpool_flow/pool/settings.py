@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +36,8 @@ class Settings:
     base: str | None
     store: str | Path | None
     run_id: str | None
-    tags: tuple[str, ...]
-    secrets: tuple[str, ...]
+    tags: Sequence[str]
+    secrets: Sequence[str]
     context: Mapping[str, Any]
     resume: str | None
     min_slots: int
@@ -49,6 +50,9 @@ class Settings:
 
     def wanted(self) -> Wanted:
         """The pool that is to be opened. Raises InvalidInput."""
+        wrong = [f"`{name}` is {what}, not {getattr(self, name)!r:.80}" for name, what, fits in _SHAPES if not fits(getattr(self, name))]
+        if wrong:
+            raise InvalidInput("; ".join(wrong))
         return self._again(self.resume) if self.resume is not None else self._anew()
 
     @property
@@ -94,8 +98,6 @@ class Settings:
             raise InvalidInput(f"`isolation` is `none` or `worktree`, not `{self.isolation}`")
         if self.base is not None and self.isolation != "worktree":
             raise InvalidInput('`base` is for `isolation="worktree"`: without it the pool works in the directory as it is')
-        if self.budget_usd is not None and not (isinstance(self.budget_usd, (int, float)) and 0 < self.budget_usd < float("inf")):
-            raise InvalidInput(f"`budget_usd` is a number above zero, not {self.budget_usd}")
         function = self._function
         named = {"agent": self.agent} if isinstance(self.agent, str) else {}
         made = make(
@@ -105,7 +107,7 @@ class Settings:
             most_slots=most,
             config={**self.config, **named},
             stand_in=inputs.FUNCTION_AGENT if function is not None else None,
-            secrets=self.secrets,
+            secrets=tuple(self.secrets),
             budget_usd=None if self.budget_usd is None else float(self.budget_usd),
             allow_unpriced=self.allow_unpriced,
             isolation=self.isolation,
@@ -116,4 +118,34 @@ class Settings:
         run_id = self.run_id or new_id()
         store = Path(self.store).resolve() if self.store is not None else None
         run_folder.check_run_id(store or project, run_id)
-        return Wanted(made, project, store, run_id, self.tags, dict(os.environ), function)
+        return Wanted(made, project, store, run_id, tuple(self.tags), dict(os.environ), function)
+
+
+def _optional(fits: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: value is None or fits(value)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _is_list_of(kind: type, value: object) -> bool:
+    return isinstance(value, (list, tuple)) and all(isinstance(each, kind) for each in value)
+
+
+_TEXTS = partial(_is_list_of, str)
+_PATH = _optional(lambda value: isinstance(value, (str, os.PathLike)))
+# What each setting has to be, whatever it means: a program of others gives it, and its types are checked by nobody else.
+_SHAPES: tuple[tuple[str, str, Callable[[Any], bool]], ...] = (
+    ("slots", "a number or a list of mappings", _optional(lambda value: type(value) is int or _is_list_of(Mapping, value))),
+    ("agent", "a name or an async function", _optional(lambda value: isinstance(value, str) or callable(value))),
+    ("config", "a mapping", lambda value: isinstance(value, Mapping)),
+    ("budget_usd", "a number above zero", _optional(lambda value: _is_number(value) and 0 < value < float("inf"))),
+    ("directory", "a path", _PATH),
+    ("project", "a path", _PATH),
+    ("store", "a path", _PATH),
+    ("run_id", "a text", _optional(lambda value: isinstance(value, str) and value != "")),
+    ("tags", "a list of texts", _TEXTS),
+    ("secrets", "a list of names", _TEXTS),
+    ("context", "a mapping", lambda value: isinstance(value, Mapping)),
+)

@@ -15,12 +15,12 @@ Content = Markup | str | int | None
 def element(name: str, /, *children: Content, **attributes: Content) -> Markup:
     """`<name attributes>children</name>`. A name that Python does not take ends in `_`; an attribute that is None is left out."""
     given = "".join(f' {key.rstrip("_").replace("_", "-")}="{text(value)}"' for key, value in attributes.items() if value is not None)
-    return Markup(f"<{name}{given}>{joined(*children)}</{name}>")
+    return Markup(f"<{name}{given}>{''.join([text(child) for child in children if child is not None])}</{name}>")
 
 
 def joined(*parts: Content) -> Markup:
     """The parts one after the other; None is nothing."""
-    return Markup("".join(text(part) for part in parts if part is not None))
+    return Markup("".join([text(part) for part in parts if part is not None]))
 
 
 def text(value: Content) -> Markup:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import field
 from typing import Any
 
 from cpool_flow.dataclass import dataclass
@@ -18,22 +17,53 @@ Document = dict[str, Any]
 _WEIGHT = ("failed", "running", "waiting", "cancelled", "ready", "pending", "success", "skipped")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Line:
-    """One step of the plan. `path` names it with those around it (`each/fix`). `counts`: how many of its tasks are in which state.
-    `rounds`: the most that a loop may make. `attempts`: documents, without those of the steps in it."""
+    """One step of the plan. `path` names it with those around it (`each/fix`). `documents`: of the step, each time that it was there;
+    `tasks`: of all its items. `attempts`: documents, without those of the steps in it. What is said of it is only made of the few lines
+    that are shown."""
 
     path: str
-    name: str
-    kind: str
-    needs: tuple[str, ...]
-    is_finally: bool
-    fans_out: bool
-    rounds: int | None
-    status: str
-    counts: Counter[str]
+    step: PlannedStep
+    documents: Sequence[Document]
+    tasks: Sequence[Document]
     attempts: list[Document]
-    inside: list[Line] = field(default_factory=list)
+    inside: list[Line]
+
+    @property
+    def name(self) -> str:
+        return self.step.name
+
+    @property
+    def kind(self) -> str:
+        return self.step.step.result_kind
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        return self.step.needs
+
+    @property
+    def is_finally(self) -> bool:
+        return self.step.phase == "finally"
+
+    @property
+    def fans_out(self) -> bool:
+        return self.step.fans_out
+
+    @property
+    def rounds(self) -> int | None:
+        """The most that a loop may make."""
+        return self.step.step.repeat.max if self.step.step.repeat is not None else None
+
+    @property
+    def status(self) -> str:
+        found = {document["status"] for document in self.documents}
+        return next((status for status in _WEIGHT if status in found), "pending")
+
+    @property
+    def counts(self) -> Counter[str]:
+        """How many of its tasks are in which state."""
+        return Counter(str(task["status"]) for task in self.tasks)
 
     @property
     def depth(self) -> int:
@@ -62,33 +92,16 @@ def _line(step: PlannedStep, documents: Sequence[Document], around: str) -> Line
     tasks = [task for document in documents for task in document["items"] or [document]]
     path = f"{around}{step.name}"
     attempts = [attempt for task in tasks for attempt in task["attempts"]]
-    within = [inner for task in tasks for inner in _steps_of_all_rounds(task)]
-    inside = overview(step.inner, within, f"{path}/") if step.inner is not None else []
-    repeats = step.step.repeat is not None
-    if repeats and len(inside) == 1 and inside[0].name == step.name:  # a loop over one step holds that step
+    if step.inner is None:
+        return Line(path, step, documents, tasks, attempts, [])
+    inside = overview(step.inner, [inner for task in tasks for inner in _steps_of_all_rounds(task)], f"{path}/")
+    if step.step.repeat is not None and len(inside) == 1 and inside[0].name == step.name:  # a loop over one step holds that step
         attempts += inside[0].attempts
         inside = inside[0].inside
-    counts = Counter(str(task["status"]) for task in tasks)
-    return Line(
-        path=path,
-        name=step.name,
-        kind=step.step.result_kind,
-        needs=step.needs,
-        is_finally=step.phase == "finally",
-        fans_out=step.fans_out,
-        rounds=step.step.repeat.max if step.step.repeat is not None else None,
-        status=_status(Counter(str(document["status"]) for document in documents)),
-        counts=counts,
-        attempts=attempts,
-        inside=inside,
-    )
+    return Line(path, step, documents, tasks, attempts, inside)
 
 
 def _steps_of_all_rounds(task: Document) -> Iterator[Document]:
     for steps in task.get("earlier_rounds", ()):
         yield from steps
     yield from task.get("steps", ())
-
-
-def _status(counts: Counter[str]) -> str:
-    return next((status for status in _WEIGHT if counts[status]), "pending")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 from markupsafe import Markup, escape
@@ -39,6 +40,7 @@ def steps_list(steps: Sequence[Document], around: str = "") -> Markup:
     return joined(*_siblings(steps, lambda step: _whole(step, str(step["name"]), f"{around}{step['name']}")))
 
 
+@cache
 def status_badge(status: str) -> Markup:
     """A status as a mark and a word."""
     return element("span", element("span", MARKS.get(status, ""), aria_hidden="true"), f" {status}", class_=f"badge {status}")

@@ -32,18 +32,19 @@ class _Bar(NamedTuple):
 
 def timeline(lines: Sequence[Line], now: float) -> Markup | None:
     """The time line; None where nothing has begun. `now`: the end of what still runs, in seconds since the epoch."""
-    rows = [(line, [_bar(attempt, now) for attempt in line.attempts]) for top in lines for line in top.everything() if line.attempts]
+    rows = [line for top in lines for line in top.everything() if line.attempts]
     if not rows:
         return None
-    scale = Scale((bar.start, bar.end) for _, bars in rows for bar in bars)
-    shown = [_row(line, bars, scale) for line, bars in rows[:MOST_ROWS]]
+    scale = Scale(_times(attempt, now) for line in rows for attempt in line.attempts)
+    shown = [_row(line, [_Bar(*_times(attempt, now), attempt) for attempt in line.attempts], scale) for line in rows[:MOST_ROWS]]
     note = element("p", f"… and {counted(len(rows) - MOST_ROWS, 'more step')}", class_="note") if len(rows) > MOST_ROWS else None
     return joined(element("div", _axis(scale), *shown, class_="timeline"), _pauses(scale), note)
 
 
-def _bar(attempt: Document, now: float) -> _Bar:
+def _times(attempt: Document, now: float) -> tuple[float, float]:
+    """From when to when it was at work."""
     start = seconds(attempt["started_at"])
-    return _Bar(start, max(start, now if attempt["ended_at"] is None else seconds(attempt["ended_at"])), attempt)
+    return start, max(start, now if attempt["ended_at"] is None else seconds(attempt["ended_at"]))
 
 
 def _row(line: Line, bars: Sequence[_Bar], scale: Scale) -> Markup:

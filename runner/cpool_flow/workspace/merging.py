@@ -52,7 +52,10 @@ async def merge(git: Git, left: Remains, tip: str, into: str, filters: str | Non
 
 
 async def _tip_of(view: View, branch: str) -> str:
-    tip = await view.git.find("rev-parse", "-q", "--verify", "--end-of-options", f"refs/heads/{branch}^{{commit}}")
+    reference = f"refs/heads/{branch}"
+    # By its very name: what git reads as an expression (`main~1`) is none of a branch.
+    is_one = branch and await view.git.holds("show-ref", "--verify", "--quiet", "--", reference)
+    tip = await view.git.find("rev-parse", "-q", "--verify", "--end-of-options", f"{reference}^{{commit}}") if is_one else None
     if tip is None:
         listing = await view.git.output("for-each-ref", "--format=%(refname:short)", "refs/heads")
         known = [name for name in listing.decode("utf-8", "replace").splitlines() if not name.startswith("cpool/")]

@@ -36,35 +36,38 @@ class Looked:
     blocks: tuple[str, ...]
 
 
-async def look(left: Remains) -> Looked:
-    """What would be lost with what the run has left. Changes nothing."""
+async def look(left: Remains, gone: frozenset[str] = frozenset()) -> Looked:
+    """What would be lost with what the run has left. Changes nothing. `gone`: references to be taken as deleted."""
     record = left.record
-    obstacles = await _unsaved(left)
+    obstacles = await _unsaved(left, gone)
     for item in item_records(record):
         branch = next((each for each in left.items if each.name == item.branch), None)
-        obstacles += await _unsaved(replace(left, record=item, branch=branch, tip=branch.tip if branch is not None else None))
+        obstacles += await _unsaved(replace(left, record=item, branch=branch, tip=branch.tip if branch is not None else None), gone)
     merged = []
-    for branch in _branches(left):
-        where = await _where_merged(left, branch)
+    for branch in left.branches:
+        where = await _where_merged(left, branch, gone)
         if where is None:
             count = await left.view.git.line("rev-list", "--count", branch.tip, f"^{record.base}")
             obstacles.append(f"the branch {branch.name} is not merged ({count} commit{'' if count == '1' else 's'})")
         else:
             merged.append(where)
-    blocks = [f"the branch {branch.name} is checked out in {held}" for branch in _branches(left) if (held := _held(record, branch))]
+    blocks = [f"the branch {branch.name} is checked out in {held}" for branch in left.branches if (held := _held(record, branch))]
     return Looked(" and ".join(dict.fromkeys(merged)) or "no branch is left", tuple(obstacles), tuple(blocks))
 
 
-async def tidy(git: Git, record: WorktreeRecord, last_commit: str | None, filters: str | None, *, force: bool) -> list[str]:
-    """Remove the worktree, then the branches. Returns what stays, and why; nothing where all of it went. Safe to call again."""
+async def tidy(
+    git: Git, record: WorktreeRecord, last_commit: str | None, filters: str | None, *, force: bool, others: Sequence[str] = ()
+) -> list[str]:
+    """Remove the worktree, then the branches; none of `others`, which are those of other runs. Returns what stays, and why; nothing where
+    all of it went. Safe to call again."""
     faults.point("before-tidy")
     for each, commit in (*((item, None) for item in item_records(record)), (record, last_commit)):
         stays = await _tidy_place(git, each, commit, filters, force=force)
         if stays:
             return stays
     faults.point("after-place-tidied")
-    async with one_at_a_time(record.common_directory), remains(git, record, last_commit) as left:
-        stays = [reason for branch in _branches(left) if (reason := await _drop(left, branch, force=force))]
+    async with one_at_a_time(record.common_directory), remains(git, record, last_commit, others=others) as left:
+        stays = [reason for branch in left.branches if (reason := await _drop(left, branch, force=force))]
     faults.point("after-branch-tidied")
     return stays
 
@@ -78,17 +81,13 @@ async def _tidy_place(git: Git, record: WorktreeRecord, last_commit: str | None,
     return list(closed.notes) if closed.directory is not None else []
 
 
-def _branches(left: Remains) -> list[Branch]:
-    return [*([left.branch] if left.branch is not None else []), *left.kept, *left.items]
-
-
-async def _unsaved(left: Remains) -> list[str]:
+async def _unsaved(left: Remains, gone: frozenset[str]) -> list[str]:
     """What is in the worktree that is on no branch."""
     record = left.record
     admin = admin_directory(record)
     head = read_small_file(admin / "HEAD") if admin is not None else None
     found = []
-    if head and not head.startswith("ref:") and not await names_that_hold(left.view, head):
+    if head and not head.startswith("ref:") and not {*await names_that_hold(left.view, head)} - gone:
         found.append(f"commits in {record.top_level} are on no branch")
     if not record.top_level.is_dir() or record.top_level.is_symlink() or being_made(record).exists():
         return found
@@ -117,13 +116,13 @@ async def _exchange(left: Remains, tip: str) -> Exchange:
     return Exchange(differing(load(trusted), await entries_of(left.view.git, tip)))
 
 
-async def _where_merged(left: Remains, branch: Branch) -> str | None:
+async def _where_merged(left: Remains, branch: Branch, gone: frozenset[str] = frozenset()) -> str | None:
     """Where the work of a branch is beside on it; None where it is nowhere else."""
     record, view = left.record, left.view
     if await is_ancestor(view, branch.tip, record.base):
         return "changed nothing"
-    holding = [name for name in await names_that_hold(view, branch.tip) if not name.startswith(record.reference)]
-    targets = await _targets(left)
+    holding = [name for name in await names_that_hold(view, branch.tip) if name not in gone and not name.startswith(record.reference)]
+    targets = [name for name in await _targets(left) if name not in gone]
     if holding:
         return f"merged into {_short(next((name for name in targets if name in holding), holding[0]))}"
     for name in targets:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from pathlib import Path
 
 from ..git import Git
@@ -51,9 +51,9 @@ class Undecided:
         marks = self._read()
         if not marks:
             return ""
-        unmerged = await self._unmerged()
+        unmerged: Container[str] = await self._unmerged() if self._is_laid_out else marks  # after a commit git knows of none
         marks = {name: mark for name, mark in marks.items() if self._is_open(name, mark, unmerged)}
-        self._write(marks)
+        self._write(marks, laid_out=False)
         return "".join(f"\n{_TRAILER}{json.dumps(name)}" for name in marks)
 
     async def after_commit(self, tip: str, onto: str, is_of_conflict: Callable[[str], bool]) -> list[str]:
@@ -82,7 +82,7 @@ class Undecided:
         lines = message.decode("utf-8", "replace").splitlines()
         return [str(json.loads(line.removeprefix(_TRAILER))) for line in lines if _TOLD.fullmatch(line)]
 
-    def _is_open(self, name: str, mark: str, unmerged: Mapping[str, _Stages]) -> bool:
+    def _is_open(self, name: str, mark: str, unmerged: Container[str]) -> bool:
         return self._has_both(name) or (mark != "" and name in unmerged and self._mark(name) == mark)
 
     def _has_both(self, name: str) -> bool:
@@ -110,7 +110,7 @@ class Undecided:
         return _split(await self._git.output("ls-tree", "-r", "-z", "--name-only", "--full-tree", commit))
 
     async def _keep(self, unmerged: Mapping[str, _Stages]) -> None:
-        self._write({name: self._mark(name) if len(stages) > 1 else "" for name, stages in unmerged.items()})
+        self._write({name: self._mark(name) if len(stages) > 1 else "" for name, stages in unmerged.items()}, laid_out=True)
 
     def _mark(self, name: str) -> str:
         """What tells a file from what becomes of it."""
@@ -126,16 +126,21 @@ class Undecided:
     def _file(self) -> Path:
         return self._record.private / "undecided.json"
 
+    @property
+    def _is_laid_out(self) -> bool:
+        """Whether git knows of the conflict: nothing was committed since."""
+        return bool(json.loads(self._file.read_text(encoding="ascii"))["laid out"])
+
     def _read(self) -> dict[str, str] | None:
         try:
-            marks: dict[str, str] = json.loads(self._file.read_text(encoding="ascii"))
+            marks: dict[str, str] = json.loads(self._file.read_text(encoding="ascii"))["marks"]
         except FileNotFoundError:
             return None
         return marks
 
-    def _write(self, marks: Mapping[str, str]) -> None:
+    def _write(self, marks: Mapping[str, str], *, laid_out: bool) -> None:
         unfinished = self._file.with_suffix(".new")
-        unfinished.write_text(json.dumps(marks), encoding="ascii")
+        unfinished.write_text(json.dumps({"laid out": laid_out, "marks": marks}), encoding="ascii")
         unfinished.replace(self._file)
 
 
