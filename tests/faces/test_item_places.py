@@ -976,6 +976,14 @@ def test_what_was_decided_by_hand_in_a_place_that_was_kept_is_merged_by_a_resume
     assert show(project, result["branch"]) == "first\nboth\n"
 
 
+def test_the_report_names_the_branch_of_an_item_that_was_not_merged(project: Session) -> None:
+    result = run(project, CONFLICT, code=1)
+    rows = [line for line in project.flow("report", "last").out.splitlines() if line.startswith("| `fix")]
+    assert len(rows) == 2
+    assert "branch `" not in rows[0]
+    assert rows[1].endswith(f"have both changed \\`list.txt\\` · branch `{items(result)[1]['branch']}` |")
+
+
 def test_logs_show_the_setup_of_items_and_what_verify_said_after_a_merge(project: Session) -> None:
     text = """
         isolation: worktree
