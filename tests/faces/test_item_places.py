@@ -854,6 +854,27 @@ def test_what_an_item_writes_into_the_runs_own_place_is_committed_and_merged_wit
     assert any("somebody has written into" in event.get("text", "") for event in project.events())
 
 
+def test_an_item_that_moves_the_runs_branch_itself_has_nothing_taken_back(project: Session) -> None:
+    text = """
+        isolation: worktree
+        slots: 1
+        steps:
+          - name: fix
+            foreach: [a, b]
+            isolation: worktree
+            env: {ITEM: "{{ item }}"}
+            run: |
+              echo $ITEM > $ITEM.txt
+              git add -A
+              git -c user.name=a -c user.email=a@a commit -q -m own
+              branch=$(git symbolic-ref HEAD)
+              git update-ref ${branch%.fix.*} HEAD
+          - run: echo last > last.txt
+        """
+    result = run(project, text)
+    assert {"a.txt", "b.txt", "last.txt"} <= set(project.git("ls-tree", "--name-only", result["branch"]).split())
+
+
 def test_a_file_that_git_ignores_is_never_overwritten_by_a_merge(project: Session) -> None:
     text = """
         isolation: worktree

@@ -57,6 +57,7 @@ async def join(item: Worktree, other: Worktree, message: str) -> Unmerged | None
 async def hand_over(item: Worktree, other: Worktree) -> str | None:
     """Let the other place go on to the item's commit; its own commit where that has all of it. None where it has gone on elsewhere since
     `join`. Everything is committed there, and no step runs in either. Raises OperationFailed."""
+    await other.catch_up()
     tip, there = await item.tip(), await other.tip()
     if await is_ancestor(item.view, tip, there):
         return there

@@ -101,13 +101,30 @@ class Worktree:
         async with self._alone:
             git = (await self._repair())[0]
             await git.output("symbolic-ref", "HEAD", self.record.reference)
-            await self._put_back_agent_files(git, commit)
-            ended = await git.ask("merge", "--ff-only", "--no-overwrite-ignore", "--no-stat", "--quiet", commit)
-            if ended.code != 0:
-                await self.exchange_agent_files()
-                raise InvalidInput(_in_the_way(complaint(ended), self.record.top_level))
+            await self._go_on(git, commit)
+
+    async def _go_on(self, git: Git, commit: str) -> None:
+        await self._put_back_agent_files(git, commit)
+        ended = await git.ask("merge", "--ff-only", "--no-overwrite-ignore", "--no-stat", "--quiet", commit)
+        await git.output("symbolic-ref", "HEAD", self.record.reference)
+        if ended.code == 0:
             self._run_branch.leave_at(commit)
-            await self.exchange_agent_files()
+        await self.exchange_agent_files()
+        if ended.code != 0:
+            raise InvalidInput(_in_the_way(complaint(ended), self.record.top_level))
+
+    async def catch_up(self) -> None:
+        """Let the files follow a branch that somebody has moved on from elsewhere: the next commit would take back what is new there.
+        Everything is committed, and no step runs here. Raises `OperationFailed`, `InvalidInput`."""
+        left, tip = self._run_branch.left_at, await self._run_branch.settled_tip()
+        git = self._view.git
+        if left is None or left == tip or not await git.holds("merge-base", "--is-ancestor", left, tip):
+            return
+        if await self.tree() == await git.line("rev-parse", "--verify", f"{left}^{{tree}}"):
+            async with self._alone:
+                here = (await self._repair())[0]
+                await here.output("update-ref", "--no-deref", "HEAD", left)  # the branch itself stays where it is
+                await self._go_on(here, tip)
 
     async def lay_out(self, onto: str, message: str, is_of_conflict: Callable[[str], bool]) -> None:
         """Let the conflict with the commit `onto` stand in the files, as git leaves it: who works here next decides. One that was committed
@@ -206,8 +223,8 @@ class Worktree:
 
     async def _put_back_agent_files(self, git: Git, commit: str) -> None:
         """Let the branch's own files for agents stand here where going on to the commit changes them: git takes others for somebody's."""
-        tip = await self._run_branch.settled_tip()
-        changed = set(await self._checkout().changed_files(tip, commit)) if self._exchange else set()
+        head = await git.line("rev-parse", "--verify", "HEAD")
+        changed = set(await self._checkout().changed_files(head, commit)) if self._exchange else set()
         paths = [path for path in self._exchange.standing(self.record.top_level) if path in changed]
         if paths:
             self._out.touch()
