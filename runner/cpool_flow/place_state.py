@@ -63,7 +63,7 @@ class PlaceState(Bookkeeping):
         task, place = self.tasks[event.task], self._item_place(event.task)
         self.merging.pop(task.id, None)
         if event.commit is not None:
-            place.merged, place.unmerged, task.failure = event, None, ""
+            place.merged, place.mended, place.unmerged, task.failure = event, place.unmerged or place.mended, None, ""
             self.tip = self.tip if event.into else event.commit
             self._end_task(task, "success", task.reason, at)
         else:

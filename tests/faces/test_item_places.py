@@ -334,6 +334,13 @@ def test_the_recovery_runs_where_the_conflict_is(project: Session) -> None:
     assert len(project.git("rev-list", "--merges", f"main..{result['branch']}").split()) == 1
 
 
+def test_explain_tells_who_mended_a_merge_what_he_was_told(project: Session) -> None:
+    project.file("answers.yaml", "steps: {fix: {edits: {list.txt: all}}}\n")
+    run(project, MENDED + '    recovery_prompt: "Solve it: {{ error }}"\n')
+    reason = "conflict: it and the branch that it came from have both changed `list.txt`"
+    assert f"recovery_prompt: error = {reason}" in project.flow("explain", "last", "fix[1]").out
+
+
 def test_a_recovery_that_leaves_the_conflict_standing_has_not_mended_it(project: Session) -> None:
     project.file("answers.yaml", "steps: {fix: {answer: I could not do it}}\n")
     result = run(project, MENDED + "    recovery_prompt: Solve it\n    recoveries: 2\n", code=1)
