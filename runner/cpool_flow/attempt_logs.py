@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from cpool_flow.executor.logs import spools
+from cpool_flow.run_folder import file_name
 from cpool_flow.tasks import Attempt
 
 _VERIFY = re.compile(r"(.+)\.verify(?:-([0-9]+))?\.log")
-_SETUP = re.compile(r"_setup\.([0-9]+)\.log")
 
 
 class AttemptLogs:
@@ -40,7 +40,11 @@ class AttemptLogs:
         for number, name in sorted(self._verified.get(attempt.started.log, ())):
             yield number, f"{self._folder}/{name}"
 
-    def of_setup(self) -> list[tuple[int, str]]:
-        """The logs of the `setup` commands, each with its number."""
-        found = [(int(named[1]), f"{self._folder}/{named[0]}") for name in self._names if (named := _SETUP.fullmatch(name))]
-        return sorted(found)
+    def of_setup(self, task: str = "") -> list[tuple[int, str]]:
+        """The logs of the `setup` commands of the run's own place, or of an item's, each with its number."""
+        pattern = re.compile(rf"{re.escape(f'{file_name(task)}.setup' if task else '_setup')}\.([0-9]+)\.log")
+        return sorted((int(named[1]), f"{self._folder}/{named[0]}") for name in self._names if (named := pattern.fullmatch(name)))
+
+    def of_merge(self, task: str) -> list[tuple[int, str]]:
+        """The logs of the `verify` commands that were asked again after an item was merged, each with its number."""
+        return [(number, f"{self._folder}/{name}") for number, name in sorted(self._verified.get(f"{file_name(task)}.merge.log", ()))]

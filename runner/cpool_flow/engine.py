@@ -152,6 +152,7 @@ class Engine:
         self._limit_patience_seconds = limit_patience_seconds
         self.money = money
         self._auto_approve = auto_approve
+        self.hurried = False  # asked to stop though every step had ended
         self._waiting_since: float | None = None
         self._taken = 0  # the number of the last request that was looked at
         self._for_persons: set[str] = set()  # questions that `--auto-approve` cannot answer
@@ -186,6 +187,8 @@ class Engine:
     def stop(self, cause: events.StopCause, reason: str) -> None:
         """Ask the run to stop in order; asked a second time, at once. Nothing where nothing is left to stop."""
         if self.state.all_ended:
+            self.hurried = True
+            self._woken.set()
             return
         before = self.state.stopping
         self.note(events.RunStopping(cause, reason, at_once=before is not None and before.cause != "budget"))

@@ -72,9 +72,7 @@ def _scope_of(run: Run, step: StepState, task: Task | None) -> Mapping[str, obje
     scope = Scope(run.state, run.folder.load, lambda frame: _fixed(run, frame))
     if task is None:
         return scope.of_step(step)
-    last = task.last
-    before = task.attempts[-2].finished if len(task.attempts) > 1 else None
-    return scope.of_task(task, last.started.number if last else 1, before.error if before and before.error_kind else None)
+    return scope.of_task(task, task.last.started.number if task.last else 1, task.error_before)
 
 
 def _fixed(run: Run, frame: Frame) -> Mapping[str, object]:

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Coroutine, Iterable
 
 from cpool_flow import events, faults, policy
-from cpool_flow.engine import Engine
+from cpool_flow.engine import POLL_SECONDS, Engine
 from cpool_flow.errors import InvalidInput
 from cpool_flow.executor import Executor
 from cpool_flow.executor.work import Work
@@ -31,13 +31,12 @@ class ItemMerges:
         self._keep = keep
         self._jobs: dict[str, asyncio.Task[events.Event | None]] = {}
         self._works: dict[str, Work] = {}  # of those that merge
+        self._hurried: set[str] = set()  # of those that were stopped, at once
         self._joined: dict[str, Task] = {}  # ready to be handed over
 
     async def take(self, engine: Engine) -> None:
         state = engine.state
-        for name, work in self._works.items():
-            if name not in state.merging and work.stopped is None:
-                work.stop("the item was stopped", at_once=False)
+        self._stop_works(engine)
         for name in [name for name, job in self._jobs.items() if job.done()]:
             self._end(name, self._jobs.pop(name).result(), engine)
         for name, task in list(self._joined.items()):
@@ -70,7 +69,8 @@ class ItemMerges:
             await self.take(engine)
             await self.act(map(policy.ClosePlace, list(engine.state.item_places)), engine)
             if self._jobs:
-                await asyncio.wait(self._jobs.values(), return_when=asyncio.FIRST_COMPLETED)
+                engine.take_requests()
+                await asyncio.wait(self._jobs.values(), timeout=POLL_SECONDS, return_when=asyncio.FIRST_COMPLETED)
             await self.take(engine)
         engine.flush()
 
@@ -78,6 +78,15 @@ class ItemMerges:
         for work in self._works.values():
             work.stop("the coordinator leaves", at_once=True)
         await asyncio.gather(*self._jobs.values(), return_exceptions=True)
+
+    def _stop_works(self, engine: Engine) -> None:
+        """Stop the merges of items that were stopped; asked a second time, at once."""
+        stopping = engine.state.stopping
+        at_once = engine.hurried or (stopping is not None and stopping.at_once)
+        for name, work in self._works.items():
+            if name not in engine.state.merging and (work.stopped is None or (at_once and name not in self._hurried)):
+                self._hurried |= {name} if at_once else set()
+                work.stop("the item was stopped", at_once=at_once)
 
     def _merges_into(self, place: str, engine: Engine) -> bool:
         return any(engine.state.tasks[name].within.place == place for name in (*self._works, *self._joined))
@@ -88,6 +97,7 @@ class ItemMerges:
 
     def _end(self, name: str, fact: events.Event | None, engine: Engine) -> None:
         merged = self._works.pop(name, None) is not None
+        self._hurried.discard(name)
         task = engine.state.tasks.get(name)
         if merged and name not in engine.state.merging:
             return  # stopped meanwhile: its branch has what was done
@@ -107,7 +117,10 @@ class ItemMerges:
             reason, error = await self._rooms.verify(task, work)
         except (RenderError, InvalidInput) as wrong:
             reason = error = str(wrong)
-        return events.PlaceMerged(task.id, into=place.into, reason=reason, error=error) if reason else None
+        if reason:
+            return events.PlaceMerged(task.id, into=place.into, reason=reason, error=error)
+        await self._places.keep_up(task)
+        return None
 
     async def _close(self, task: Task) -> events.PlaceClosed:
         place = task.place

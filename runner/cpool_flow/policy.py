@@ -6,16 +6,16 @@ state gives the same wishes. A wish becomes a fact only when the engine has reco
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Container, Iterator
 
 from cpool_flow import events, supervision, usage_limit
 from cpool_flow.after_failure import after_conflict, after_failure, recovery_rounds
 from cpool_flow.budget import NOBODY, Empty, Grant, Others, Purse, Wait, out_of_budget, used_share, without_money
 from cpool_flow.dataclass import dataclass
+from cpool_flow.free_slots import FreeSlots
 from cpool_flow.halting import ANOTHER_FAILED, halted, halting
+from cpool_flow.item_places import abandoned, mergeable, still_merges, waits_for_commit
 from cpool_flow.model import duration_text
-from cpool_flow.plan import PlannedStep
 from cpool_flow.state import State
 from cpool_flow.tasks import NOT_NEEDED, PART_NOT_NEEDED, UPSTREAM_FAILED, StepState, Task, workflow_frame
 
@@ -112,7 +112,12 @@ def decide(state: State, now: float, others: Others = NOBODY) -> Decision:
     broke = next((each for each in starts if isinstance(each, _Broke)), None)
     if broke is not None:
         return Decision(tuple(map(Record, out_of_budget(state, broke.task, broke.empty))))
-    actions: list[Action] = [*_stops(state), *(each for each in starts if isinstance(each, Start)), *_merges(state), *_leaving(state)]
+    actions: list[Action] = [
+        *_stops(state),
+        *(each for each in starts if isinstance(each, Start)),
+        *(Merge(task.id) for task in mergeable(state)),
+        *(ClosePlace(task.id) for task in abandoned(state)),
+    ]
     leave = None if actions else _leave(state)
     return Decision((leave,) if leave is not None else tuple(actions), _wake_at(state, now))
 
@@ -190,7 +195,7 @@ def _closings(state: State, now: float) -> Iterator[Action]:
     """Within what is being stopped, close every step in which nothing runs any more."""
     for step in halting(state):
         reason = halted(state, step) if step.running == 0 else None
-        if reason is not None and _still_merges(state, step):
+        if reason is not None and still_merges(state, step):
             yield from _not_begun(step, reason, state.merging)
         elif reason is not None:
             ended = workflow_frame(step.frame).stopping
@@ -199,11 +204,6 @@ def _closings(state: State, now: float) -> Iterator[Action]:
                 yield from _not_begun(step, reason)
             else:
                 yield Record(events.StepClosed(step.id, "skipped" if on_purpose else "cancelled", reason))
-
-
-def _still_merges(state: State, step: StepState) -> bool:
-    """Whether work that is done is yet to be merged: that goes on where a budget is used up."""
-    return bool(state.merging) and halted(state, step, running=True) is None and any(task.id in state.merging for task in step.tasks)
 
 
 def _judgements(state: State, now: float) -> Iterator[Action]:
@@ -279,7 +279,7 @@ def _starts(state: State, purse: Purse) -> Iterator[Start | _Broke]:
     if closed and not state.plan.has_isolated:
         return
     resting = supervision.resting(state.health, purse.now)
-    free = _FreeSlots(state, resting)
+    free = FreeSlots(state, resting)
     busy = {state.place_of(task) for task in state.running.values()}
     for _, name in state.ready_steps:
         step = state.steps[name]
@@ -291,7 +291,7 @@ def _starts(state: State, purse: Purse) -> Iterator[Start | _Broke]:
             continue
         for task, agent in _startable(state, step):
             place = state.place_of(task)
-            if place in closed or _waits_for_commit(state, place):
+            if place in closed or waits_for_commit(state, place):
                 if step.plan.isolated:
                     continue
                 break
@@ -340,85 +340,10 @@ def _startable(state: State, step: StepState) -> Iterator[tuple[Task, str | None
             yield task, agents[0]
 
 
-def _waits_for_commit(state: State, place: str) -> bool:
-    """Whether a place that is yet to be made has to wait: it begins with what is committed in the one that it comes from, and there
-    somebody works who has left something uncommitted."""
-    while place:
-        item = state.tasks[place]
-        if item.place is not None and item.place.closed is None:
-            return False
-        place = item.within.place
-        if place in state.uncommitted.values() and state.works_in(place):
-            return True
-    return False
-
-
-def _merges(state: State) -> Iterator[Merge]:
-    """One at a time into each place, the items of a step in their order."""
-    begun = set()
-    for task in state.merging.values():
-        step, into = state.steps[task.step], task.within.place
-        earlier = step.tasks[: task.position] if step.plan.fans_out else ()
-        if into not in begun and halted(state, step, running=True) is None and all(each.ended for each in earlier):
-            begun.add(into)
-            yield Merge(task.id)
-
-
-def _leaving(state: State) -> Iterator[ClosePlace]:
-    return (ClosePlace(task.id) for task in state.item_places.values() if task.ended)
-
-
 def is_exclusive(state: State, task: Task, kind: events.AttemptKind) -> bool:
     """Whether an attempt must have the place to itself: `expect` and the no-change guard look at the files."""
     step = state.steps[task.step].plan
     return step.step.expect is not None or (step.may_write and (kind != "normal" or recovery_rounds(task) > 0))
-
-
-class _FreeSlots:
-    """The slots that are free in one turn, as they are given away. A step that asks for slots never gets another, however many are free;
-    of those that answer it gets the first, an agent none of those that rest."""
-
-    def __init__(self, state: State, resting: Mapping[str, float]) -> None:
-        self._all = state.slot_order
-        self._free = {state.slot_order[rank]: None for rank in state.free_slots}
-        self._answering: dict[str | None, list[str]] = {}
-        self._resting = resting
-
-    @property
-    def any(self) -> bool:
-        return bool(self._free)
-
-    @property
-    def count(self) -> int:
-        return len(self._free)
-
-    def next_for(self, plan: PlannedStep, task: Task, agent: str | None) -> str | None:
-        """The slot that the task would get; None where it has to wait."""
-        if self._resting or any(attempt.finished and attempt.finished.fault for attempt in task.counted):
-            return self._chosen(plan, task, agent)
-        if plan.slots is None:
-            return next(iter(self._free), None)
-        answering = self._answering.get(plan.step.slot)
-        if answering is None:
-            answering = self._answering[plan.step.slot] = [name for name in reversed(plan.slots) if name in self._free]
-        while answering and answering[-1] not in self._free:
-            answering.pop()
-        return answering[-1] if answering else None
-
-    def has_for(self, plan: PlannedStep, agent: str | None) -> bool:
-        """Whether there is a slot that another task of the step could take."""
-        return any(name in self._free and (agent is None or name not in self._resting) for name in plan.slots or self._all)
-
-    def take(self, slot: str | None) -> None:
-        self._free.pop(slot or "", None)
-
-    def _chosen(self, plan: PlannedStep, task: Task, agent: str | None) -> str | None:
-        slots = plan.slots or self._all
-        if agent is None:
-            free = [slot for slot in slots if slot in self._free]
-            return next((slot for slot in free if slot in self._resting), free[0] if free else None)
-        faults = Counter(attempt.started.slot or "" for attempt in task.counted if attempt.finished and attempt.finished.fault)
-        return supervision.choose(slots, self._free, self._resting, faults)
 
 
 # ---- time ---------------------------------------------------------------------------------------------------

@@ -25,7 +25,7 @@ from cpool_flow.secrets import Masker
 from cpool_flow.state import State
 from cpool_flow.workspace.place import Keep, Place
 from cpool_flow.workspace.plain import open_plain
-from cpool_flow.workspace.repository import Repository, survey
+from cpool_flow.workspace.repository import Repository, refuse_old_git, survey
 
 if TYPE_CHECKING:
     from cpool_flow.trusted import Trusted
@@ -96,9 +96,10 @@ async def choose_isolation(
             f"the repository has no commit yet, so a {kind} has nothing to start from",
             help="make a first commit, `git commit --allow-empty -m first`, or set `isolation: none`",
         )
-    return Isolation(
-        kind, repository, f"works in a {'clone' if kind == 'clone' else 'git worktree'} of its own{_unseen(repository, include_changes)}"
-    )
+    if any(step.isolated and step.step.merge != "none" for step in plan.everything()):
+        await refuse_old_git(git, repository.directory)
+    own = "clone" if kind == "clone" else "git worktree"
+    return Isolation(kind, repository, f"works in a {own} of its own{_unseen(repository, include_changes)}")
 
 
 async def _refuse_other_agent_files(git: Git, repository: Repository | None, trusted: Trusted) -> None:

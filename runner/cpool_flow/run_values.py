@@ -102,11 +102,7 @@ class RunValues:
     def scope(self, task_id: str, number: int) -> dict[str, object]:
         """What the texts of attempt `number` of a task see."""
         task = self._state.tasks[task_id]
-        before = task.attempts[-2].finished if len(task.attempts) > 1 else None
-        error = before.error if before and before.error_kind else _last_error(task.attempts[:-1])
-        if task.place is not None and task.place.unmerged is not None:
-            error = task.place.unmerged.error
-        return self._scope.of_task(task, number, error)
+        return self._scope.of_task(task, number, task.error_before)
 
     def forget(self, step_id: str) -> None:
         """Let go of what was kept of a step, and of all in it."""
@@ -283,11 +279,3 @@ def _errors(frame: Frame) -> str:
     failed = [step for step in frame.bad_steps() if step.status == "failed"]
     told = [step.error or next((task.error for task in step.tasks if task.status == "failed" and task.error), "") for step in failed]
     return "\n".join(text for text in told if text) or _why(frame)
-
-
-def _last_error(attempts: list[Any]) -> str | None:
-    """Why the last attempt that failed did so: a recovery in between that went well has no error of its own."""
-    for attempt in reversed(attempts):
-        if attempt.finished and attempt.finished.error_kind:
-            return str(attempt.finished.error)
-    return None

@@ -14,13 +14,12 @@ from cpool_flow import policy
 from cpool_flow.engine import POLL_SECONDS, Engine
 from cpool_flow.executor.context import RunContext, display
 from cpool_flow.executor.shell_step import run_logged
-from cpool_flow.executor.work import Work
+from cpool_flow.executor.work import LONGEST_SETUP_SECONDS, Work
 from cpool_flow.process import Command
 from cpool_flow.run_values import fixed_values
 from cpool_flow.values import RenderError
 
 LOG = "_setup"  # no step can be called so
-LONGEST_SECONDS = 3600.0
 # The policy sees the end of the run's time by another clock: it must not come later than the commands end.
 _MARGIN_SECONDS = 0.1
 
@@ -69,7 +68,7 @@ async def _run(text: str, log: Path, scope: Mapping[str, object], context: RunCo
 
 def _time_left(engine: Engine) -> float:
     end = policy.deadline(engine.state)
-    return LONGEST_SECONDS if end is None else min(LONGEST_SECONDS, max(0.0, end - time.time()) + _MARGIN_SECONDS)
+    return LONGEST_SETUP_SECONDS if end is None else min(LONGEST_SETUP_SECONDS, max(0.0, end - time.time()) + _MARGIN_SECONDS)
 
 
 async def _attend(engine: Engine, work: Work) -> None:

@@ -12,8 +12,9 @@ from dataclasses import replace
 from typing import Any, Literal
 
 from cpool_flow import events
-from cpool_flow.bookkeeping import Bookkeeping, all_ended
+from cpool_flow.bookkeeping import all_ended
 from cpool_flow.dataclass import dataclass
+from cpool_flow.place_state import PlaceState
 from cpool_flow.plan import Plan
 from cpool_flow.reopening import reopen, reopen_step
 from cpool_flow.slots import UNNAMED
@@ -22,10 +23,8 @@ from cpool_flow.supervision import Health
 from cpool_flow.tasks import (
     Attempt,
     Frame,
-    ItemPlace,
     StepState,
     Stopping,
-    Task,
     accounts,
     outcome_of,
     step_outcome,
@@ -49,7 +48,7 @@ class Limit:
     times: int = 0
 
 
-class State(Bookkeeping):
+class State(PlaceState):
     """One run: `State(plan)`, then `apply` for each event in order. `steps` and `tasks` hold those of all frames, by id."""
 
     def __init__(self, plan: Plan) -> None:
@@ -63,10 +62,6 @@ class State(Bookkeeping):
         self.status: RunStatus = "running"
         self.reason = ""
         self.outputs: events.Stored | None = None
-        self.place: events.PlaceOpened | None = None
-        self.place_closed: events.PlaceClosed | None = None
-        self.tip: str | None = None  # the newest commit on the run's branch that the journal knows
-        self.setup: events.SetupFinished | None = None
         self.notes: list[str] = []
         # How often the run has ended, how much it has asked of persons, and what `notify` was told of.
         self.ends = 0
@@ -138,18 +133,6 @@ class State(Bookkeeping):
     def cost_known(self) -> bool:
         return self.spending.complete
 
-    def branch_at(self, place: str = "") -> str | None:
-        """The branch that has what is done in a place: of an item until it is merged, then that of the place that it came from; None where
-        there is none, or none any more."""
-        item = self.tasks[place].place if place else None
-        if item is not None and item.merged is None:
-            return item.opened.branch if item.closed is None else item.closed.branch
-        if item is not None:
-            return self.branch_at(item.into)
-        if self.place_closed is not None:
-            return self.place_closed.branch
-        return self.place.branch if self.place else None
-
     @property
     def finished(self) -> bool:
         return self.status in ("success", "failed", "cancelled")
@@ -211,27 +194,6 @@ class State(Bookkeeping):
         self.shared.pop(event.key, None)
         if event.content is not None:
             self.shared[event.key] = event.content
-
-    def _place_opened(self, event: events.PlaceOpened, at: float) -> None:
-        if event.task:
-            task = self.tasks[event.task]
-            task.place = _opened(event, task)
-            self.item_places[task.id] = task
-            return
-        kept = self.place_closed is not None and self.place_closed.directory is not None
-        done = kept and self.setup is not None and not self.setup.error  # once in each place
-        self.place, self.place_closed, self.setup = event, None, self.setup if done else None
-
-    def _setup_finished(self, event: events.SetupFinished, at: float) -> None:
-        if event.task:
-            self._item_place(event.task).set_up = event
-        else:
-            self.setup = event
-
-    def _item_place(self, task: str) -> ItemPlace:
-        place = self.tasks[task].place
-        assert place is not None, "BUG: an item has no place before it was opened"
-        return place
 
     def _step_opened(self, event: events.StepOpened, at: float) -> None:
         step = self.steps[event.step]
@@ -429,35 +391,6 @@ class State(Bookkeeping):
         self.failed = {name: None for name in self.failed if self.steps[name].status == "failed"}
         self._recount()
 
-    def _place_committed(self, event: events.PlaceCommitted, at: float) -> None:
-        for task_id in event.tasks:
-            self.uncommitted.pop(task_id, None)
-            task = self.tasks[task_id]
-            task.changed_files = _all_changed(task, event.changed_files)
-            task.commit = event.commit
-        if not event.task:
-            self.tip = event.commit
-
-    def _place_merged(self, event: events.PlaceMerged, at: float) -> None:
-        task, place = self.tasks[event.task], self._item_place(event.task)
-        self.merging.pop(task.id, None)
-        if event.commit is not None:
-            place.merged, place.unmerged, task.failure = event, None, ""
-            self.tip = self.tip if event.into else event.commit
-            self._end_task(task, "success", task.reason, at)
-        else:
-            place.unmerged, task.failure = event, event.error or event.reason
-            self.unmerged[task.id] = task
-
-    def _place_closed(self, event: events.PlaceClosed, at: float) -> None:
-        if event.task:
-            self._item_place(event.task).closed = event
-            del self.item_places[event.task]
-            self.uncommitted = {task: place for task, place in self.uncommitted.items() if place != event.task}
-        else:
-            self.place_closed = event
-            self.tip = event.commit or self.tip
-
     def _run_stopping(self, event: events.RunStopping, at: float) -> None:
         frame = self._frames()[event.frame]
         before = frame.stopping
@@ -514,15 +447,6 @@ class State(Bookkeeping):
             del self.limits[agent]
 
 
-def _opened(event: events.PlaceOpened, task: Task) -> ItemPlace:
-    """The place of an item; one that it had before is gone on with."""
-    before, into = task.place, task.within.place
-    if before is None:
-        return ItemPlace(event, into)
-    kept = before.closed is not None and before.closed.directory is not None  # it is set up once in each
-    return ItemPlace(event, into, before.done, before.set_up if kept else None, before.unmerged)
-
-
 def _everything_in(step: StepState) -> Iterator[StepState]:
     yield step
     for task in step.tasks:
@@ -539,12 +463,6 @@ def _slot_order(created: events.RunCreated, plan: Plan) -> tuple[str, ...]:
     return tuple(sorted(names, key=lambda name: (name in wanted, not name.startswith(UNNAMED))))
 
 
-def _all_changed(task: Task, files: tuple[str, ...] | None) -> tuple[str, ...] | None:
-    """The files that all attempts of a task have changed; None where one of them was not alone in the place."""
-    unknown = files is None or (task.commit is not None and task.changed_files is None)
-    return None if unknown else tuple(sorted({*(task.changed_files or ()), *(files or ())}))
-
-
 _HANDLERS: dict[type[events.Event], Callable[[State, Any, float], None]] = {
     events.RunCreated: State._run_created,
     events.PoolOpened: State._pool_opened,
@@ -553,8 +471,8 @@ _HANDLERS: dict[type[events.Event], Callable[[State, Any, float], None]] = {
     events.StepCancelled: State._step_cancelled,
     events.SlotsChanged: State._slots_changed,
     events.ContextChanged: State._context_changed,
-    events.PlaceOpened: State._place_opened,
-    events.SetupFinished: State._setup_finished,
+    events.PlaceOpened: State.take_place_opened,
+    events.SetupFinished: State.take_setup_finished,
     events.StepOpened: State._step_opened,
     events.StepClosed: State._step_closed,
     events.AttemptStarted: State._attempt_started,
@@ -571,9 +489,9 @@ _HANDLERS: dict[type[events.Event], Callable[[State, Any, float], None]] = {
     events.DecisionNeeded: State._decision_needed,
     events.Decided: State._decided,
     events.ResultsTaken: State._results_taken,
-    events.PlaceCommitted: State._place_committed,
-    events.PlaceMerged: State._place_merged,
-    events.PlaceClosed: State._place_closed,
+    events.PlaceCommitted: State.take_place_committed,
+    events.PlaceMerged: State.take_place_merged,
+    events.PlaceClosed: State.take_place_closed,
     events.RunStopping: State._run_stopping,
     events.RunWaiting: State._run_waiting,
     events.TurnAwaited: State._turn_awaited,

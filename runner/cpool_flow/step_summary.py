@@ -34,7 +34,7 @@ _BEGINNING = re.compile(r"(?:[0-9]+(?=[.)]))|(?=[-+=#])")
 def report(run: Document, plan: Document | None, limit_bytes: int | None = None) -> str:
     """The report in Markdown; without `plan` nothing is drawn. With a limit it is cut to so many bytes of UTF-8, and says so."""
     sections = [heading(run), *([graph(plan, run)] if plan is not None else []), *failures(run["steps"]), *outputs(run["outputs"])]
-    rows = list(step_rows(run["steps"]))
+    rows = list(step_rows(run["steps"], run["branch"]))
     whole = _joined(sections, [*TABLE_HEAD, *rows])
     if limit_bytes is None or _size(whole) <= limit_bytes:
         return whole
@@ -55,15 +55,16 @@ def heading(run: Document) -> str:
 TABLE_HEAD = ("| step | status | attempts | time | cost | |", "| --- | --- | --- | --- | --- | --- |")
 
 
-def step_rows(steps: Iterable[Document], around: str = "") -> Iterator[str]:
-    """A row of the table for each step, below it those of the steps in it and of the items that did not succeed."""
+def step_rows(steps: Iterable[Document], branch: str | None = None, around: str = "") -> Iterator[str]:
+    """A row of the table for each step, below it those of the steps in it and of the items that did not succeed. `branch`: where their
+    work is; who has another one names it."""
     for step in steps:
-        yield _row(step, f"{around}{step['name']}", _status(step))
-        yield from step_rows(step.get("steps", ()), f"{around}{step['name']}/")
+        yield _row(step, f"{around}{step['name']}", branch)
+        yield from step_rows(step.get("steps", ()), step.get("branch", branch), f"{around}{step['name']}/")
         for item in step["items"]:
             if item["status"] not in ("success", "skipped"):
-                yield _row(item, item["name"], _status(item))
-                yield from step_rows(item.get("steps", ()), f"{item['name']}/")
+                yield _row(item, item["name"], branch)
+                yield from step_rows(item.get("steps", ()), item.get("branch", branch), f"{item['name']}/")
 
 
 def may_be_drawn(run: Document) -> bool:
@@ -138,10 +139,12 @@ def _folded(title: str, text: str) -> str:
     return f"<details><summary>{title}</summary>\n\n{fenced(cut)}\n\n</details>"
 
 
-def _row(step: Document, name: str, status: str) -> str:
+def _row(step: Document, name: str, branch: str | None) -> str:
     attempts = list(_attempts(step))
     # `name` holds names of steps and numbers only.
-    cells = [f"`{name}`", status, str(len(attempts) or ""), _time(attempts), _cost(step["cost_usd"], attempts), _reason(step)]
+    own = step.get("branch", branch)
+    why = [part for part in (_reason(step), f"branch `{own}`" if own not in (None, branch) else "") if part]
+    cells = [f"`{name}`", _status(step), str(len(attempts) or ""), _time(attempts), _cost(step["cost_usd"], attempts), " · ".join(why)]
     return f"| {' | '.join(cells)} |"
 
 

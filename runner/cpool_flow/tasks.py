@@ -49,7 +49,7 @@ class Attempt:
 @dataclass(slots=True)
 class ItemPlace:
     """The place of one item: as it was `opened`, what its `setup` came to, why it could not be merged, how it was `closed`. `into`: the
-    place that it came from. `done`: the item's own work is, and what is left is to merge it."""
+    place that it came from. `done`: the item's own work is, and what is left is to merge it. `mended`: why it could not be merged at first."""
 
     opened: events.PlaceOpened
     into: str
@@ -58,6 +58,7 @@ class ItemPlace:
     unmerged: events.PlaceMerged | None = None
     merged: events.PlaceMerged | None = None
     closed: events.PlaceClosed | None = None
+    mended: events.PlaceMerged | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -132,6 +133,18 @@ class Task:
     def result(self) -> Product | None:
         """What made the task succeed."""
         return self.product if self.status == "success" else None
+
+    @property
+    def error_before(self) -> str | None:
+        """Why what the last attempt is to mend, or does again, has failed; None where nothing has. A recovery in between that went well has
+        no error of its own."""
+        place, last = self.place, self.last
+        if place is not None and place.unmerged is not None:
+            return place.unmerged.error
+        if place is not None and place.mended is not None and last is not None and last.started.kind == "merge":
+            return place.mended.error
+        ended = [attempt.finished for attempt in reversed(self.attempts[:-1]) if attempt.finished is not None]
+        return next((finished.error for finished in ended if finished.error_kind), None)
 
     @property
     def error(self) -> str:

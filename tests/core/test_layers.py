@@ -20,8 +20,8 @@ LAYERS = {
     "core": """positions scalars yaml_complaints nodes document json_value json_answer pattern schema_bundle
         schema_errors schema_keywords schema values template shell placeholders arguments slots settings permissions
         findings keys readable shape order visible references requires step_rules kind_rules asked agent_rules
-        price_rules foreign_text lints skill_text skill plan validate spending tasks supervision bookkeeping reopening
-        state takeover only budget usage_limit halting after_failure policy fan_out outputs scope result secrets disclosed cases drawing
+        price_rules foreign_text lints skill_text skill plan validate spending tasks supervision bookkeeping place_state reopening
+        state takeover only budget usage_limit halting after_failure item_places free_slots policy fan_out outputs scope result secrets disclosed cases drawing
         workflow_commands annotations step_summary trust report spans event_schema workflow_schema own_agent_rules
         pool_rules pool_schema skill_schema""",
     "edges": """faults descendants streams orphans guardian process git workspace library catalog project_pool

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from cpool_flow.errors import OperationFailed
 from cpool_flow.workspace.agent_files import AgentFile, is_agent_file, save_agent_files
 from cpool_flow.workspace.opening import open_worktree, reattach_worktree
 from cpool_flow.workspace.worktree import Worktree
@@ -133,3 +134,37 @@ def test_where_the_branch_has_the_trusted_files_a_change_is_committed_and_exchan
     assert committed(place) == ("CLAUDE.md", "web/.claude/x")
     assert found(place) == {"CLAUDE.md": "good"}
     assert scratch.show(f"{place.branch}:CLAUDE.md") == "injected"
+
+
+@pytest.mark.parametrize("trusted", [{"CLAUDE.md": "good"}, {}, {"CLAUDE.md": "good", ".mcp.json": "good"}])
+def test_a_worktree_goes_on_to_a_commit_that_changes_the_branchs_own_files(scratch: Scratch, trusted: dict[str, str]) -> None:
+    scratch.commit({"CLAUDE.md": "own"}, "own")
+    place = opened(scratch, trusted)
+    commit = scratch.commit({"CLAUDE.md": "changed", "other.txt": "new", ".mcp.json": "new"}, "merged")
+    asyncio.run(place.advance(commit))
+    assert found(place) == trusted
+    assert (place.directory / "other.txt").read_text() == "new"
+    assert committed(place) == ()
+    assert git(scratch.repo, "rev-parse", place.branch) == commit
+
+
+def test_after_an_interruption_between_the_two_the_trusted_files_stand_there_again(scratch: Scratch) -> None:
+    scratch.commit({"CLAUDE.md": "own"}, "own")
+    place = opened(scratch, {"CLAUDE.md": "good"})
+    write(place.directory, {"CLAUDE.md": "own"})
+    (place.record.private / "agent-files-out").touch()
+    again = asyncio.run(reattach_worktree(scratch.git, place.record))
+    assert found(again) == {"CLAUDE.md": "good"}
+    assert committed(again) == ()
+
+
+def test_nobody_mends_a_merge_in_which_the_other_side_has_changed_files_that_are_exchanged(scratch: Scratch) -> None:
+    scratch.commit({"CLAUDE.md": "own", "a.txt": "one"}, "own")
+    place = opened(scratch, {})
+    onto = scratch.commit({"CLAUDE.md": "changed", "a.txt": "two"}, "other side")
+    write(place.directory, {"a.txt": "three"})
+    with pytest.raises(OperationFailed, match="the other side has changed"):
+        asyncio.run(place.lay_out(onto, "work", lambda name: True))
+    assert found(place) == {}
+    assert committed(place) == ()
+    assert scratch.show(f"{place.branch}:a.txt") == "three"

@@ -501,3 +501,17 @@ def test_nothing_is_left_of_a_clone_but_its_branch(scratch: Scratch) -> None:
     assert {path.name for path in (scratch.repo / ".git").iterdir()} - before <= {"cpool-flow.lock", "worktrees"}
     assert git(scratch.repo, "for-each-ref", "--format=%(refname:short)").split() == ["cpool/review/r1", "main"]
     assert [path for path in scratch.worktrees.rglob("*") if not path.is_dir()] == []
+
+
+def test_a_clone_catches_up_with_a_branch_that_was_moved_on_in_the_repository(scratch: Scratch) -> None:
+    place = opened(scratch)
+    write(place.directory, {"a": "1"})
+    asyncio.run(place.commit("step"))
+    git(scratch.repo, "worktree", "add", "-q", "--detach", str(scratch.root / "else"), place.branch)
+    further = commit(scratch.root / "else", "b")
+    git(scratch.repo, "update-ref", f"refs/heads/{place.branch}", further)
+    asyncio.run(place.catch_up())
+    assert (place.directory / "b").read_text() == "b"
+    assert git(place.directory, "rev-parse", "HEAD") == further
+    assert git(place.directory, "status", "--porcelain", "--branch") == f"## {place.branch}"
+    assert asyncio.run(place.commit("nothing")) is None

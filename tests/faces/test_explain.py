@@ -126,7 +126,7 @@ def test_an_item_of_a_group_or_loop_tells_only_what_happened_to_it(session: Sess
 
 
 def test_a_fan_out_tells_which_of_its_items_did_not_end_well(session: Session) -> None:
-    session.file("flow.yaml", "steps: [{name: each, foreach: [0, 1, 2], slot: none, run: 'exit {{ item }}'}]\n")
+    session.file("flow.yaml", "steps: [{name: each, foreach: [0, 1, 2], max_parallel: 1, slot: none, run: 'exit {{ item }}'}]\n")
     assert session.flow("run", "flow.yaml").code == 1
     assert rules_of(session, "each") == [
         "its needs were met; it fans out over 3 items",

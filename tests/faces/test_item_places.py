@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -208,6 +209,18 @@ def test_a_single_step_may_have_a_place_too(project: Session) -> None:
 # ---- what is left, and merging that is not wanted -----------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("steps", "branch"),
+    [
+        ("[{name: lock, isolation: worktree, merge: none, run: echo two > two.txt}]", "lock.0"),
+        ("[{name: part, foreach: [a], steps: [{name: lock, isolation: worktree, merge: none, run: echo two > two.txt}]}]", "part.0.lock.0"),
+    ],
+)
+def test_a_step_may_be_called_as_no_branch_of_git_may(project: Session, steps: str, branch: str) -> None:
+    result = run(project, f"isolation: worktree\nsteps: {steps}\n")
+    assert show(project, f"cpool/flow/{result['run_id']}.{branch}", "two.txt") == "two\n"
+
+
 def test_with_merge_none_each_item_leaves_its_branch_and_its_name(project: Session) -> None:
     result = run(
         project,
@@ -321,12 +334,119 @@ def test_the_recovery_runs_where_the_conflict_is(project: Session) -> None:
     assert len(project.git("rev-list", "--merges", f"main..{result['branch']}").split()) == 1
 
 
+def test_explain_tells_who_mended_a_merge_what_he_was_told(project: Session) -> None:
+    project.file("answers.yaml", "steps: {fix: {edits: {list.txt: all}}}\n")
+    run(project, MENDED + '    recovery_prompt: "Solve it: {{ error }}"\n')
+    reason = "conflict: it and the branch that it came from have both changed `list.txt`"
+    assert f"recovery_prompt: error = {reason}" in project.flow("explain", "last", "fix[1]").out
+
+
 def test_a_recovery_that_leaves_the_conflict_standing_has_not_mended_it(project: Session) -> None:
     project.file("answers.yaml", "steps: {fix: {answer: I could not do it}}\n")
     result = run(project, MENDED + "    recovery_prompt: Solve it\n    recoveries: 2\n", code=1)
-    assert items(result)[1]["reason"] == "both sides of the conflict still stand in `list.txt`"
+    assert items(result)[1]["reason"] == "nobody has decided on the conflict in `list.txt`"
     assert [each["kind"] for each in items(result)[1]["attempts"]] == ["normal", "merge", "merge"]
     assert show(project, result["branch"]) == "first\na\n"
+
+
+def test_a_recovery_that_leaves_the_conflict_standing_has_not_mended_it_in_a_subfolder_either(project: Session) -> None:
+    project.file("part/list.txt", "first\n")
+    project.git("add", "part")
+    project.git("commit", "-q", "-m", "third")
+    project.file("part/answers.yaml", "steps: {fix: {answer: I could not do it}}\n")
+    project.path = project.path / "part"
+    result = run(project, MENDED + "    recovery_prompt: Solve it\n", code=1)
+    assert items(result)[1]["reason"] == "nobody has decided on the conflict in `part/list.txt`"
+    assert show(project, result["branch"], "part/list.txt") == "first\na\n"
+
+
+SILENT = """
+config: {agent: scripted, script: answers.yaml}
+isolation: worktree
+slots: 2
+steps:
+  - name: fix
+    foreach: [a, b]
+    isolation: worktree
+    env: {ITEM: "{{ item }}"}
+    run: MAKE
+    recovery_prompt: Solve it
+    recoveries: 2
+"""
+# What each item does: git leaves no marks in any of these conflicts.
+SILENT_CONFLICTS = {
+    "binary": "printf '\\0'$ITEM > list.txt",
+    "removed by the first": "if [ $ITEM = a ]; then rm list.txt; else echo b >> list.txt; fi",
+    "removed by the second": "if [ $ITEM = b ]; then rm list.txt; else echo a >> list.txt; fi",
+    "link": "ln -sfn $ITEM list.txt",
+}
+
+
+@pytest.mark.parametrize("make", SILENT_CONFLICTS.values(), ids=SILENT_CONFLICTS.keys())
+def test_a_conflict_that_git_cannot_write_into_the_file_has_to_be_decided_too(project: Session, make: str) -> None:
+    project.file("answers.yaml", "steps: {fix: {answer: I did nothing}}\n")
+    result = run(project, SILENT.replace("MAKE", make), code=1)
+    assert items(result)[1]["reason"] == "nobody has decided on the conflict in `list.txt`"
+    assert [each["kind"] for each in items(result)[1]["attempts"]] == ["normal", "merge", "merge"]
+    assert "Merge" not in project.git("log", "--format=%s", result["branch"])
+
+
+@pytest.mark.parametrize("answer", ["git add list.txt", "git checkout --theirs list.txt", "git rm -q -f list.txt"])
+def test_who_mends_a_merge_decides_by_a_change_or_tells_git_that_it_stays(project: Session, answer: str) -> None:
+    project.file("answers.yaml", f"steps:\n  fix: [{{answer: Not yet}}, {{answer: Not yet}}, {{run: [bash, -c, '{answer}']}}]\n")
+    result = run(project, SILENT.replace("MAKE", SILENT_CONFLICTS["binary"]))
+    assert [each["kind"] for each in items(result)[1]["attempts"]] == ["normal", "merge", "merge"]
+    decided = {"git add list.txt": "b", "git checkout --theirs list.txt": "a"}.get(answer)
+    files = project.git("ls-tree", "--name-only", result["branch"]).split()
+    assert ("list.txt" in files) == (decided is not None)
+    assert decided is None or show(project, result["branch"]) == f"\0{decided}"
+
+
+def test_a_mending_that_was_cut_off_has_decided_nothing(project: Session) -> None:
+    project.file("answers.yaml", 'steps: {fix: [{}, {run: [bash, -c, "touch $HOME/begun; sleep 60"]}, {answer: I did nothing}]}\n')
+    project.file("flow.yaml", SILENT.replace("MAKE", SILENT_CONFLICTS["link"]))
+    started = project.start("run", "flow.yaml", "--run-id", "r")
+    while not (project.home / "begun").exists():
+        time.sleep(0.01)
+    started.send_signal(signal.SIGINT)
+    assert started.wait(30) == 130
+    assert worktrees(project) == []
+    ended = project.flow("resume", "r", "--json")
+    assert items(ended.json())[1]["reason"] == "nobody has decided on the conflict in `list.txt`"
+    assert [each["kind"] for each in items(ended.json())[1]["attempts"]] == ["normal", "merge", "merge", "merge"]
+    assert project.git("log", "-1", "--format=%b", "cpool/flow/r.fix.1").strip() == 'Undecided: "list.txt"'
+
+
+def test_a_conflict_of_files_that_are_named_by_a_secret_has_to_be_decided_too(project: Session) -> None:
+    project.file("answers.yaml", "steps: {fix: {answer: I did nothing}}\n")
+    text = """
+    config: {agent: scripted, script: answers.yaml}
+    isolation: worktree
+    secrets: [TOKEN]
+    slots: 2
+    steps:
+      - name: fix
+        foreach: [a, b]
+        isolation: worktree
+        env: {ITEM: "{{ item }}"}
+        run: echo $ITEM > hidden-''word.txt
+        recovery_prompt: Solve it
+    """
+    result = run(project, text, code=1, TOKEN="hidden-word")
+    assert items(result)[1]["reason"] == "nobody has decided on the conflict in `***.txt`"
+    assert show(project, result["branch"], "hidden-word.txt") == "a\n"
+
+
+def test_the_attributes_of_the_repository_say_how_files_are_merged(project: Session) -> None:
+    project.file(".gitattributes", "list.txt merge=union\n")
+    project.git("add", "-A")
+    project.git("commit", "-q", "-m", "third")
+    result = run(project, CONFLICT)
+    assert sorted(show(project, result["branch"]).split()) == ["a", "b", "first"]
+    project.file("list.txt", "first\nmine\n")
+    project.git("commit", "-q", "-a", "-m", "fourth")
+    assert project.flow("merge", "last").code == 0
+    assert sorted((project.path / "list.txt").read_text().split()) == ["a", "b", "first", "mine"]
 
 
 def test_an_agent_may_conclude_the_merge_itself(project: Session) -> None:
@@ -438,6 +558,52 @@ def test_a_verify_that_fails_after_the_merge_is_mended_by_the_recovery(project: 
     assert project.git("ls-tree", "--name-only", result["branch"]).split() == [".gitignore", "README", "b.txt", "list.txt"]
 
 
+def test_what_verify_leaves_after_a_merge_is_merged_as_well(project: Session) -> None:
+    result = run(
+        project,
+        """
+        isolation: worktree
+        slots: 2
+        steps:
+          - name: fix
+            foreach: [a, b]
+            isolation: worktree
+            env: {ITEM: "{{ item }}"}
+            run: echo $ITEM > $ITEM.txt
+            verify: ls *.txt > seen-$ITEM.log; git add -f seen-$ITEM.log
+        """,
+    )
+    assert show(project, result["branch"], "seen-b.log") == "a.txt\nb.txt\nlist.txt\n"
+    assert branches(project) == [result["branch"]]
+
+
+def test_a_second_ctrl_c_ends_a_verify_after_a_merge_at_once(project: Session) -> None:
+    project.file(
+        "flow.yaml",
+        """
+        isolation: worktree
+        slots: 2
+        steps:
+          - name: fix
+            foreach: [a, b]
+            isolation: worktree
+            env: {ITEM: "{{ item }}"}
+            run: echo $ITEM > $ITEM.txt
+            verify: test $ITEM = a || ! test -f a.txt || { trap '' TERM INT; touch $HOME/asked; sleep 5; touch $HOME/over; }
+        """,
+    )
+    process = project.start("run", "flow.yaml")
+    while not (project.home / "asked").exists():
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    while "stopping in order" not in (project.home / "err.txt").read_text():
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(30) == 130
+    assert not (project.home / "over").exists()
+    assert len(branches(project)) == 2
+
+
 def test_verify_of_a_group_is_asked_of_each_item(project: Session) -> None:
     result = run(
         project,
@@ -504,6 +670,15 @@ def test_a_setup_that_fails_fails_its_item_only(project: Session) -> None:
     bad = items(result)[1]
     assert (items(result)[0]["output"], bad["status"], bad["attempts"][0]["error_kind"]) == ("worked", "failed", "errored")
     assert bad["reason"].startswith("setup failed: `echo trying; test")
+
+
+def test_the_time_of_setup_is_not_that_of_the_step(project: Session) -> None:
+    text = """
+        isolation: worktree
+        steps:
+          - {name: fix, isolation: worktree, timeout: 300ms, setup: sleep 0.5, run: echo made > made.txt}
+        """
+    assert show(project, run(project, text)["branch"], "made.txt") == "made\n"
 
 
 def test_expect_looks_at_the_place_of_the_item(project: Session) -> None:
@@ -644,6 +819,85 @@ def test_an_item_that_removes_its_own_place_fails_alone(project: Session) -> Non
     assert worktrees(project) == []
 
 
+@pytest.mark.parametrize("stranger", ["echo x >", "ln -s $HOME"])
+def test_an_item_that_puts_something_else_in_the_stead_of_its_place_fails_alone(project: Session, stranger: str) -> None:
+    text = f"""
+        isolation: worktree
+        slots: 2
+        steps:
+          - name: fix
+            foreach: [a, b]
+            isolation: worktree
+            run: "echo x > {{{{ item }}}}.txt; test {{{{ item }}}} != b || {{ rm -rf $PWD; {stranger} $PWD; }}"
+        """
+    result = run(project, text, code=1)
+    assert [each["status"] for each in items(result)] == ["success", "failed"]
+    assert show(project, result["branch"], "a.txt") == "x\n"
+    note = next(event["note"] for event in project.events() if event["type"] == "PlaceClosed" and event.get("task") == "fix[1]")
+    assert note.startswith("something else stands where the run's worktree was: ")
+    assert project.flow("resume", "last").code == 1
+    assert "something else stands" in project.flow("status", "last").out
+    assert (project.home / "state").exists()
+
+
+def test_what_an_item_writes_into_the_runs_own_place_is_committed_and_merged_with(project: Session) -> None:
+    text = """
+        isolation: worktree
+        steps:
+          - name: fix
+            foreach: [a, b]
+            isolation: worktree
+            env: {ITEM: "{{ item }}"}
+            run: |
+              echo $ITEM > $ITEM.txt
+              echo over >> ${PWD%.fix.*}/$ITEM.txt
+          - run: ls
+        """
+    result = run(project, text, code=1)
+    conflict = "conflict: it and the branch that it came from have both changed"
+    assert [each["reason"] for each in items(result)] == [f"{conflict} `a.txt`", f"{conflict} `b.txt`"]
+    assert [show(project, each["branch"], f"{name}.txt") for each, name in zip(items(result), "ab", strict=True)] == ["a\n", "b\n"]
+    assert show(project, result["branch"], "a.txt") == "over\n"
+    assert any("somebody has written into" in event.get("text", "") for event in project.events())
+
+
+def test_an_item_that_moves_the_runs_branch_itself_has_nothing_taken_back(project: Session) -> None:
+    text = """
+        isolation: worktree
+        slots: 1
+        steps:
+          - name: fix
+            foreach: [a, b]
+            isolation: worktree
+            env: {ITEM: "{{ item }}"}
+            run: |
+              echo $ITEM > $ITEM.txt
+              git add -A
+              git -c user.name=a -c user.email=a@a commit -q -m own
+              branch=$(git symbolic-ref HEAD)
+              git update-ref ${branch%.fix.*} HEAD
+          - run: echo last > last.txt
+        """
+    result = run(project, text)
+    assert {"a.txt", "b.txt", "last.txt"} <= set(project.git("ls-tree", "--name-only", result["branch"]).split())
+
+
+def test_a_file_that_git_ignores_is_never_overwritten_by_a_merge(project: Session) -> None:
+    text = """
+        isolation: worktree
+        steps:
+          - run: echo mine > build.log
+          - name: fix
+            isolation: worktree
+            run: echo new > build.log; git add -f build.log
+        """
+    result = run(project, text, code=1)
+    reason = result["steps"][1]["reason"]
+    assert reason.startswith("a file that git ignores is in the way in ")
+    assert reason.endswith(": `build.log`")
+    assert "\n" not in reason
+
+
 def test_where_the_budget_is_used_up_what_is_done_is_merged_all_the_same(project: Session) -> None:
     project.file("answers.yaml", "default: {cost_usd: 1, edits: {same.txt: x}}\n")
     result = run(
@@ -739,6 +993,53 @@ def test_rerun_from_a_step_begins_with_what_was_merged_by_then(project: Session,
     assert ended.json()["steps"][2]["output"] == "a.txt\nb.txt\nbefore.txt\nlist.txt"
 
 
+def test_what_was_decided_by_hand_in_a_place_that_was_kept_is_merged_by_a_resume(project: Session) -> None:
+    project.file("answers.yaml", "steps: {fix: {answer: I could not do it}}\n")
+    text = f"keep: worktree\n{MENDED}    recovery_prompt: Solve it\n"
+    result = run(project, text, code=1)
+    place = next((project.home / "state" / "cpool-flow" / "worktrees").glob("*/[!.]*.fix.1"))
+    (place / "list.txt").write_text("first\nboth\n")
+    assert f"{items(result)[1]['branch']} · fix[1], not merged · {place}" in project.flow("status", "last").out
+    assert project.flow("resume", "last").code == 0
+    assert show(project, result["branch"]) == "first\nboth\n"
+
+
+def test_the_report_names_the_branch_of_an_item_that_was_not_merged(project: Session) -> None:
+    result = run(project, CONFLICT, code=1)
+    rows = [line for line in project.flow("report", "last").out.splitlines() if line.startswith("| `fix")]
+    assert len(rows) == 2
+    assert "branch `" not in rows[0]
+    assert rows[1].endswith(f"have both changed \\`list.txt\\` · branch `{items(result)[1]['branch']}` |")
+
+
+def test_logs_show_the_setup_of_items_and_what_verify_said_after_a_merge(project: Session) -> None:
+    text = """
+        isolation: worktree
+        slots: 2
+        steps:
+          - name: fix
+            foreach: [a, b]
+            isolation: worktree
+            setup: [echo first, echo second]
+            env: {ITEM: "{{ item }}"}
+            run: echo $ITEM > $ITEM.txt
+            verify: ls *.txt
+        """
+    run(project, text)
+    said = project.flow("logs", "last", "fix[1]").out
+    assert "── fix[1] setup\nfirst\n── fix[1] setup 2\nsecond\n" in said
+    assert said.endswith("── fix[1] verify after the merge\na.txt\nb.txt\nlist.txt\n")
+    assert "fix[0]" not in said
+
+
+def test_the_case_of_a_run_whose_merge_was_mended_passes_as_it_is_written(project: Session) -> None:
+    project.file("answers.yaml", 'steps: {fix: {edits: {list.txt: "first\\na\\nb\\n"}, answer: Kept both}}\n')
+    run(project, MENDED + "    recovery_prompt: Solve it\n")
+    assert project.flow("test", "--init", "last").code == 0
+    ended = project.flow("test", "flow.yaml")
+    assert ended.code == 0, ended.err
+
+
 def test_explain_and_plan_tell_of_it(project: Session) -> None:
     run(project, CONFLICT, code=1)
     told = project.flow("explain", "last", "fix[1]").out
@@ -762,6 +1063,36 @@ def test_where_there_is_no_branch_to_merge_into_the_run_does_not_start(session: 
     assert ended.err.count("error:") == 1
     assert "worktree" in ended.err
     assert not (session.path / ".cpool").exists()
+
+
+OLD_GIT = """#!/bin/sh
+case "$*" in
+  *--write-tree*) echo "usage: git merge-tree <base-tree> <branch1> <branch2>" >&2; exit 129 ;;
+  version) echo "git version 2.34.1" ;;
+  *) exec GIT "$@" ;;
+esac
+"""
+
+
+def old_git(session: Session) -> str:
+    """A PATH with a git that cannot merge without a checkout."""
+    program = session.home / "old" / "git"
+    program.parent.mkdir(exist_ok=True)
+    program.write_text(OLD_GIT.replace("GIT", str(shutil.which("git"))))
+    program.chmod(0o755)
+    return f"{program.parent}:{session.environment['PATH']}"
+
+
+def test_with_a_git_that_cannot_merge_them_the_run_does_not_start(project: Session) -> None:
+    project.file("flow.yaml", CONFLICT)
+    ended = project.flow("run", "flow.yaml", PATH=old_git(project))
+    assert ended.code == 2
+    assert ended.err.startswith(
+        "error: the items of `isolation: worktree` cannot be merged: that needs git 2.38 or newer, and this is `git version 2.34.1`\n"
+    )
+    assert branches(project) == []
+    result = run(project, CONFLICT + "    merge: none\n", PATH=old_git(project))
+    assert branches(project) == [each["branch"] for each in items(result)]
 
 
 def test_the_default_of_a_run_with_such_items_is_a_worktree(project: Session) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -67,6 +68,24 @@ def test_f12_a_place_of_its_own_that_cannot_be_made_is_an_error_and_never_the_sh
             with pytest.raises(InvalidInput, match="isolation"):
                 pool.workflow(Workflow.from_data({"steps": [{"name": "a", "isolation": "worktree", "run": "true"}]}))
         assert agent.calls == []
+
+    ended(test())
+
+
+def test_f12_with_a_git_that_cannot_merge_a_place_is_refused_before_anything_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    old = tmp_path / "old" / "git"
+    old.parent.mkdir()
+    old.write_text(f'#!/bin/sh\ncase "$*" in *--write-tree*) exit 129 ;; *) exec {shutil.which("git")} "$@" ;; esac\n')
+    old.chmod(0o755)
+
+    async def test() -> None:
+        folder, agent = repository(tmp_path / "repository"), Agent()
+        monkeypatch.setenv("PATH", f"{old.parent}:{os.environ['PATH']}")
+        async with pool_in(folder, agent, isolation="worktree") as pool:
+            with pytest.raises(InvalidInput, match="needs git 2"):
+                pool.chain(["x"], isolation="worktree")
+            assert (await pool.chain(["y"], isolation="worktree", merge="none")).ok
+        assert len(agent.calls) == 1
 
     ended(test())
 

@@ -18,7 +18,7 @@ from cpool_flow.tasks import Attempt
 
 CHUNK = 65536
 # What begins to print.
-_PRINTS = (events.AttemptStarted, events.SetupFinished)
+_PRINTS = (events.AttemptStarted, events.SetupFinished, events.PlaceMerged)
 # On a terminal a longer line is shown in parts.
 LONGEST_LINE = 1024 * 1024
 
@@ -71,9 +71,12 @@ class Logs:
             how = " (recovery)" if event.kind != "normal" else ""
             attempts = self._run.state.tasks[event.task].attempts
             yield _Log(f"{event.task} attempt {event.number}{how}", f"{self._logs}/{event.log}", attempts[event.number - 1])
-        elif isinstance(event, events.SetupFinished) and self._step is None:
-            for number, path in AttemptLogs(self._run.folder.logs).of_setup():
-                yield self._setup.setdefault(path, _Log(_numbered("setup", number), path))
+        elif isinstance(event, events.SetupFinished) and (self._is_meant(event.task) if event.task else self._step is None):
+            for number, path in AttemptLogs(self._run.folder.logs).of_setup(event.task):
+                yield self._setup.setdefault(path, _Log(_numbered(f"{event.task} setup".lstrip(), number), path))
+        elif isinstance(event, events.PlaceMerged) and self._is_meant(event.task):
+            for number, path in AttemptLogs(self._run.folder.logs).of_merge(event.task):
+                yield self._setup.setdefault(path, _Log(_numbered(f"{event.task} verify after the merge", number), path))
 
     def _is_meant(self, task: str) -> bool:
         step = self._step

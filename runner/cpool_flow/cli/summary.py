@@ -143,11 +143,14 @@ def _place_lines(state: State) -> list[str]:
 
 
 def _item_branches(state: State) -> list[str]:
-    """The branches of items that were not merged."""
-    left = [
-        (task.id, task.place.closed.branch) for task in state.tasks.values() if task.place is not None and task.place.closed is not None
+    """The branches of items that are still there: what was not merged, or could not be removed."""
+    places = [(task.id, task.place) for task in state.tasks.values() if task.place is not None]
+    lines = [
+        f"branch {place.closed.branch} · {name}, {'not merged' if place.merged is None else 'merged'}"
+        + (f" · {place.closed.directory}" if place.closed.directory is not None else "")
+        for name, place in places
+        if place.closed is not None and place.closed.branch is not None
     ]
-    lines = [f"branch {branch} · {name}, not merged" for name, branch in left if branch is not None]
     return [*lines[:SHOWN_ITEMS], *([f"{len(lines) - SHOWN_ITEMS} more branches of items"] if len(lines) > SHOWN_ITEMS else [])]
 
 

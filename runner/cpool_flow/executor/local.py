@@ -17,7 +17,7 @@ from cpool_flow.executor.checks import expected, left_state, verified
 from cpool_flow.executor.context import RunContext
 from cpool_flow.executor.outcome import Outcome
 from cpool_flow.executor.shell_step import run_command
-from cpool_flow.executor.work import Work
+from cpool_flow.executor.work import LONGEST_SETUP_SECONDS, Work
 from cpool_flow.values import RenderError
 
 TYPE_CHECKING = False
@@ -99,7 +99,8 @@ class LocalSlots:
         if not assignment.place or self._rooms is None:
             return self._context, None
         loop = asyncio.get_running_loop()
-        began = loop.time()
+        seconds = work.remaining_seconds
+        work.deadline = loop.time() + LONGEST_SETUP_SECONDS
         try:
             context = await self._rooms.enter(assignment, work)
         except (OperationFailed, OSError) as error:
@@ -107,7 +108,7 @@ class LocalSlots:
                 raise
             kind = "cancelled" if work.stopped is not None else "errored"
             return self._context, _unasked(assignment, work).instead(kind, work.stopped or str(error))
-        work.deadline += loop.time() - began
+        work.deadline = loop.time() + seconds
         return context, None
 
     async def _outcome(self, assignment: Assignment, context: RunContext, work: Work) -> Outcome:

@@ -18,6 +18,8 @@ from cpool_flow.streams import Sink
 
 # An agent that has given its whole result and does not leave is ended after this long.
 RESULT_GRACE_SECONDS = 5.0
+# What prepares a place for work has this long, whatever the time of the work itself.
+LONGEST_SETUP_SECONDS = 3600.0
 
 How = Literal["ended", "cancelled", "timeout", "idle"]
 

@@ -62,6 +62,10 @@ class OwnPlace:
     merge: str = "auto"
     setup: str | Sequence[str] = ()
 
+    @property
+    def is_merged(self) -> bool:
+        return self.isolation == "worktree" and self.merge == "auto"
+
     def keys(self) -> dict[str, Any]:
         """As a step holds them. Raises InvalidInput."""
         if self.isolation not in ("none", "worktree") or self.merge not in ("auto", "none"):
@@ -82,6 +86,16 @@ POOLS_PLACE: OwnPlace = OwnPlace()
 def works_apart(checked: Checked) -> bool:
     """Whether anything in a workflow, or in those that it brings along, works in a place of its own."""
     return _any_isolated((*checked.workflow.steps, *checked.workflow.finally_)) or any(map(works_apart, checked.children.values()))
+
+
+def merges_apart(checked: Checked) -> bool:
+    """Whether anything in them is merged into the place that it came from."""
+    steps = (*checked.workflow.steps, *checked.workflow.finally_)
+    return _any_merged(steps) or any(map(merges_apart, checked.children.values()))
+
+
+def _any_merged(steps: Iterable[Step]) -> bool:
+    return any((step.isolated and step.merge != "none") or _any_merged(step.steps or ()) for step in steps)
 
 
 def _any_isolated(steps: Iterable[Step]) -> bool:

@@ -17,6 +17,7 @@ from pathlib import Path
 from cpool_flow import __version__, events, inputs, run_folder, skill_files
 from cpool_flow.dataclass import dataclass
 from cpool_flow.engine import Engine, Follow
+from cpool_flow.errors import InvalidInput
 from cpool_flow.executor.context import Overhear, RunContext, find_shell
 from cpool_flow.executor.local import LocalSlots
 from cpool_flow.git import Git
@@ -41,6 +42,7 @@ from cpool_flow.run_values import RunValues, fixed_values
 from cpool_flow.secrets import Masker, check_secrets
 from cpool_flow.shared_slots import SharedSlots
 from cpool_flow.state import State
+from cpool_flow.workspace.repository import refuse_old_git
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,8 @@ class Host:
         self._overhear = overhear
         self.added: list[events.StepAdded] = []
         self.slot_counts = SlotCounts()
+        # Why nothing of `isolation: worktree` can be merged, where it cannot.
+        self.cannot_merge: InvalidInput | None = None
         self._resources = ExitStack()
         self._secrets = check_secrets(self.inputs.secrets, wanted.environment)
         self.masker = Masker(hidden_values(self.inputs, self._secrets, wanted.environment))
@@ -84,6 +88,8 @@ class Host:
             assert opened is not None
             first = self.wanted.resume is None
             private = self.folder.path / "place"
+            if opened.branch is not None:
+                await self._ask_git(our_git(public))
             self._place = await open_place(our_git(public), opened, private, self.state.tip, first=first, masker=self.masker)
             if first:
                 self.engine.note(events.SetupFinished())
@@ -100,6 +106,12 @@ class Host:
         """Let go of what is known of a step that has ended."""
         self.state.forget(step)
         self._values.forget(step)
+
+    async def _ask_git(self, git: Git) -> None:
+        try:
+            await refuse_old_git(git, Path(self.inputs.directory))
+        except InvalidInput as error:
+            self.cannot_merge = error
 
     async def _begin(self, git: Git, public: Mapping[str, str], resources: ExitStack) -> None:
         wanted = self.wanted

@@ -19,7 +19,7 @@ from cpool_flow.journal import Recorded
 from cpool_flow.model import STEP_NAME
 from cpool_flow.pool.errors import BudgetExhausted, PoolIsClosed, UnknownTask
 from cpool_flow.pool.function_agent import AgentFunction
-from cpool_flow.pool.given import POOLS_PLACE, Given, OwnPlace, works_apart
+from cpool_flow.pool.given import POOLS_PLACE, Given, OwnPlace, merges_apart, works_apart
 from cpool_flow.pool.host import Host, settle
 from cpool_flow.pool.logbook import log_end
 from cpool_flow.pool.made import Slots
@@ -428,6 +428,8 @@ class Pool:
                 "`isolation: worktree` needs a pool with a worktree: this one works in place, and has no branch to merge into",
                 help='open it with `Pool(isolation="worktree")`',
             )
+        if host.cannot_merge is not None and (own.is_merged or merges_apart(brought.checked)):
+            raise host.cannot_merge
         check_secrets_declared(brought.copies.values(), host.inputs.workflow.secrets)
         return brought
 

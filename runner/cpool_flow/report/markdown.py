@@ -30,7 +30,7 @@ def _sections(report: Report) -> Iterator[str]:
     run = report.run | {"status": report.status}
     yield step_summary.heading(run)
     yield "\n".join(f"* {fact}" for fact in _facts(report))
-    yield "\n".join([*step_summary.TABLE_HEAD, *step_summary.step_rows(run["steps"])])
+    yield "\n".join([*step_summary.TABLE_HEAD, *step_summary.step_rows(run["steps"], run["branch"])])
     yield step_summary.graph(drawn_plan(report.plan), run) if step_summary.may_be_drawn(run) else step_summary.TOO_LARGE
     yield from islice(step_summary.failures(run["steps"]), MOST_FAILURES)
     yield from step_summary.outputs(run["outputs"])

@@ -116,6 +116,12 @@ class Exchange:
                 if file is not None:
                     _put(place, path, file)
 
+    def take_away(self, place: Path, paths: Iterable[str]) -> None:
+        """Take the trusted files from these paths. Raises OSError."""
+        for path in paths:
+            if self.wanted[path] is not None:
+                _take_away(place, path)
+
     def standing(self, place: Path) -> list[str]:
         """The paths at which the place has what the exchange put there: no step has changed it since."""
         return [path for path, file in self.wanted.items() if _stands(place, path, file)]

@@ -6,19 +6,13 @@ interruption at any point is mended by doing it again. Knows worktrees and commi
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 from cpool_flow.dataclass import dataclass
 
 from .merged import Conflict, is_ancestor, merged_tree
 from .record import WorktreeRecord
 from .worktree import Worktree
-
-# A file in which nobody has decided yet has all three, in this order.
-_MARKERS = re.compile(rb"^<<<<<<< .*?^=======\r?$.*?^>>>>>>> ", re.DOTALL | re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -32,6 +26,8 @@ class Unmerged:
 def item_record(run: WorktreeRecord, name: str, base: str) -> WorktreeRecord:
     """The worktree of an item of the run, beside the run's own. `name`: of the item, as a file may be called; `base`: the commit that it
     begins from."""
+    if f".{name}".endswith(".lock"):
+        name += ".0"  # git refuses `RUN.lock`; no item is called so, or the step would have several
     return replace(
         run,
         branch=f"{run.branch}.{name}",
@@ -50,7 +46,7 @@ async def join(item: Worktree, other: Worktree, message: str) -> Unmerged | None
     tip, there = await item.tip(), await other.tip()
     if await is_ancestor(item.view, tip, there) or await is_ancestor(item.view, there, tip):
         return None
-    tree = await merged_tree(item.view, there, tip)
+    tree = await merged_tree(item.here, there, tip)
     if isinstance(tree, Conflict):
         return Unmerged(tree.files, there)
     text = message.encode("utf-8", "backslashreplace") + b"\n"
@@ -61,6 +57,7 @@ async def join(item: Worktree, other: Worktree, message: str) -> Unmerged | None
 async def hand_over(item: Worktree, other: Worktree) -> str | None:
     """Let the other place go on to the item's commit; its own commit where that has all of it. None where it has gone on elsewhere since
     `join`. Everything is committed there, and no step runs in either. Raises OperationFailed."""
+    await other.catch_up()
     tip, there = await item.tip(), await other.tip()
     if await is_ancestor(item.view, tip, there):
         return there
@@ -68,15 +65,3 @@ async def hand_over(item: Worktree, other: Worktree) -> str | None:
         return None
     await other.advance(tip)
     return tip
-
-
-def undecided(top_level: Path, files: Sequence[str]) -> list[str]:
-    """Those of the files in which the two sides of a conflict still stand beside each other."""
-    return [name for name in files if _MARKERS.search(_content(top_level / name))]
-
-
-def _content(path: Path) -> bytes:
-    try:
-        return path.read_bytes() if path.is_file() and not path.is_symlink() else b""
-    except OSError:
-        return b""

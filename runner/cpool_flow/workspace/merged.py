@@ -6,17 +6,20 @@ Only reads.
 from __future__ import annotations
 
 import os
+import re
 from contextlib import suppress
 
 from cpool_flow.dataclass import dataclass
 
 from ..errors import InvalidInput
-from ..git import complaint
+from ..git import Git, complaint
 from .view import View
 
 # Of the commits on the other branch since the base, the newest that are compared with.
 MOST_COMMITS = 1000
 MOST_PATHS = 500
+# What git adds to the name of a file that has to give way to a folder, or to another kind of file.
+_BESIDE = re.compile(r"~[0-9a-f]{40,64}(_\d+)?$")
 _PATCH = ("--no-ext-diff", "--no-textconv", "--no-color", "--no-renames")
 
 
@@ -38,7 +41,7 @@ async def is_in(view: View, base: str, tip: str, other: str) -> bool:
     if await _tree(view, tip) == await _tree(view, base):
         return False  # commits that come to nothing: nothing of them can be found again
     with suppress(InvalidInput):  # a git that is too old: it is asked the other ways
-        if await merged_tree(view, other, tip) == await _tree(view, other):
+        if await merged_tree(view.git, other, tip) == await _tree(view, other):
             return True
     return await _is_squashed(view, base, tip, other) or await _is_picked(view, tip, other)
 
@@ -49,14 +52,15 @@ async def names_that_hold(view: View, commit: str) -> list[str]:
     return listing.decode("utf-8", "surrogateescape").splitlines()
 
 
-async def merged_tree(view: View, ours: str, theirs: str) -> str | Conflict:
-    """The files that a merge comes to. Touches no checkout. Raises `InvalidInput` where git cannot do it."""
-    ended = await view.git.ask("merge-tree", "--write-tree", "-z", "--name-only", "--no-messages", ours, theirs)
+async def merged_tree(git: Git, ours: str, theirs: str) -> str | Conflict:
+    """The files that a merge comes to. Touches no checkout; `git` works in one where its `.gitattributes` are to count. Raises
+    `InvalidInput` where git cannot do it."""
+    ended = await git.ask("merge-tree", "--write-tree", "-z", "--name-only", "--no-messages", ours, theirs)
     fields = ended.stdout.decode("utf-8", "surrogateescape").split("\0")
     if ended.code == 0:
         return fields[0].strip()
     if ended.code == 1:
-        return Conflict(tuple(dict.fromkeys(name for name in fields[1:] if name)))
+        return Conflict(tuple(dict.fromkeys(_BESIDE.sub("", name) for name in fields[1:] if name)))
     if b"usage:" in ended.stderr or b"not a git command" in ended.stderr:
         raise InvalidInput("a merge needs git 2.38 or newer", help="upgrade git")
     raise InvalidInput(f"git cannot merge the two: {complaint(ended)}")

@@ -66,7 +66,8 @@ async def _tip_of(view: View, branch: str) -> str:
 
 async def _merge_commit(left: Remains, ours: str, theirs: str, into: str, held: HeldBy | None) -> str:
     record, git = left.record, left.view.git
-    tree = await merged_tree(left.view, ours, theirs)
+    here = git if held is None else left.view.of(held.git_directory, held.top_level).at(held.top_level)
+    tree = await merged_tree(here, ours, theirs)
     if isinstance(tree, Conflict):
         where = f"cd {held.top_level} && " if held is not None else f"git switch {into} && "
         name = left.branch.name if left.branch is not None else theirs

@@ -24,7 +24,7 @@ from .registration import one_at_a_time
 from .removal import remove_directory
 from .repository import QUIET, Repository, refuse_other_references, refuse_submodules, resolve_base
 from .view import View, freeze
-from .worktree import Worktree, removed_directory
+from .worktree import Worktree, agent_files_out, removed_directory
 
 
 async def plan_worktree(
@@ -118,7 +118,10 @@ async def reattach_worktree(git: Git, record: WorktreeRecord, last_commit: str |
     lock(record, admin)
     notes += await branch.settle()
     await hand_out(branch, await branch.settled_tip())
-    return Worktree(record, view, fresh=False, notes=notes, exchange=await _exchange(view, record, branch))
+    worktree = Worktree(record, view, fresh=False, notes=notes, exchange=await _exchange(view, record, branch))
+    if agent_files_out(record).exists():  # an exchange was cut off: no step has run since
+        await worktree.exchange_agent_files()
+    return worktree
 
 
 async def _make_again(view: View, record: WorktreeRecord, last_commit: str | None) -> Worktree:

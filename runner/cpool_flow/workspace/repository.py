@@ -91,6 +91,17 @@ async def resolve_base(git: Git, repository: Repository, base: str) -> str:
     return commit
 
 
+async def refuse_old_git(git: Git, directory: Path) -> None:
+    """Raises `InvalidInput` where git cannot merge without a checkout, which is how items are merged."""
+    ended = await git.at(directory).ask(*QUIET, "merge-tree", "--write-tree", "HEAD", "HEAD")
+    if ended.code != 0:
+        version = await git.find("version") or "an older one"
+        raise InvalidInput(
+            f"the items of `isolation: worktree` cannot be merged: that needs git 2.38 or newer, and this is `{version}`",
+            help="upgrade git, or leave their branches as they are with `merge: none`",
+        )
+
+
 async def refuse_submodules(git: Git, repository: Repository, commit: str, kind: str = "worktree") -> None:
     """Raises `InvalidInput` where the commit has submodules: the place would leave them empty."""
     listing = await git.at(repository.directory).output("ls-tree", "-r", "-z", "--full-tree", commit)

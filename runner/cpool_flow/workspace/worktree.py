@@ -9,10 +9,10 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from ..errors import InvalidInput, OperationFailed
+from ..errors import InvalidInput, OperationFailed, listed
 from ..git import Git, complaint, is_object_id
 from .agent_files import Exchange, differing, entries_of, load
 from .attachment import (
@@ -35,6 +35,7 @@ from .place import Closed, Commit, Keep
 from .record import WorktreeRecord
 from .registration import read_small_file, unlock
 from .removal import remove_directory
+from .undecided import Undecided
 from .view import View
 
 
@@ -56,6 +57,12 @@ class Worktree:
     def view(self) -> View:
         """The repository, as our own git sees it."""
         return self._view
+
+    @property
+    def here(self) -> Git:
+        """git in the worktree itself, where it finds the attributes of the files: a merge asks for them."""
+        admin = admin_directory(self.record)
+        return self._view.of(admin, self.record.top_level).at(self.record.top_level) if admin is not None else self._view.git
 
     @property
     def filters(self) -> str:
@@ -101,25 +108,61 @@ class Worktree:
         async with self._alone:
             git = (await self._repair())[0]
             await git.output("symbolic-ref", "HEAD", self.record.reference)
-            ended = await git.ask("merge", "--ff-only", "--no-overwrite-ignore", "--no-stat", "--quiet", commit)
-            if ended.code != 0:
-                raise InvalidInput(f"the files of the place cannot go on: {complaint(ended)}")
-            await take_in(self._run_branch)  # in a clone it was the clone's branch that went on
-            self._run_branch.leave_at(commit)
-            await self.exchange_agent_files()
+            await self._go_on(git, commit)
 
-    async def lay_out(self, onto: str, message: str) -> None:
-        """Let a conflict stand in the files, as git leaves it: who works here next decides. Nothing where that was done before. No step
-        runs here. Raises `OperationFailed`."""
+    async def _go_on(self, git: Git, commit: str) -> None:
+        await self._put_back_agent_files(git, commit)
+        ended = await git.ask("merge", "--ff-only", "--no-overwrite-ignore", "--no-stat", "--quiet", commit)
+        await git.output("symbolic-ref", "HEAD", self.record.reference)
+        if ended.code == 0:
+            await take_in(self._run_branch)  # in a clone it was the clone's branch that went on
+            await hand_out(self._run_branch, commit)
+            self._run_branch.leave_at(commit)
+        await self.exchange_agent_files()
+        if ended.code != 0:
+            raise InvalidInput(_in_the_way(complaint(ended), self.record.top_level))
+
+    async def catch_up(self) -> None:
+        """Let the files follow a branch that somebody has moved on from elsewhere: the next commit would take back what is new there.
+        Everything is committed, and no step runs here. Raises `OperationFailed`, `InvalidInput`."""
+        left, tip = self._run_branch.left_at, await self._run_branch.settled_tip()
+        git = self._view.git
+        if left is None or left == tip or not await git.holds("merge-base", "--is-ancestor", left, tip):
+            return
+        if await self.tree() == await git.line("rev-parse", "--verify", f"{left}^{{tree}}"):
+            async with self._alone:
+                here = (await self._repair())[0]
+                await here.output("update-ref", "--no-deref", "HEAD", left)  # the branch itself stays where it is
+                await self._go_on(here, tip)
+
+    async def lay_out(self, onto: str, message: str, is_of_conflict: Callable[[str], bool]) -> None:
+        """Let the conflict with the commit `onto` stand in the files, as git leaves it: who works here next decides. One that was committed
+        before anybody had decided is open again. `is_of_conflict`: whether a file was in it. No step runs here. Raises `OperationFailed`."""
         async with self._alone:
             git, _ = await self._repair()
             tip = await self._run_branch.settled_tip()
-            if onto in self._merge_heads() or await git.holds("merge-base", "--is-ancestor", onto, tip):
+            undecided = Undecided(self.record, git)
+            if onto in self._merge_heads():
+                return
+            if await git.holds("merge-base", "--is-ancestor", onto, tip):
+                names = await undecided.after_commit(tip, onto, is_of_conflict)
+                _, ours = await undecided.merge(tip, onto)
+                if names and ours:
+                    await undecided.begin_again(names, ours, onto)
                 return
             await self._commit(message, None)  # what an interrupted attempt has left
+            await self._refuse_agent_files(git, onto)
             ended = await git.ask("merge", "--no-commit", "--no-ff", "--no-stat", "--quiet", onto)
             if ended.code != 0 and onto not in self._merge_heads():
                 raise OperationFailed(f"the conflict cannot be laid out: {complaint(ended)}")
+            await undecided.begin()
+
+    async def undecided(self, onto: str, is_of_conflict: Callable[[str], bool]) -> list[str]:
+        """The files of the conflict with the commit `onto` on which nobody has decided. Everything is committed, and no step runs here.
+        Raises `OperationFailed`."""
+        async with self._alone:
+            git, _ = await self._repair()
+            return await Undecided(self.record, git).after_commit(await self._run_branch.settled_tip(), onto, is_of_conflict)
 
     async def changed_files(self, since: str) -> tuple[str, ...]:
         return await self._checkout().changed_files(since, await self.tree())
@@ -176,6 +219,7 @@ class Worktree:
         """Where files for agents are trusted in place of the branch's, let them stand here. Everything is committed, and no step runs."""
         if self.record.agent_files is None:
             return
+        self._out.touch()
         tip = await self._run_branch.settled_tip()
         self._exchange = Exchange(differing(load(self.record.agent_files), await entries_of(self._view.git, tip)))
         admin = admin_directory(self.record)
@@ -184,6 +228,34 @@ class Worktree:
             git = self._view.of(admin, self.record.top_level)
             tracked = {os.fsdecode(name) for name in (await git.output("ls-files", "-z")).split(b"\0")}
             await hide(git, [name for name in self._exchange.standing(self.record.top_level) if name in tracked])
+        self._out.unlink()
+
+    @property
+    def _out(self) -> Path:
+        """There while files for agents may stand in the place that are not the trusted ones."""
+        return agent_files_out(self.record)
+
+    async def _put_back_agent_files(self, git: Git, commit: str) -> None:
+        """Let the branch's own files for agents stand here where going on to the commit changes them: git takes others for somebody's."""
+        head = await git.line("rev-parse", "--verify", "HEAD")
+        changed = set(await self._checkout().changed_files(head, commit)) if self._exchange else set()
+        paths = [path for path in self._exchange.standing(self.record.top_level) if path in changed]
+        if paths:
+            self._out.touch()
+            tracked = {os.fsdecode(name) for name in (await git.output("ls-files", "-z")).split(b"\0")}
+            await asyncio.to_thread(self._exchange.take_away, self.record.top_level, paths)
+            own = b"".join(os.fsencode(path) + b"\0" for path in paths if path in tracked)
+            await git.output("update-index", "-z", "--no-skip-worktree", "--stdin", stdin=own)
+            await git.output("checkout-index", "-f", "-z", "--stdin", stdin=own)
+
+    async def _refuse_agent_files(self, git: Git, onto: str) -> None:
+        """Where files for agents stand here that are trusted in place of the branch's, nobody can mend a merge that changes those."""
+        changed = set(await self._checkout().changed_files(await git.line("merge-base", "HEAD", onto), onto)) if self._exchange else set()
+        names = sorted(changed & self._exchange.wanted.keys())
+        if names:
+            raise OperationFailed(
+                f"the conflict cannot be laid out: the other side has changed {listed(names)}, which `--trust` keeps here"
+            )
 
     def _checkout(self) -> Checkout:
         index = (admin_directory(self.record) or self.record.private) / "index"
@@ -212,11 +284,12 @@ class Worktree:
         before = self._run_branch.left_at or self.base
         git, notes = await self._repair()
         notes += await self._run_branch.follow(self._steps_git())
+        open_files = await Undecided(self.record, git).settle()
         checkout = self._checkout()
         snapshot = await checkout.snapshot()
         notes += [f"not committed: {reason}" for reason in snapshot.left_out]
         merging = self._merge_heads()
-        tip = await self._run_branch.commit(message, snapshot.tree, merging)
+        tip = await self._run_branch.commit(f"{message}\n{open_files}" if open_files else message, snapshot.tree, merging)
         await git.output("symbolic-ref", "HEAD", self.record.reference)
         _install(checkout.index, checkout.real_index)
         await hand_out(self._run_branch, tip)
@@ -286,6 +359,22 @@ def reasons_to_stay(record: WorktreeRecord, snapshot: Snapshot, repositories: It
     admin = admin_directory(record)
     lock = foreign_lock(record, admin) if admin else None
     return [*reasons, *([f"it is locked: {lock}"] if lock is not None else [])]
+
+
+def _in_the_way(said: str, top_level: Path) -> str:
+    """Why git refuses to go on in a worktree, in one line."""
+    lines = said.splitlines()
+    files = [line.strip() for line in lines if line.startswith("\t")]
+    if not files:
+        first = next((line for line in lines if line.strip()), "").removeprefix("error: ").removeprefix("fatal: ")
+        return f"git refuses to go on in {top_level}: {first}"
+    what = "that git ignores " if "untracked" in said else "that is not committed "
+    return f"a file {what}is in the way in {top_level}: {listed(files)}"
+
+
+def agent_files_out(record: WorktreeRecord) -> Path:
+    """There while files for agents may stand in a worktree that are not the trusted ones."""
+    return record.private / "agent-files-out"
 
 
 def removed_directory(record: WorktreeRecord) -> Path:
