@@ -24,7 +24,7 @@ from .registration import one_at_a_time
 from .removal import remove_directory
 from .repository import QUIET, Repository, refuse_other_references, refuse_submodules, resolve_base
 from .view import View, freeze
-from .worktree import Worktree, agent_files_out, removed_directory
+from .worktree import Worktree, removed_directory
 
 
 async def plan_worktree(
@@ -119,8 +119,8 @@ async def reattach_worktree(git: Git, record: WorktreeRecord, last_commit: str |
     notes += await branch.settle()
     await hand_out(branch, await branch.settled_tip())
     worktree = Worktree(record, view, fresh=False, notes=notes, exchange=await _exchange(view, record, branch))
-    if agent_files_out(record).exists():  # an exchange was cut off: no step has run since
-        await worktree.exchange_agent_files()
+    if worktree.agent_files.cut_off:  # no step has run since
+        await worktree.agent_files.stand()
     return worktree
 
 
@@ -151,7 +151,7 @@ async def _make(view: View, record: WorktreeRecord, last_commit: str | None, not
     _make_folder(record)
     branch.leave_at(await branch.settled_tip())
     worktree = Worktree(record, view, fresh=True, notes=[*(notes or ()), *skipped])
-    await worktree.exchange_agent_files()
+    await worktree.agent_files.stand()
     being_made(record).unlink()
     return worktree
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from ..errors import InvalidInput, OperationFailed, listed
 from ..git import Git, complaint, is_object_id
-from .agent_files import Exchange, differing, entries_of, load
+from .agent_files import Exchange
 from .attachment import (
     admin_directory,
     damage,
@@ -29,12 +29,13 @@ from .attachment import (
     worktrees_inside,
 )
 from .branch import RunBranch
-from .checkout import Checkout, Snapshot, hide
+from .checkout import Checkout, Snapshot
 from .inside import folder_inside, unmatched_patterns
 from .place import Closed, Commit, Keep
 from .record import WorktreeRecord
 from .registration import read_small_file, unlock
 from .removal import remove_directory
+from .standing_files import StandingFiles
 from .undecided import Undecided
 from .view import View
 
@@ -48,9 +49,9 @@ class Worktree:
         self, record: WorktreeRecord, view: View, *, fresh: bool, notes: Sequence[str] = (), exchange: Exchange | None = None
     ) -> None:
         self.record, self.fresh, self.notes = record, fresh, tuple(notes)
-        self._exchange = exchange or Exchange({})  # what stands in the place now
         self._view = view
         self._run_branch = RunBranch(record, view)
+        self.agent_files = StandingFiles(self._run_branch, exchange or Exchange({}))
         self._alone = asyncio.Lock()
 
     @property
@@ -111,14 +112,14 @@ class Worktree:
             await self._go_on(git, commit)
 
     async def _go_on(self, git: Git, commit: str) -> None:
-        await self._put_back_agent_files(git, commit)
+        await self.agent_files.put_back(git, commit)
         ended = await git.ask("merge", "--ff-only", "--no-overwrite-ignore", "--no-stat", "--quiet", commit)
         await git.output("symbolic-ref", "HEAD", self.record.reference)
         if ended.code == 0:
             await take_in(self._run_branch)  # in a clone it was the clone's branch that went on
             await hand_out(self._run_branch, commit)
             self._run_branch.leave_at(commit)
-        await self.exchange_agent_files()
+        await self.agent_files.stand()
         if ended.code != 0:
             raise InvalidInput(_in_the_way(complaint(ended), self.record.top_level))
 
@@ -151,7 +152,7 @@ class Worktree:
                     await undecided.begin_again(names, ours, onto)
                 return
             await self._commit(message, None)  # what an interrupted attempt has left
-            await self._refuse_agent_files(git, onto)
+            await self.agent_files.refuse_conflict(git, onto)
             ended = await git.ask("merge", "--no-commit", "--no-ff", "--no-stat", "--quiet", onto)
             if ended.code != 0 and onto not in self._merge_heads():
                 raise OperationFailed(f"the conflict cannot be laid out: {complaint(ended)}")
@@ -215,48 +216,6 @@ class Worktree:
                     return await self._stay([*notes, f"the directory stays: {error.strerror or error}"])
             return await self._remove(keep, notes)
 
-    async def exchange_agent_files(self) -> None:
-        """Where files for agents are trusted in place of the branch's, let them stand here. Everything is committed, and no step runs."""
-        if self.record.agent_files is None:
-            return
-        self._out.touch()
-        tip = await self._run_branch.settled_tip()
-        self._exchange = Exchange(differing(load(self.record.agent_files), await entries_of(self._view.git, tip)))
-        admin = admin_directory(self.record)
-        if self._exchange and admin is not None:
-            await asyncio.to_thread(self._exchange.make, self.record.top_level)
-            git = self._view.of(admin, self.record.top_level)
-            tracked = {os.fsdecode(name) for name in (await git.output("ls-files", "-z")).split(b"\0")}
-            await hide(git, [name for name in self._exchange.standing(self.record.top_level) if name in tracked])
-        self._out.unlink()
-
-    @property
-    def _out(self) -> Path:
-        """There while files for agents may stand in the place that are not the trusted ones."""
-        return agent_files_out(self.record)
-
-    async def _put_back_agent_files(self, git: Git, commit: str) -> None:
-        """Let the branch's own files for agents stand here where going on to the commit changes them: git takes others for somebody's."""
-        head = await git.line("rev-parse", "--verify", "HEAD")
-        changed = set(await self._checkout().changed_files(head, commit)) if self._exchange else set()
-        paths = [path for path in self._exchange.standing(self.record.top_level) if path in changed]
-        if paths:
-            self._out.touch()
-            tracked = {os.fsdecode(name) for name in (await git.output("ls-files", "-z")).split(b"\0")}
-            await asyncio.to_thread(self._exchange.take_away, self.record.top_level, paths)
-            own = b"".join(os.fsencode(path) + b"\0" for path in paths if path in tracked)
-            await git.output("update-index", "-z", "--no-skip-worktree", "--stdin", stdin=own)
-            await git.output("checkout-index", "-f", "-z", "--stdin", stdin=own)
-
-    async def _refuse_agent_files(self, git: Git, onto: str) -> None:
-        """Where files for agents stand here that are trusted in place of the branch's, nobody can mend a merge that changes those."""
-        changed = set(await self._checkout().changed_files(await git.line("merge-base", "HEAD", onto), onto)) if self._exchange else set()
-        names = sorted(changed & self._exchange.wanted.keys())
-        if names:
-            raise OperationFailed(
-                f"the conflict cannot be laid out: the other side has changed {listed(names)}, which `--trust` keeps here"
-            )
-
     def _checkout(self) -> Checkout:
         index = (admin_directory(self.record) or self.record.private) / "index"
         tip = self._run_branch.tip
@@ -268,7 +227,7 @@ class Worktree:
             tip,
             nested="own files",
             hidden=True,
-            exchange=self._exchange,
+            exchange=self.agent_files.exchange,
             borrowing=self.record.is_clone,
         )
 
@@ -295,7 +254,7 @@ class Worktree:
         await hand_out(self._run_branch, tip)
         self._run_branch.leave_at(tip)
         self._end_merge()
-        await self.exchange_agent_files()
+        await self.agent_files.stand()
         changed = await checkout.changed_files(since or (merging[0] if merging else before), tip)
         if not changed and tip in (since, before) and not notes:
             return None, snapshot
@@ -370,11 +329,6 @@ def _in_the_way(said: str, top_level: Path) -> str:
         return f"git refuses to go on in {top_level}: {first}"
     what = "that git ignores " if "untracked" in said else "that is not committed "
     return f"a file {what}is in the way in {top_level}: {listed(files)}"
-
-
-def agent_files_out(record: WorktreeRecord) -> Path:
-    """There while files for agents may stand in a worktree that are not the trusted ones."""
-    return record.private / "agent-files-out"
 
 
 def removed_directory(record: WorktreeRecord) -> Path:
