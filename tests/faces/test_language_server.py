@@ -143,7 +143,7 @@ def test_a_good_file_has_no_marks(editor: Editor) -> None:
         ("steps:\n  - run: echo hi\n    retires: 2\n", 3, "retires"),
         ("steps:\n  - run: echo hi\n    retries: many\n", 3, "integer"),
         ("slots: 0\nsteps:\n  - run: echo hi\n", 1, "minimum"),
-        ("steps:\n  - name: a\n    steps:\n      - {run: echo hi, isolation: clone}\n", 4, "isolation"),
+        ("steps:\n  - name: a\n    steps:\n      - {run: echo hi, isolation: clone}\n", 4, "worktree"),
     ],
 )
 def test_a_mistake_is_marked_in_its_line(editor: Editor, text: str, line: int, word: str) -> None:
