@@ -140,8 +140,8 @@ def _recover(state: State, plan: PlannedStep, task: Task, now: float) -> events.
 
 
 def recovery_rounds(task: Task, kind: events.AttemptKind = "recovery") -> int:
-    """Rounds that count, of the work or of its merge: not those lost with the coordinator or at a limit, nor the first few that found the model
-    overloaded or lost their process, which are made again as any agent task is."""
+    """Rounds that count, of the work or of its merge: not those lost with the coordinator or at a limit, nor the first few that found the
+    model overloaded or lost their process, which are made again as any agent task is."""
     ended = [attempt.finished for attempt in task.counted if attempt.started.kind == kind and attempt.finished]
     real = [finished for finished in ended if not _is_free(finished)]
     transient = sum(finished.error_kind in AGENT_RETRIED for finished in real)
@@ -164,7 +164,6 @@ def no_progress(task: Task, kind: events.AttemptKind) -> bool:
 
 def _failed(plan: PlannedStep, task: Task, finished: events.AttemptFinished) -> events.Event:
     reason = finished.reason or finished.error_kind or "failed"
-    kind = _recovers(task)
-    if plan.recoveries and no_progress(task, kind):
+    if plan.recoveries and no_progress(task, _recovers(task)):
         reason = f"{reason}; {NO_PROGRESS}"
     return events.TaskClosed(task.id, "failed", reason)

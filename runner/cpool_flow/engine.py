@@ -308,17 +308,19 @@ class Engine:
         """What steps left is committed while nothing runs in their place, so that no half-made file gets in."""
         if not places.versioned:
             return
-        for place in dict.fromkeys(self.state.uncommitted.values()):
+        for place in ("", *self.state.item_places):
             if place not in self._committed and not self.state.works_in(place):
+                self._committed.add(place)
                 await self._commit_in(place, places)
 
     async def _commit_in(self, place: str, places: Places) -> None:
+        tasks = [task for task, left_in in self.state.uncommitted.items() if left_in == place]
+        if not tasks:
+            return
         self.flush()
         faults.point("before-commit")
-        tasks = [task for task, left_in in self.state.uncommitted.items() if left_in == place]
         committed, sentences = await places.commit(tasks, place)
         faults.point("after-commit")
-        self._committed.add(place)
         if committed:
             self.note(committed)
         for sentence in sentences:

@@ -195,14 +195,11 @@ class Places:
 
     async def _made(self, place: ItemPlace) -> RunPlace:
         from cpool_flow.workspace.opening import reattach_worktree
-        from cpool_flow.workspace.record import WorktreeRecord
 
         run = self.run_place.worktree
         last = place.closed.commit if place.closed is not None else None
         with told():
-            return RunPlace(
-                await reattach_worktree(self._git, WorktreeRecord.from_json(place.opened.place), last, run.filters), self._masker
-            )
+            return RunPlace(await reattach_worktree(self._git, self._record(place.opened.task), last, run.filters), self._masker)
 
     async def _worktree(self, place: str) -> Worktree:
         return (await self.open(place)).worktree

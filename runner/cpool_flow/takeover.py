@@ -26,7 +26,8 @@ _LOST = "the run that is taken over ended while it ran"
 @dataclass(frozen=True)
 class Takeover:
     """`facts`: events with their times, for the new journal. `steps`: those whose results are taken over, `partly`: those of which only
-    what succeeded is, and what is `known`, by the ids of steps, to have ended badly. The new run begins with the files of `tree`, on top of `commit`; None: those of the commit, the run's base."""
+    what succeeded is, and what is `known`, by the ids of steps, to have ended badly. The new run begins with the files of `tree`, on top of
+    `commit`; None: those of the commit, the run's base."""
 
     facts: tuple[Fact, ...] = ()
     steps: tuple[str, ...] = ()
@@ -59,7 +60,7 @@ def up_to(plan: Plan, journal: Journal, name: str, run_id: str) -> Takeover:
     partly = [root] if name != root and _holds_results(state.root.steps[root]) else []
     began = journal[cut][0]
     tree = began.tree if isinstance(began, events.AttemptStarted) else None
-    return _taken(plan, before, taken, partly, _commit(before), tree, run_id, known=tuple(_known(state, name)) if partly else ())
+    return _taken(plan, state, before, taken, partly, _commit(before), tree, run_id, known=tuple(_known(state, name)) if partly else ())
 
 
 def without_failed(plan: Plan, journal: Journal, run_id: str) -> Takeover:
@@ -72,11 +73,12 @@ def without_failed(plan: Plan, journal: Journal, run_id: str) -> Takeover:
     after = plan.downstream(bad) - _left_out(state)
     taken = [step.plan.name for step in _main(state) if step.ended and step.plan.name not in bad | after]
     partly = [name for name in plan.steps if name in bad - after and _holds_results(state.root.steps[name])]
-    return _taken(plan, journal, taken, partly, *_files(journal, bad, taken, partly), run_id)
+    return _taken(plan, state, journal, taken, partly, *_files(journal, bad, taken, partly), run_id)
 
 
 def _taken(
     plan: Plan,
+    old: State,
     journal: Journal,
     steps: Sequence[str],
     partly: Sequence[str],
@@ -85,8 +87,9 @@ def _taken(
     run_id: str,
     known: tuple[str, ...] = (),
 ) -> Takeover:
-    """The facts of these steps. What ran in those of which a part is taken over is lost. Raises InvalidInput."""
-    unmerged = _unmerged(_folded(plan, journal), partly) if partly else ()
+    """The facts of these steps in the `journal`, whose fold is `old`. What ran in those of which a part is taken over is lost. Raises
+    InvalidInput."""
+    unmerged = _unmerged(old, partly)
     facts = [(event, at) for event, at in _facts(journal, [*steps, *partly]) if not _is_undone(event, unmerged)]
     state = _folded(plan, [journal[0], *facts]) if partly else None
     if state is not None:
@@ -250,9 +253,8 @@ def _root(identity: str) -> str:
 def _beginning(journal: Journal, name: str) -> int | None:
     """Where the first attempt of a step, or in a step, stands; without any, where it was opened, or skipped by its own `when`."""
     opened = None
-    within = (f"{name}/", f"{name}[", f"{name}#")
     for index, (event, _) in enumerate(journal):
-        if isinstance(event, events.AttemptStarted) and (event.task == name or event.task.startswith(within)):
+        if isinstance(event, events.AttemptStarted) and _is_in(event.task, name):
             return index
         by_itself = isinstance(event, events.StepClosed) and (event.reason == SKIPPED_BY_WHEN or event.status == "failed")
         if opened is None and (by_itself or isinstance(event, events.StepOpened)) and _subject(event) == name:
