@@ -6,9 +6,9 @@ import hashlib
 import signal
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import pytest
+from place_runs import branches, places, run
 from session import Session
 
 from cpool_flow.faults import POINTS_OF_CLONES
@@ -23,22 +23,6 @@ def project(session: Session) -> Session:
     session.git("add", "-A")
     session.git("commit", "-q", "-m", "second")
     return session
-
-
-def run(session: Session, text: str, *arguments: str, code: int = 0, **environment: str) -> Any:
-    session.file("flow.yaml", text)
-    ended = session.flow("run", "flow.yaml", "--json", *arguments, **environment)
-    assert ended.code == code, ended.err
-    return ended.json() if ended.out else ended
-
-
-def places(session: Session) -> list[str]:
-    """The names of the places that are there, and of what belongs to them."""
-    return sorted(path.name for path in (session.home / "state" / "cpool-flow" / "worktrees").glob("*/*"))
-
-
-def branches(session: Session) -> list[str]:
-    return [name.strip("*+ ") for name in session.git("branch", "--list", "cpool/*").splitlines()]
 
 
 def git_files(session: Session) -> dict[str, str]:

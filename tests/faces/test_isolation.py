@@ -9,9 +9,9 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
-from typing import Any
 
 import pytest
+from place_runs import run
 from session import Ended, Session
 
 REFERENCES = ("refs/heads/main", "refs/stash", "refs/tags", "refs/remotes")
@@ -33,15 +33,6 @@ def project(session: Session) -> Session:
 def first_lines(ended: Ended) -> str:
     """What is said before the first step."""
     return ended.err.split("started")[0]
-
-
-def run(session: Session, text: str | None = None, *arguments: str, code: int = 0, **environment: str) -> Any:
-    """The result of a run of this workflow."""
-    if text is not None:
-        session.file("flow.yaml", text)
-    ended = session.flow("run", "flow.yaml", "--json", *arguments, **environment)
-    assert ended.code == code, ended.err
-    return ended.json() if ended.out else ended
 
 
 def files(session: Session, reference: str) -> list[str]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from place_runs import branches, places, run
 from session import Session
 
 from cpool_flow.faults import POINTS, POINTS_OF_ITEMS
@@ -25,13 +26,6 @@ def project(session: Session) -> Session:
     return session
 
 
-def run(session: Session, text: str, *arguments: str, code: int = 0, **environment: str) -> Any:
-    session.file("flow.yaml", text)
-    ended = session.flow("run", "flow.yaml", "--json", *arguments, **environment)
-    assert ended.code == code, ended.err
-    return ended.json() if ended.out else ended
-
-
 def items(result: Any, step: str = "fix") -> list[Any]:
     found: list[Any] = next(each["items"] for each in result["steps"] if each["name"] == step)
     return found
@@ -39,15 +33,6 @@ def items(result: Any, step: str = "fix") -> list[Any]:
 
 def show(session: Session, branch: str, path: str = "list.txt") -> str:
     return session.git("show", f"{branch}:{path}")
-
-
-def worktrees(session: Session) -> list[str]:
-    """The names of the worktrees that are there, and of what belongs to them."""
-    return sorted(path.name for path in (session.home / "state" / "cpool-flow" / "worktrees").glob("*/*"))
-
-
-def branches(session: Session) -> list[str]:
-    return [name.strip("*+ ") for name in session.git("branch", "--list", "cpool/*").splitlines()]
 
 
 # ---- the plain way ------------------------------------------------------------------------------------------
@@ -76,7 +61,7 @@ def test_each_item_works_in_a_place_of_its_own_and_all_come_together(project: Se
     assert all(result["run_id"] in lines[0] and str(project.path) not in lines[0] for lines in outputs)
     assert set(result["steps"][1]["output"].split()) == {"README", "list.txt", "a.txt", "b.txt", "c.txt"}
     assert branches(project) == [result["branch"]]
-    assert worktrees(project) == []
+    assert places(project) == []
     assert project.git("status", "--porcelain") == ""
 
 
@@ -240,7 +225,7 @@ def test_with_merge_none_each_item_leaves_its_branch_and_its_name(project: Sessi
     assert [each["branch"] for each in items(result)] == names
     assert [show(project, name) for name in names] == ["first\na\n", "first\nb\n"]
     assert result["steps"][1]["output"] == f"{names[0]} {names[1]}\nfirst"
-    assert worktrees(project) == []
+    assert places(project) == []
 
 
 def test_an_item_that_failed_keeps_its_branch_and_is_not_merged(project: Session) -> None:
@@ -281,7 +266,7 @@ def test_keep_worktree_keeps_what_was_not_merged(project: Session) -> None:
         code=1,
     )
     run_id = result["run_id"]
-    assert [name for name in worktrees(project) if not name.startswith(".")] == [run_id, f"{run_id}.fix.1"]
+    assert [name for name in places(project) if not name.startswith(".")] == [run_id, f"{run_id}.fix.1"]
 
 
 # ---- conflicts ----------------------------------------------------------------------------------------------
@@ -305,7 +290,7 @@ def test_a_conflict_fails_the_item_and_says_in_which_files(project: Session) -> 
     assert items(result)[1]["reason"] == reason
     assert show(project, result["branch"]) == "first\na\n"
     assert show(project, items(result)[1]["branch"]) == "first\nb\n"
-    assert worktrees(project) == []
+    assert places(project) == []
     events = project.events()
     assert [event["conflicts"] for event in events if event.get("conflicts")] == [["list.txt"]]
 
@@ -410,7 +395,7 @@ def test_a_mending_that_was_cut_off_has_decided_nothing(project: Session) -> Non
         time.sleep(0.01)
     started.send_signal(signal.SIGINT)
     assert started.wait(30) == 130
-    assert worktrees(project) == []
+    assert places(project) == []
     ended = project.flow("resume", "r", "--json")
     assert items(ended.json())[1]["reason"] == "nobody has decided on the conflict in `list.txt`"
     assert [each["kind"] for each in items(ended.json())[1]["attempts"]] == ["normal", "merge", "merge", "merge"]
@@ -769,7 +754,7 @@ def test_kill_9_at_any_point_loses_nothing_and_does_nothing_twice(project: Sessi
     again = {line for line in worked if worked.count(line) > 1}
     assert {f"fix[{'abc'.index(line[0])}]/{line[2:]}" for line in again} <= lost
     assert branches(project) == ["cpool/flow/r"]
-    assert worktrees(project) == []
+    assert places(project) == []
     assert project.git("status", "--porcelain") == ""
 
 
@@ -792,7 +777,7 @@ def test_ctrl_c_leaves_each_items_work_on_its_branch_and_a_resume_goes_on(projec
     started.send_signal(signal.SIGINT)
     assert started.wait(30) == 130
     assert show(project, "cpool/flow/r.fix.0", "half.txt") == "a\n"
-    assert worktrees(project) == []
+    assert places(project) == []
     (project.home / "go").touch()
     ended = project.flow("resume", "r", "--json")
     assert ended.code == 1, ended.err  # both have made half.txt
@@ -816,7 +801,7 @@ def test_an_item_that_removes_its_own_place_fails_alone(project: Session) -> Non
     assert [each["status"] for each in items(result)] == ["success", "failed"]
     assert items(result)[1]["reason"] == "the run's worktree is gone"
     assert show(project, result["branch"], "a.txt") == "x\n"
-    assert worktrees(project) == []
+    assert places(project) == []
 
 
 @pytest.mark.parametrize("stranger", ["echo x >", "ln -s $HOME"])
@@ -935,7 +920,7 @@ def test_an_early_end_comes_to_its_end_with_items_that_wait(project: Session) ->
         """,
     )
     assert result["status"] == "success"
-    assert worktrees(project) == []
+    assert places(project) == []
     assert show(project, f"{result['branch'] or 'cpool/flow/' + result['run_id']}.fix.1", "b.txt") == "x\n"
 
 
