@@ -208,3 +208,8 @@ def index_lines(paths: Iterable[str], entries: Mapping[str, tuple[str, str]], di
     out = [f"0 {'0' * digits}\t".encode() + os.fsencode(name) + b"\0" for name in names]
     back = [f"{entries[name][0]} {entries[name][1]} 0\t".encode() + os.fsencode(name) + b"\0" for name in names if name in entries]
     return b"".join([*out, *back])
+
+
+async def exchange_at(git: Git, trusted: Path, commit: str) -> Exchange:
+    """What stands in a place at this commit, where the files in the folder `trusted` count. Raises OperationFailed."""
+    return Exchange(differing(load(trusted), await entries_of(git, commit)))

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from ..errors import InvalidInput, OperationFailed
 from ..git import Git
-from .agent_files import Exchange, differing, entries_of, load
+from .agent_files import Exchange, exchange_at
 from .attachment import admin_directory, attach, forget, hand_out, lock, repair
 from .branch import RunBranch
 from .checkout import Checkout
@@ -160,7 +160,7 @@ async def _exchange(view: View, record: WorktreeRecord, branch: RunBranch) -> Ex
     """The agent files that are trusted in place of those on the branch."""
     if record.agent_files is None:
         return Exchange({})
-    return Exchange(differing(load(record.agent_files), await entries_of(view.git, await branch.settled_tip())))
+    return await exchange_at(view.git, record.agent_files, await branch.settled_tip())
 
 
 async def _start(view: View, record: WorktreeRecord) -> str:

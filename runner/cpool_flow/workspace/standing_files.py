@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ..errors import OperationFailed, listed
 from ..git import Git
-from .agent_files import Exchange, differing, entries_of, load
+from .agent_files import Exchange, exchange_at
 from .attachment import admin_directory
 from .branch import RunBranch
 from .checkout import hide
@@ -38,7 +38,7 @@ class StandingFiles:
             return
         self._out.touch()
         tip = await self._branch.settled_tip()
-        self.exchange = Exchange(differing(load(self._record.agent_files), await entries_of(self._branch.view.git, tip)))
+        self.exchange = await exchange_at(self._branch.view.git, self._record.agent_files, tip)
         admin = admin_directory(self._record)
         if self.exchange and admin is not None:
             await asyncio.to_thread(self.exchange.make, self._record.top_level)

@@ -14,7 +14,7 @@ from cpool_flow.dataclass import dataclass
 
 from .. import faults
 from ..git import Git, GitFailed
-from .agent_files import Exchange, differing, entries_of, load
+from .agent_files import Exchange, exchange_at
 from .attachment import admin_directory, forget, unsaved_commits
 from .checkout import Checkout
 from .checkouts import branch_of, holder
@@ -126,7 +126,7 @@ async def _exchange(left: Remains, tip: str) -> Exchange:
     trusted = left.record.agent_files
     if trusted is None or not trusted.is_dir():
         return Exchange({})
-    return Exchange(differing(load(trusted), await entries_of(left.view.git, tip)))
+    return await exchange_at(left.view.git, trusted, tip)
 
 
 async def _where_merged(left: Remains, branch: Branch, gone: frozenset[str] = frozenset()) -> str | None:
